@@ -1,0 +1,93 @@
+//! Every environment variable that `pipe` reads; nobody else reads the environment.
+//! `docs/reference/environment.md` lists them; a test compares the two.
+#![expect(clippy::disallowed_methods, reason = "the owner of the environment")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A variable and what it is for.
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub what: &'static str,
+}
+
+/// All of them, in the order of the reference page. Those that flags read through clap are listed too.
+pub const VARIABLES: &[Variable] = &[
+    Variable { name: "PIPE_DIR", what: "Where the store lies, instead of `.pipe` beside the Pipelinefile." },
+    Variable { name: "PIPE_JOBS", what: "How many module processes run at once, as `-j`." },
+    Variable { name: "PIPE_COLOR", what: "`auto`, `always` or `never`, as `--color`." },
+    Variable { name: "PIPE_PROGRESS", what: "`auto`, `bar`, `plain` or `none`, as `--progress`." },
+    Variable {
+        name: "PIPE_PYTHON",
+        what: "The Python interpreter for Python modules, instead of `python3` on PATH.",
+    },
+    Variable {
+        name: "PIPE_LOG",
+        what: "What `pipe` says of its own inside, e.g. `debug` or `pipelinefile::store=trace`.",
+    },
+    Variable { name: "PIPE_NOW", what: "A fixed time in milliseconds since 1970, for tests." },
+    Variable { name: "NO_COLOR", what: "Set to anything: no colour." },
+    Variable { name: "CLICOLOR_FORCE", what: "Set to anything but 0: colour also without a terminal." },
+    Variable { name: "CI", what: "Set to anything: plain output, whatever the terminal." },
+    Variable { name: "COLUMNS", what: "The width of the output where the terminal does not say." },
+    Variable { name: "PATH", what: "Where programs of modules are found." },
+    Variable {
+        name: "VIRTUAL_ENV",
+        what: "The Python environment in use; a change asks the interpreter again.",
+    },
+    Variable {
+        name: "PYENV_VERSION",
+        what: "The version that a pyenv shim runs; a change asks the interpreter again.",
+    },
+];
+
+/// The folder of the store, if it is set.
+pub fn store_dir() -> Option<PathBuf> {
+    non_empty("PIPE_DIR").map(PathBuf::from)
+}
+
+/// The Python interpreter that is asked for.
+pub fn python() -> Option<OsString> {
+    non_empty("PIPE_PYTHON")
+}
+
+/// The filter of `pipe`'s own diagnostics.
+pub fn log_filter() -> Option<String> {
+    non_empty("PIPE_LOG").and_then(|value| value.into_string().ok())
+}
+
+/// The fixed time of tests, in milliseconds since 1970.
+pub fn fixed_now() -> Option<u64> {
+    non_empty("PIPE_NOW")?.to_str()?.parse().ok()
+}
+
+/// Whether this runs in a CI job.
+pub fn is_ci() -> bool {
+    non_empty("CI").is_some()
+}
+
+/// The width of the output, if it is stated.
+pub fn columns() -> Option<usize> {
+    non_empty("COLUMNS")?.to_str()?.parse().ok()
+}
+
+/// The search path for programs.
+pub fn path() -> OsString {
+    non_empty("PATH").unwrap_or_default()
+}
+
+/// What decides which interpreter a Python shim starts.
+pub fn python_selection() -> [Option<OsString>; 2] {
+    [non_empty("VIRTUAL_ENV"), non_empty("PYENV_VERSION")]
+}
+
+/// A variable that a Pipelinefile names in `env`.
+pub fn declared(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn non_empty(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,103 @@
+//! File calls whose errors carry the path, and the safe ways to replace a file. Knows nothing of stores or pipelines.
+#![expect(clippy::disallowed_methods, reason = "the owner of plain file calls")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// All bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io("read", path, &e))
+}
+
+/// All bytes of a file, or nothing if there is no such file.
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", path, &e)),
+    }
+}
+
+/// A file as UTF-8 text.
+pub fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))
+}
+
+/// Makes a folder and those above it.
+pub fn create_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, &e))
+}
+
+/// Writes a file that may be lost or torn: scratch only.
+pub fn write_scratch(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|e| Error::io("write", path, &e))
+}
+
+/// Replaces a file whole and durably: written beside `path` under `temporary`, synced, renamed, folder synced.
+/// Whoever reads sees the old or the new bytes, also after a power cut.
+pub fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create(temporary).map_err(|e| Error::io("create", temporary, &e))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", temporary, &e))?;
+    std::fs::rename(temporary, path).map_err(|e| Error::io("replace", path, &e))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("sync the folder", path, &e))
+}
+
+/// Removes a file; that it is gone already is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all in it; that it is gone already is fine.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the folder", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// All regular files below a folder (or the file itself), sorted, symbolic links not followed.
+/// Unreadable parts are errors: a digest of a part would be a lie.
+pub fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let entry = entry
+            .map_err(|e| Error::unfinished(format!("cannot read below `{}`", root.display())).caused_by(e))?;
+        if entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_is_whole_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        replace(&path, &dir.path().join("state.tmp"), b"one").unwrap();
+        replace(&path, &dir.path().join("state.tmp"), b"two").unwrap();
+        assert_eq!(read(&path).unwrap(), b"two");
+        assert_eq!(files_below(dir.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read(Path::new("no/such")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `no/such`: no such file or directory");
+        assert_eq!(read_optional(Path::new("no/such")).unwrap(), None);
+    }
+}

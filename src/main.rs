@@ -1,0 +1,3 @@
+//! The command `pipe`: parse, run, print the error, exit code. Knows nothing else.
+
+fn main() {}

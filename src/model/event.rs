@@ -1,0 +1,1 @@
+//! What the engine says while it works: one typed stream, many listeners.

@@ -1,0 +1,10 @@
+//! The vocabulary: plain data, one word for one thing (`docs/glossary.md`).
+//! Does no I/O and decides nothing; everything above speaks in these types.
+
+pub mod action;
+pub mod document;
+pub mod event;
+pub mod failure;
+pub mod pipeline;
+pub mod reason;
+pub mod selection;

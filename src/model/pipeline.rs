@@ -1,0 +1,336 @@
+//! A Pipelinefile after all its names were resolved and all its mistakes reported.
+//!
+//! Made by `pipelinefile::load`; whoever holds one may index with its numbers without asking. Knows no file on disk
+//! but by path, and nothing of runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::selection::{Field, Template, Test};
+
+/// The number of a source in [`Pipeline::sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceIx(pub usize);
+
+/// The number of a target in [`Pipeline::targets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetIx(pub usize);
+
+/// The number of a module in [`Pipeline::modules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModuleIx(pub usize);
+
+/// Where a stream comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Node {
+    /// The documents of a source.
+    Source(SourceIx),
+    /// The results of a target.
+    Target(TargetIx),
+}
+
+/// The whole pipeline of a project.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// The project's folder: where the Pipelinefile lies. Absolute.
+    pub root: PathBuf,
+    /// The Pipelinefile itself. Absolute.
+    pub file: PathBuf,
+    /// In the order of the file.
+    pub sources: Vec<Source>,
+    /// In an order in which every target comes after all that it needs (`with` included).
+    pub targets: Vec<Target>,
+    /// Every module that a target uses, each once.
+    pub modules: Vec<Module>,
+}
+
+/// `[source.x]`: where documents come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// The folders or files; more than one: the folder as written leads the relative path.
+    pub paths: Vec<SourcePath>,
+    /// Globs over the path relative to the source; empty: everything but hidden files.
+    pub include: Vec<String>,
+    /// Globs that leave out.
+    pub exclude: Vec<String>,
+    /// Each row is a document, named by this column.
+    pub rows: Option<String>,
+}
+
+/// One folder or file of a source.
+#[derive(Clone, Debug)]
+pub struct SourcePath {
+    /// As written in the Pipelinefile.
+    pub written: String,
+    /// Absolute.
+    pub path: PathBuf,
+}
+
+/// The one verb of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// One action a document.
+    Each,
+    /// One action over all.
+    All,
+    /// One action a value.
+    Group,
+}
+
+/// `[target.x]`: a module's place in the pipeline.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// What it does with its streams.
+    pub verb: Verb,
+    /// The streams that it takes: a union.
+    pub streams: Vec<Node>,
+    /// The module returns named children.
+    pub split: bool,
+    /// A tree of merges.
+    pub reduce: bool,
+    /// What a group is made by.
+    pub by: Option<String>,
+    /// A group's members without a value: `fail` or `skip`.
+    pub group_missing: Option<String>,
+    /// Which module; several with a route.
+    pub call: Call,
+    /// Side inputs by name, sorted by it.
+    pub with: Vec<With>,
+    /// What is let in.
+    pub test: Option<Test>,
+    /// `params` of the module, then of the target, then `-D`.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// What the module may read beside the bytes.
+    pub sees: Vec<Field>,
+    /// Whether and where results are shown as files.
+    pub publish: Option<Publish>,
+    /// The extension that results get, whatever the module says.
+    pub ext: Option<String>,
+    /// Paid or slow work is not redone unasked.
+    pub hold: Option<Hold>,
+    /// The least share of members that must have succeeded, 0 to 1; sets only.
+    pub min_done: f64,
+    /// For `all` by a filter: files of all members.
+    pub inputs_as_files: bool,
+    /// Built when no target is named.
+    pub default: bool,
+    /// The module's settings with the target's own on top.
+    pub settings: Settings,
+}
+
+/// Which module does a target's work.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// This one.
+    Module(ModuleIx),
+    /// The first branch whose test passes.
+    Route(Vec<Branch>),
+}
+
+/// One branch of a route.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// Absent in the last.
+    pub test: Option<Test>,
+    /// What is done.
+    pub action: BranchAction,
+}
+
+/// What a branch of a route does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BranchAction {
+    /// Calls a module.
+    Module(ModuleIx),
+    /// Leaves the document out.
+    Skip,
+    /// Fails it.
+    Fail,
+    /// Passes it on unchanged.
+    Pass,
+}
+
+/// One side input.
+#[derive(Clone, Debug)]
+pub struct With {
+    /// The name of the argument.
+    pub name: String,
+    /// Where it comes from.
+    pub from: WithFrom,
+    /// What happens where it is absent.
+    pub missing: Missing,
+    /// By value: the fields of (ours, theirs).
+    pub on: Option<(Field, Field)>,
+    /// Several matches come as a list.
+    pub many: bool,
+}
+
+/// Where a side input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WithFrom {
+    /// The same document (or an ancestor's) of another stream.
+    Document(Node),
+    /// The one result of an `all` target, or of an `each` behind it: the same for every document.
+    Shared(TargetIx),
+    /// A file or folder of the project, the same for every document. As written, and absolute.
+    File(String, PathBuf),
+    /// The document of another stream with the same value.
+    Value(Node),
+}
+
+/// What happens to a document whose side input is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It fails.
+    Fail,
+    /// It is skipped.
+    Skip,
+    /// The argument is absent.
+    None,
+}
+
+/// When work that has a result is not redone unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// When only code, params or side inputs changed.
+    Code,
+    /// Also when its inputs changed.
+    All,
+}
+
+/// `publish`: results as ordinary files.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Relative to the project's folder.
+    pub path: Template,
+    /// Remove the last file of a document that fails now.
+    pub remove_stale: bool,
+    /// A listing of what is published, relative to the project's folder.
+    pub index: Option<String>,
+    /// The listing holds the text itself.
+    pub content: bool,
+}
+
+/// A program that a target uses.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name in messages: `words`, `search:index`; of an anonymous `cmd` or `shell` its target's.
+    pub name: String,
+    /// How it is run.
+    pub program: Program,
+    /// Joins the key.
+    pub version: Option<String>,
+    /// Globs that replace the code files found by itself.
+    pub code: Option<Vec<String>>,
+    /// A command whose output joins the key.
+    pub probe: Option<String>,
+    /// The settings of `[module.x]`.
+    pub settings: Settings,
+}
+
+/// How a module is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A function in a Python file: a worker. The file is relative to the project's folder.
+    Python {
+        /// `modules/words.py`
+        file: PathBuf,
+        /// `words`
+        function: String,
+    },
+    /// A command without braces: stays alive, speaks JSON lines.
+    Worker(Vec<String>),
+    /// A command with braces, a word each: one process a document.
+    Filter(Vec<String>),
+    /// A shell script with braces: one process a document.
+    Shell(String),
+    /// A module server.
+    Url(String),
+    /// A container image, with the command inside.
+    Image(String, Option<String>),
+}
+
+impl Program {
+    /// Whether a process serves one document and ends.
+    pub fn is_filter(&self) -> bool {
+        matches!(self, Program::Filter(_) | Program::Shell(_))
+    }
+}
+
+/// Plain keys of a module or a target; none but the values of `env` is in a key. Absent: not stated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// The hard limit of one action.
+    pub timeout: Option<Duration>,
+    /// How often a passing fault is tried again.
+    pub retries: Option<u32>,
+    /// Bytes of memory that the process tree may use.
+    pub memory: Option<u64>,
+    /// Processes at once.
+    pub workers: Option<usize>,
+    /// Documents in one call.
+    pub batch: Option<usize>,
+    /// `60/min`.
+    pub rate: Option<String>,
+    /// Slots of a graphics card.
+    pub gpu: Option<u32>,
+    /// Names of variables that are handed over and never shown.
+    pub secrets: Vec<String>,
+    /// Variables set for the module; in the key.
+    pub env: BTreeMap<String, String>,
+    /// Money of one build.
+    pub budget_usd: Option<f64>,
+    /// `10` or `5%`.
+    pub max_fail: Option<String>,
+}
+
+impl Pipeline {
+    /// The name of a stream.
+    pub fn node_name(&self, node: Node) -> &str {
+        match node {
+            Node::Source(ix) => &self.source(ix).name,
+            Node::Target(ix) => &self.target(ix).name,
+        }
+    }
+
+    /// A source by its number.
+    pub fn source(&self, ix: SourceIx) -> &Source {
+        &self.sources[ix.0]
+    }
+
+    /// A target by its number.
+    pub fn target(&self, ix: TargetIx) -> &Target {
+        &self.targets[ix.0]
+    }
+
+    /// A module by its number.
+    pub fn module(&self, ix: ModuleIx) -> &Module {
+        &self.modules[ix.0]
+    }
+
+    /// The target of this name.
+    pub fn find_target(&self, name: &str) -> Option<TargetIx> {
+        self.targets.iter().position(|target| target.name == name).map(TargetIx)
+    }
+
+    /// The source of this name.
+    pub fn find_source(&self, name: &str) -> Option<SourceIx> {
+        self.sources.iter().position(|source| source.name == name).map(SourceIx)
+    }
+
+    /// The targets that use the module of this name.
+    pub fn targets_of_module(&self, name: &str) -> Vec<TargetIx> {
+        let uses = |ix: ModuleIx| self.module(ix).name == name;
+        let calls = |call: &Call| match call {
+            Call::Module(ix) => uses(*ix),
+            Call::Route(branches) => {
+                branches.iter().any(|branch| matches!(branch.action, BranchAction::Module(ix) if uses(ix)))
+            }
+        };
+        (0..self.targets.len()).map(TargetIx).filter(|ix| calls(&self.target(*ix).call)).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! Words for people: counts, durations, sizes, near names. Knows nothing of pipelines.
+
+use std::time::Duration;
+
+/// `1 document`, `2 documents`, `1,234 documents`.
+pub fn count(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(n))
+}
+
+/// `2,104,331`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `12 ms`, `3.1 s`, `3m58s`, `2h05m`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 0.9995 {
+        format!("{:.0} ms", seconds * 1e3)
+    } else if seconds < 59.95 {
+        format!("{seconds:.1} s")
+    } else {
+        let whole = seconds.round() as u64;
+        if whole < 3600 {
+            format!("{}m{:02}s", whole / 60, whole % 60)
+        } else {
+            format!("{}h{:02}m", whole / 3600, whole % 3600 / 60)
+        }
+    }
+}
+
+/// `812 B`, `3.1 KiB`, `1.2 GiB`.
+pub fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit < 4 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", ["B", "KiB", "MiB", "GiB", "TiB"][unit])
+}
+
+/// The candidate nearest to a misspelt `word`, if one is near enough to be meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit && *distance > 0)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// At most `width` characters, with `…` for what is left out.
+pub fn shorten(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The text with control characters made visible, so that a log line or a name cannot move the cursor.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_pluralised_and_grouped() {
+        assert_eq!(count(1, "document"), "1 document");
+        assert_eq!(count(0, "document"), "0 documents");
+        assert_eq!(count(2_104_331, "document"), "2,104,331 documents");
+    }
+
+    #[test]
+    fn durations_read_well_at_every_size() {
+        let shown =
+            [3, 999, 1000, 59_900, 59_960, 238_400, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(shown, ["3 ms", "999 ms", "1.0 s", "59.9 s", "1m00s", "3m58s", "2h05m"]);
+    }
+
+    #[test]
+    fn sizes_use_binary_units() {
+        assert_eq!([size(812), size(3174), size(1 << 30)], ["812 B", "3.1 KiB", "1.0 GiB"]);
+    }
+
+    #[test]
+    fn a_near_name_is_found_and_a_far_one_is_not() {
+        assert_eq!(nearest("ocrr", ["ocr", "text"]), Some("ocr"));
+        assert_eq!(nearest("zzzz", ["ocr", "text"]), None);
+    }
+
+    #[test]
+    fn control_characters_are_made_visible() {
+        assert_eq!(printable("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+    }
+}

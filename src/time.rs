@@ -1,0 +1,55 @@
+//! The clock, and how its times are shown. The one owner of "now", which tests fix with `PIPE_NOW`.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970: every time on disk.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+/// The present time.
+pub fn now() -> Millis {
+    static FIXED: OnceLock<Option<u64>> = OnceLock::new();
+    if let Some(fixed) = FIXED.get_or_init(crate::env::fixed_now) {
+        return Millis(*fixed);
+    }
+    Millis(since_epoch().as_millis() as u64)
+}
+
+/// Nanoseconds since 1970 by the real clock: for comparing with stamps of files, never fixed.
+pub fn now_ns() -> i128 {
+    since_epoch().as_nanos() as i128
+}
+
+#[expect(clippy::disallowed_methods, reason = "the owner of the clock")]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+impl Millis {
+    /// `12:04:11`, local time.
+    pub fn clock(self) -> String {
+        self.local("%H:%M:%S")
+    }
+
+    /// `2026-11-23 12:04:11`, local time.
+    pub fn date_time(self) -> String {
+        self.local("%Y-%m-%d %H:%M:%S")
+    }
+
+    /// The time that passed from `earlier` until now.
+    pub fn since(self, earlier: Millis) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    fn local(self, format: &str) -> String {
+        let zone = jiff::tz::TimeZone::system();
+        match jiff::Timestamp::from_millisecond(self.0 as i64) {
+            Ok(time) => time.to_zoned(zone).strftime(format).to_string(),
+            Err(_) => String::from("?"),
+        }
+    }
+}
