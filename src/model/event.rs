@@ -1,1 +1,263 @@
 //! What the engine says while it works: one typed stream, many listeners.
+//!
+//! The engine prints nothing. A terminal, plain lines, `--json` and later faces are [`Sink`]s. What is common to all
+//! events (run, time) is the sink's to add, not each variant's. An event about a result is sent only after it is on
+//! disk.
+
+use serde::Serialize;
+
+use crate::model::failure::Failure;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A source was scanned.
+    Scanned(Scanned),
+    /// What will be done at most, before work starts.
+    Plan {
+        /// In the pipeline's order; only targets with something to do.
+        targets: Vec<Planned>,
+        /// Documents for which there is nothing to do.
+        up_to_date: u64,
+    },
+    /// A run began to write: it has a number now.
+    RunStarted {
+        /// Numbered per project.
+        run: u32,
+    },
+    /// Workers of a target's module are starting.
+    Starting {
+        /// The target.
+        target: String,
+        /// The module.
+        module: String,
+    },
+    /// A document was taken in hand.
+    Started {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+    },
+    /// A module tells how far it is.
+    Progress {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+        /// What is done.
+        done: f64,
+        /// Of how much, if it is known.
+        total: Option<f64>,
+    },
+    /// A module, or a program's stray output, warns.
+    Warned {
+        /// The document, if it is about one.
+        doc: Option<String>,
+        /// The target.
+        target: String,
+        /// The text.
+        message: String,
+    },
+    /// An action ran and its result is on disk.
+    Done(Finished),
+    /// The module left a document out, and that is on disk.
+    Skipped {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+        /// The module's words.
+        reason: String,
+    },
+    /// An action failed, and that is on disk.
+    Failed {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+        /// How.
+        failure: Failure,
+    },
+    /// A document has been in hand for long.
+    Slow {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+        /// So far.
+        seconds: u64,
+    },
+    /// Counts of a target, at most ten times a second.
+    Counts(Vec<TargetCounts>),
+    /// Something that is no failure of a document but should be read.
+    Notice {
+        /// The text, a sentence.
+        message: String,
+        /// What to do, if there is something.
+        hint: Option<String>,
+    },
+    /// The first request to stop: nothing new is handed out.
+    Stopping {
+        /// Documents still in hand.
+        in_hand: usize,
+    },
+    /// The last event.
+    Finished(Summary),
+}
+
+/// What a scan of one source found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scanned {
+    /// The source.
+    pub source: String,
+    /// Documents there now.
+    pub documents: u64,
+    /// Not seen before.
+    pub new: u64,
+    /// With another stamp than before.
+    pub changed: u64,
+    /// No longer there.
+    pub gone: u64,
+    /// What could not be read, as text; they count as unchanged.
+    pub problems: Vec<String>,
+    /// Milliseconds that it took.
+    pub milliseconds: u64,
+}
+
+/// What is planned for a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// The target.
+    pub target: String,
+    /// At most so many actions; absent: not known yet (a set).
+    pub actions: Option<u64>,
+}
+
+/// An action that ran well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finished {
+    /// The document.
+    pub doc: String,
+    /// The target.
+    pub target: String,
+    /// Microseconds of work.
+    pub duration: u64,
+    /// Bytes of the output.
+    pub length: u64,
+}
+
+/// How a target stands in this build. Every document that came to it is in exactly one of the counts below `todo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TargetCounts {
+    /// The target.
+    pub target: String,
+    /// Documents that may still come, those in hand included.
+    pub todo: u64,
+    /// Actions in hand now.
+    pub running: u64,
+    /// Actions that ran and gave a result.
+    pub built: u64,
+    /// Answered by an earlier record, or by an equal action in this build.
+    pub reused: u64,
+    /// Left out by the module.
+    pub skipped: u64,
+    /// Left out by `where`.
+    pub left_out: u64,
+    /// Failed, now or before.
+    pub failed: u64,
+    /// Behind a failure.
+    pub blocked: u64,
+    /// Outputs that came out the same as before.
+    pub same: u64,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The run's number; absent if nothing had to be written.
+    pub run: Option<u32>,
+    /// Documents of all sources.
+    pub documents: u64,
+    /// Documents for which nothing had to be done.
+    pub up_to_date: u64,
+    /// By target, in the pipeline's order.
+    pub targets: Vec<TargetCounts>,
+    /// Failures by cause, those of documents that were not touched included.
+    pub causes: Vec<Cause>,
+    /// Documents that stand behind a failure.
+    pub blocked: u64,
+    /// Files written by publishing.
+    pub published: u64,
+    /// Files removed by publishing.
+    pub withdrawn: u64,
+    /// Milliseconds of the whole build.
+    pub milliseconds: u64,
+    /// Why it did not come to its end, if so.
+    pub stopped: Option<Stopped>,
+    /// Documents whose work is still open.
+    pub unfinished: u64,
+}
+
+/// Failures with one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The target where it happened.
+    pub target: String,
+    /// The failure of the first sample.
+    pub failure: Failure,
+    /// How many documents.
+    pub count: u64,
+    /// The first few of them, in the order of ids.
+    pub samples: Vec<String>,
+}
+
+/// Why a build stopped before its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum Stopped {
+    /// A signal: 2 or 15.
+    Signal {
+        /// Its number.
+        signal: i32,
+    },
+    /// `--fail-fast`.
+    FailFast,
+    /// A module cannot start, or was stopped.
+    Module {
+        /// The target.
+        target: String,
+        /// Its own words.
+        failure: Failure,
+    },
+    /// The store cannot be written.
+    Store {
+        /// Why.
+        message: String,
+    },
+}
+
+impl Summary {
+    /// The exit code of the build.
+    pub fn exit_code(&self) -> u8 {
+        match &self.stopped {
+            Some(Stopped::Signal { signal }) => 128 + *signal as u8,
+            Some(Stopped::Module { .. } | Stopped::Store { .. }) => 3,
+            Some(Stopped::FailFast) => 1,
+            None if self.causes.is_empty() && self.blocked == 0 => 0,
+            None => 1,
+        }
+    }
+
+    /// Whether nothing at all had to be done.
+    pub fn is_up_to_date(&self) -> bool {
+        self.run.is_none() && self.stopped.is_none()
+    }
+}
+
+/// A listener. Must be quick: the engine waits for it.
+pub trait Sink: Send {
+    /// Called for each event, in order.
+    fn event(&mut self, event: &Event);
+}
