@@ -13,3 +13,5 @@ pub mod fs;
 pub mod model;
 
 pub mod plan;
+
+pub mod engine;

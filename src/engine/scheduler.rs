@@ -1,0 +1,607 @@
+//! Decides what is handed out next: a pure state machine, no I/O, no clock, no threads, no keys of its own making.
+//!
+//! Every open document has a cell per step of its family. Approach:
+//!
+//! 1. a cell whose inputs are settled asks to be decided ([`Command::Decide`]);
+//! 2. the verdict settles it (a hit, left out, blocked, …), or it must run: then it queues, unless an equal action
+//!    is in flight; then it waits for that one and is decided again;
+//! 3. a free worker gets a window of requests of one target: the deepest target with a full window, else the deepest
+//!    with any, so that what was begun is finished before more is begun;
+//! 4. when all cells of the stratum are settled, the document is closed ([`Command::Close`]).
+//!
+//! A worker that dies with several requests in hand is sent the oldest alone; only a fault alone counts.
+//! Pictures: `docs/design/scheduling.md`.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::model::action::{ActionKey, State};
+use crate::model::pipeline::TargetIx;
+use crate::plan::family::{Families, Family, FamilyIx, Input};
+
+/// An open document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocIx(pub u32);
+
+/// A worker process of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerIx(pub u32);
+
+/// One action of an open document. Of no effect after the document was restarted or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The document.
+    pub doc: DocIx,
+    /// The step of its family.
+    pub step: usize,
+    /// Which opening or restart of the document this is about.
+    generation: u32,
+}
+
+/// What the driver is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// All inputs are settled: find out whether there is a result; answer with [`Scheduler::decided`].
+    Decide(Ticket),
+    /// Start a worker for a target.
+    Start(WorkerIx, TargetIx),
+    /// Hand requests to a worker.
+    Send(WorkerIx, Vec<Ticket>),
+    /// All that can be decided in this stratum is: write the story. The document is no longer open.
+    Close(DocIx),
+}
+
+/// What is to become of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing runs.
+    Settled(State),
+    /// The module must run; equal keys in flight run once.
+    Run(ActionKey),
+}
+
+/// What the scheduler must know of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetLimits {
+    /// Stated `workers`: such a target does not count among the jobs.
+    pub workers: Option<usize>,
+    /// The most requests that one worker may have in hand.
+    pub window: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    /// Decided in a later stratum.
+    Later,
+    /// So many inputs are not settled yet.
+    Waiting(u32),
+    Deciding,
+    /// An equal action is in flight.
+    Attached,
+    Queued,
+    Running,
+    Settled(State),
+}
+
+struct Open {
+    family: FamilyIx,
+    stratum: usize,
+    generation: u32,
+    cells: Vec<Cell>,
+    unsettled: u32,
+}
+
+#[derive(Default)]
+struct Lane {
+    queue: VecDeque<Ticket>,
+    workers: Vec<WorkerIx>,
+    limit: Option<usize>,
+    most: usize,
+    /// Microseconds of one action, a running mean.
+    mean: Option<f64>,
+    disabled: bool,
+}
+
+struct Worker {
+    target: TargetIx,
+    in_hand: VecDeque<Ticket>,
+    /// Goes out next, and alone.
+    suspect: Option<Ticket>,
+    alone: bool,
+}
+
+struct Shape {
+    steps: Vec<ShapeStep>,
+}
+
+struct ShapeStep {
+    target: TargetIx,
+    stratum: usize,
+    needs: Vec<usize>,
+    feeds: Vec<usize>,
+}
+
+/// The state machine.
+pub struct Scheduler {
+    shapes: Vec<Shape>,
+    docs: Vec<Option<Open>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    lanes: Vec<Lane>,
+    workers: Vec<Worker>,
+    /// Tickets that wait for an equal action.
+    in_flight: HashMap<ActionKey, Vec<Ticket>>,
+    keys: HashMap<Ticket, ActionKey>,
+    jobs: usize,
+    open: usize,
+    running: usize,
+    stopping: bool,
+    commands: VecDeque<Command>,
+}
+
+impl Scheduler {
+    /// A scheduler for these families; `limits` by target, `jobs` busy workers at once.
+    pub fn new(families: &Families, limits: &[TargetLimits], jobs: usize) -> Self {
+        let lane = |limits: &TargetLimits| Lane {
+            limit: limits.workers,
+            most: limits.window.max(1),
+            ..Lane::default()
+        };
+        Scheduler {
+            shapes: families.list.iter().map(shape).collect(),
+            docs: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            lanes: limits.iter().map(lane).collect(),
+            workers: Vec::new(),
+            in_flight: HashMap::new(),
+            keys: HashMap::new(),
+            jobs: jobs.max(1),
+            open: 0,
+            running: 0,
+            stopping: false,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn next_command(&mut self) -> Option<Command> {
+        if self.commands.is_empty() {
+            self.hand_out();
+        }
+        self.commands.pop_front()
+    }
+
+    /// How many documents are open.
+    pub fn open_documents(&self) -> usize {
+        self.open
+    }
+
+    /// How many requests are with workers.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many requests of a target are with workers.
+    pub fn running_of(&self, target: TargetIx) -> usize {
+        self.lanes[target.0].workers.iter().map(|ix| self.workers[ix.0 as usize].in_hand.len()).sum()
+    }
+
+    /// The target of a worker.
+    pub fn target_of(&self, worker: WorkerIx) -> TargetIx {
+        self.workers[worker.0 as usize].target
+    }
+
+    /// What a worker has in hand, oldest first.
+    pub fn in_hand(&self, worker: WorkerIx) -> impl Iterator<Item = Ticket> + '_ {
+        self.workers[worker.0 as usize].in_hand.iter().copied()
+    }
+
+    /// Opens a document in a stratum. `before` has the states of the steps of earlier strata.
+    pub fn open(&mut self, family: FamilyIx, stratum: usize, before: &[Option<State>]) -> DocIx {
+        let ix = self.free.pop().unwrap_or_else(|| {
+            self.docs.push(None);
+            self.generations.push(0);
+            self.docs.len() as u32 - 1
+        });
+        let steps = &self.shapes[family.0].steps;
+        let cell = |(step, shape): (usize, &ShapeStep)| match shape.stratum.cmp(&stratum) {
+            std::cmp::Ordering::Less => {
+                Cell::Settled(before.get(step).copied().flatten().unwrap_or(State::Unfinished))
+            }
+            std::cmp::Ordering::Equal => Cell::Waiting(0),
+            std::cmp::Ordering::Greater => Cell::Later,
+        };
+        let cells = steps.iter().enumerate().map(cell).collect();
+        let generation = self.generations[ix as usize];
+        self.docs[ix as usize] = Some(Open { family, stratum, generation, cells, unsettled: 0 });
+        self.open += 1;
+        DocIx(ix)
+    }
+
+    /// The document's own content is known: its cells may be decided.
+    pub fn ready(&mut self, doc: DocIx) {
+        let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        let steps = &self.shapes[open.family.0].steps;
+        let mut decidable = Vec::new();
+        for (step, shape) in steps.iter().enumerate() {
+            if shape.stratum != open.stratum {
+                continue;
+            }
+            open.unsettled += 1;
+            let waits = shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
+            open.cells[step] = Cell::Waiting(waits);
+            if waits == 0 {
+                decidable.push(step);
+            }
+        }
+        if open.unsettled == 0 {
+            self.close(doc);
+        }
+        for step in decidable {
+            self.decide(doc, step);
+        }
+    }
+
+    /// Everything about the document is decided anew (its source changed, or a stored result was damaged).
+    /// What is in flight for it will be ignored. Call [`Scheduler::ready`] when its content is known again.
+    pub fn restart(&mut self, doc: DocIx) {
+        let generation = self.next_generation(doc);
+        let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        let old = open.generation;
+        open.generation = generation;
+        open.unsettled = 0;
+        let steps = open.cells.len();
+        for step in 0..steps {
+            let ticket = Ticket { doc, step, generation: old };
+            self.unqueue(ticket);
+            self.release(ticket);
+        }
+    }
+
+    /// The answer to [`Command::Decide`].
+    pub fn decided(&mut self, ticket: Ticket, verdict: Verdict) {
+        if self.cell(ticket) != Some(Cell::Deciding) {
+            return;
+        }
+        match verdict {
+            Verdict::Settled(state) => self.settle(ticket, state),
+            Verdict::Run(_) if self.stopping || self.lanes[self.target(ticket).0].disabled => {
+                self.settle(ticket, State::Unfinished);
+            }
+            Verdict::Run(key) => {
+                if let Some(waiting) = self.in_flight.get_mut(&key) {
+                    waiting.push(ticket);
+                    self.set(ticket, Cell::Attached);
+                } else {
+                    self.in_flight.insert(key, Vec::new());
+                    self.keys.insert(ticket, key);
+                    self.set(ticket, Cell::Queued);
+                    let target = self.target(ticket);
+                    self.lanes[target.0].queue.push_back(ticket);
+                }
+            }
+        }
+    }
+
+    /// A worker answered a request, after so many microseconds; `state` as it was recorded.
+    pub fn answered(&mut self, worker: WorkerIx, ticket: Ticket, state: State, microseconds: u64) {
+        let worker = &mut self.workers[worker.0 as usize];
+        let before = worker.in_hand.len();
+        worker.in_hand.retain(|other| *other != ticket);
+        self.running -= before - worker.in_hand.len();
+        if worker.in_hand.is_empty() {
+            worker.alone = false;
+        }
+        let lane = &mut self.lanes[worker.target.0];
+        let sample = microseconds as f64;
+        lane.mean = Some(lane.mean.map_or(sample, |mean| mean * 0.9 + sample * 0.1));
+        if self.cell(ticket) == Some(Cell::Running) {
+            self.settle(ticket, state);
+        } else {
+            self.release(ticket);
+        }
+    }
+
+    /// A worker died or was killed. Returns the one to blame if it was alone with it: then settle that one with
+    /// [`Scheduler::settle_fault`]. Else the oldest goes out again alone, the others unblamed.
+    pub fn died(&mut self, worker: WorkerIx) -> Option<Ticket> {
+        let state = &mut self.workers[worker.0 as usize];
+        let target = state.target;
+        let mut in_hand: VecDeque<Ticket> = std::mem::take(&mut state.in_hand);
+        state.alone = false;
+        self.running -= in_hand.len();
+        if in_hand.len() == 1 {
+            return in_hand.pop_front();
+        }
+        let mut live = in_hand.into_iter().filter(|ticket| self.cell(*ticket) == Some(Cell::Running));
+        let suspect = live.next();
+        let rest: Vec<Ticket> = live.collect();
+        for ticket in rest.into_iter().rev() {
+            if self.stopping {
+                self.settle(ticket, State::Unfinished);
+            } else {
+                self.set(ticket, Cell::Queued);
+                self.lanes[target.0].queue.push_front(ticket);
+            }
+        }
+        if let Some(ticket) = suspect {
+            if self.stopping {
+                self.settle(ticket, State::Unfinished);
+            } else {
+                self.set(ticket, Cell::Queued);
+                self.workers[worker.0 as usize].suspect = Some(ticket);
+            }
+        }
+        None
+    }
+
+    /// Settles what [`Scheduler::died`] blamed.
+    pub fn settle_fault(&mut self, ticket: Ticket, state: State) {
+        if self.cell(ticket) == Some(Cell::Running) {
+            self.settle(ticket, state);
+        } else {
+            self.release(ticket);
+        }
+    }
+
+    /// A target's module cannot start, or was stopped: all that it has to do stays open.
+    pub fn disable(&mut self, target: TargetIx) {
+        self.lanes[target.0].disabled = true;
+        self.drain(target);
+        for ix in self.lanes[target.0].workers.clone() {
+            let worker = &mut self.workers[ix.0 as usize];
+            let in_hand = std::mem::take(&mut worker.in_hand);
+            self.running -= in_hand.len();
+            worker.alone = false;
+            let suspect = worker.suspect.take();
+            for ticket in in_hand.into_iter().chain(suspect) {
+                self.abandon(ticket);
+            }
+        }
+    }
+
+    /// Nothing new is handed out; what is in hand may finish, everything else stays open.
+    pub fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        for target in 0..self.lanes.len() {
+            self.drain(TargetIx(target));
+        }
+        for ix in 0..self.workers.len() {
+            if let Some(ticket) = self.workers[ix].suspect.take() {
+                self.abandon(ticket);
+            }
+        }
+    }
+
+    /// Whether [`Scheduler::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Gives up what is in hand: those cells stay open. For the end of the grace after a stop.
+    pub fn give_up(&mut self) {
+        for ix in 0..self.workers.len() {
+            let tickets: Vec<Ticket> = self.workers[ix].in_hand.drain(..).collect();
+            self.running -= tickets.len();
+            for ticket in tickets {
+                self.abandon(ticket);
+            }
+        }
+    }
+
+    /// The states of an open document's cells; `None` for those of later strata.
+    pub fn states(&self, doc: DocIx) -> Vec<Option<State>> {
+        let Some(open) = self.docs[doc.0 as usize].as_ref() else { return Vec::new() };
+        let state = |cell: &Cell| if let Cell::Settled(state) = cell { Some(*state) } else { None };
+        open.cells.iter().map(state).collect()
+    }
+
+    fn drain(&mut self, target: TargetIx) {
+        let queue = std::mem::take(&mut self.lanes[target.0].queue);
+        for ticket in queue {
+            self.abandon(ticket);
+        }
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        if matches!(self.cell(ticket), Some(Cell::Queued | Cell::Running)) {
+            self.settle(ticket, State::Unfinished);
+        } else {
+            self.release(ticket);
+        }
+    }
+
+    fn target(&self, ticket: Ticket) -> TargetIx {
+        let family = self.docs[ticket.doc.0 as usize].as_ref().map_or(FamilyIx(0), |open| open.family);
+        self.shapes[family.0].steps[ticket.step].target
+    }
+
+    fn cell(&self, ticket: Ticket) -> Option<Cell> {
+        let open = self.docs[ticket.doc.0 as usize].as_ref()?;
+        (open.generation == ticket.generation).then(|| open.cells[ticket.step])
+    }
+
+    fn set(&mut self, ticket: Ticket, cell: Cell) {
+        if let Some(open) = self.docs[ticket.doc.0 as usize].as_mut() {
+            open.cells[ticket.step] = cell;
+        }
+    }
+
+    fn decide(&mut self, doc: DocIx, step: usize) {
+        let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        open.cells[step] = Cell::Deciding;
+        let ticket = Ticket { doc, step, generation: open.generation };
+        self.commands.push_back(Command::Decide(ticket));
+    }
+
+    /// The only place where a cell becomes settled.
+    fn settle(&mut self, ticket: Ticket, state: State) {
+        self.release(ticket);
+        let Some(open) = self.docs[ticket.doc.0 as usize].as_mut() else { return };
+        open.cells[ticket.step] = Cell::Settled(state);
+        open.unsettled -= 1;
+        let mut decidable = Vec::new();
+        for next in &self.shapes[open.family.0].steps[ticket.step].feeds {
+            if let Cell::Waiting(left) = &mut open.cells[*next] {
+                *left -= 1;
+                if *left == 0 {
+                    decidable.push(*next);
+                }
+            }
+        }
+        let closed = open.unsettled == 0;
+        for step in decidable {
+            self.decide(ticket.doc, step);
+        }
+        if closed {
+            self.close(ticket.doc);
+        }
+    }
+
+    /// An action is no longer in flight: equal ones are decided again (most find its result).
+    fn release(&mut self, ticket: Ticket) {
+        let Some(key) = self.keys.remove(&ticket) else { return };
+        for waiting in self.in_flight.remove(&key).unwrap_or_default() {
+            if self.cell(waiting) == Some(Cell::Attached) {
+                self.decide(waiting.doc, waiting.step);
+            }
+        }
+    }
+
+    fn unqueue(&mut self, ticket: Ticket) {
+        for lane in &mut self.lanes {
+            lane.queue.retain(|other| *other != ticket);
+        }
+        for worker in &mut self.workers {
+            worker.suspect.take_if(|suspect| *suspect == ticket);
+        }
+    }
+
+    fn close(&mut self, doc: DocIx) {
+        self.commands.push_back(Command::Close(doc));
+    }
+
+    /// The driver has written the story: the place is free.
+    pub fn closed(&mut self, doc: DocIx) {
+        if self.docs[doc.0 as usize].take().is_some() {
+            self.next_generation(doc);
+            self.free.push(doc.0);
+            self.open -= 1;
+        }
+    }
+
+    fn next_generation(&mut self, doc: DocIx) -> u32 {
+        let generation = &mut self.generations[doc.0 as usize];
+        *generation = generation.wrapping_add(1);
+        *generation
+    }
+
+    /// A window is 20 ms of work by the measured mean, at least 2.
+    fn window(lane: &Lane) -> usize {
+        let by_time = lane.mean.map_or(2, |mean| (20_000.0 / mean.max(1.0)) as usize);
+        by_time.clamp(2, lane.most.max(2)).min(lane.most)
+    }
+
+    fn hand_out(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.hand_out_suspects();
+        let mut starving = false;
+        for full_only in [true, false] {
+            for target in (0..self.lanes.len()).rev() {
+                let window = Self::window(&self.lanes[target]);
+                loop {
+                    let lane = &self.lanes[target];
+                    if lane.queue.is_empty() || lane.disabled || (full_only && lane.queue.len() < window) {
+                        break;
+                    }
+                    let Some((worker, room)) = self.place(TargetIx(target), window, starving) else {
+                        starving |= full_only;
+                        break;
+                    };
+                    let count = room.min(self.lanes[target].queue.len());
+                    let tickets: Vec<Ticket> = self.lanes[target].queue.drain(..count).collect();
+                    self.send(worker, tickets);
+                }
+            }
+        }
+    }
+
+    fn hand_out_suspects(&mut self) {
+        for ix in 0..self.workers.len() {
+            if self.workers[ix].in_hand.is_empty()
+                && let Some(ticket) = self.workers[ix].suspect.take()
+            {
+                self.workers[ix].alone = true;
+                self.send(WorkerIx(ix as u32), vec![ticket]);
+            }
+        }
+    }
+
+    /// A worker of this target with room: an idle one, a new one, or one that has little left in hand.
+    fn place(&mut self, target: TargetIx, window: usize, starving: bool) -> Option<(WorkerIx, usize)> {
+        let lane = &self.lanes[target.0];
+        let may_begin = lane.limit.is_some() || self.busy() < self.jobs;
+        let state = |ix: &&WorkerIx| &self.workers[ix.0 as usize];
+        if may_begin {
+            let idle = lane.workers.iter().find(|ix| state(ix).in_hand.is_empty() && state(ix).suspect.is_none());
+            if let Some(ix) = idle {
+                return Some((*ix, window));
+            }
+            if lane.workers.len() < lane.limit.unwrap_or(self.jobs) {
+                let ix = WorkerIx(self.workers.len() as u32);
+                self.workers.push(Worker { target, in_hand: VecDeque::new(), suspect: None, alone: false });
+                self.lanes[target.0].workers.push(ix);
+                self.commands.push_back(Command::Start(ix, target));
+                return Some((ix, window));
+            }
+        }
+        if starving {
+            return None;
+        }
+        let can_take = |ix: &&WorkerIx| {
+            let worker = state(ix);
+            !worker.alone && worker.suspect.is_none() && worker.in_hand.len() * 2 <= window
+        };
+        let ix = lane.workers.iter().filter(can_take).min_by_key(|ix| state(ix).in_hand.len())?;
+        let room = window - state(&ix).in_hand.len();
+        (room > 0).then_some((*ix, room))
+    }
+
+    /// Workers that count among the jobs and have something in hand.
+    fn busy(&self) -> usize {
+        let counts = |worker: &&Worker| !worker.in_hand.is_empty() && self.lanes[worker.target.0].limit.is_none();
+        self.workers.iter().filter(counts).count()
+    }
+
+    fn send(&mut self, worker: WorkerIx, tickets: Vec<Ticket>) {
+        for ticket in &tickets {
+            self.set(*ticket, Cell::Running);
+        }
+        self.running += tickets.len();
+        self.workers[worker.0 as usize].in_hand.extend(&tickets);
+        self.commands.push_back(Command::Send(worker, tickets));
+    }
+}
+
+fn shape(family: &Family) -> Shape {
+    let place = |input: &Input| if let Input::Step(step) = input { Some(*step) } else { None };
+    let mut steps: Vec<ShapeStep> = Vec::new();
+    for (number, step) in family.steps.iter().enumerate() {
+        let with = step.with.iter().filter_map(|(_, input)| place(input));
+        let mut needs: Vec<usize> = step.inputs.iter().filter_map(place).chain(with).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        for need in &needs {
+            steps[*need].feeds.push(number);
+        }
+        steps.push(ShapeStep { target: step.target, stratum: step.stratum, needs, feeds: Vec::new() });
+    }
+    Shape { steps }
+}
+
+#[cfg(test)]
+mod tests;
