@@ -1,11 +1,16 @@
-//! Fields, tests and templates: how a Pipelinefile speaks of documents (`where`, `sees`, `publish`, `on`).
+//! Fields, tests, globs and templates: how a Pipelinefile speaks of documents (`where`, `sees`, `publish`, `on`).
+//!
+//! Everything here is a pure function of text and of values that a caller looks up. Knows no document, no file and no
+//! TOML; `pipelinefile` finds the mistakes' places.
 
-/// Replaced by the language's own parser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field;
-/// Replaced by the language's own parser.
-#[derive(Clone, Debug)]
-pub struct Test;
-/// Replaced by the language's own parser.
-#[derive(Clone, Debug)]
-pub struct Template;
+mod field;
+mod glob;
+mod quantity;
+mod template;
+mod test;
+
+pub use field::{Field, IdPart};
+pub use glob::{Glob, GlobSet};
+pub use quantity::parse_size;
+pub use template::{Template, safe_component};
+pub use test::{Condition, Test};
