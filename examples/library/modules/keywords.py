@@ -22,7 +22,12 @@ def weight(documents_with_it: int, total: int) -> float:
     return round(math.log((1 + total) / (1 + documents_with_it)) + 1, 3)
 
 
-@module(setup=lambda model: model.json())
+def load(model: Doc) -> dict:
+    """Runs once in each worker, so that the model is not read again for every document."""
+    return model.json()
+
+
+@module(setup=load)
 def keywords(doc: Doc, model: dict, *, top: int = 10):
     rarest, weights = model["rarest"], model["weight"]
     scores = {word: count * weights.get(word, rarest) for word, count in doc.json().items()}

@@ -58,7 +58,7 @@ def entry(doc: Doc, code: str, kind: str) -> str:
 STYLE = """
 form { display: flex; flex-wrap: wrap; gap: .8rem; align-items: end; position: sticky; top: 0; background: var(--back); padding: .6rem 0; border-bottom: 1px solid var(--line) }
 label { display: grid; gap: .15rem; font-size: .85rem; color: var(--soft) } label:first-child { flex: 1 1 16rem }
-input, select { font: inherit; font-size: 1rem; color: var(--ink); background: var(--card); border: 1px solid var(--soft); border-radius: .4rem; padding: .4rem .6rem; width: 100% }
+input, select { font: inherit; font-size: 1rem; color: var(--ink); background: var(--card); border: 1px solid var(--soft); border-radius: .4rem; padding: 0 .6rem; width: 100%; height: 2.4rem }
 output { flex-basis: 100%; font-size: .9rem } header { display: contents }
 .shelf { list-style: none; padding: 0; margin: 0; display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)) }
 .entry { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem; overflow-wrap: anywhere }

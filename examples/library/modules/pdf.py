@@ -150,7 +150,7 @@ class Document:
             resources = node.get("Resources", inherited)
             if "Kids" in node:
                 todo.extend((kid, resources) for kid in reversed(self.get(node["Kids"], [])))
-            else:
+            elif node.get("Type") == "Page" or "Contents" in node:
                 yield {**node, "Resources": resources}
 
     def page_text(self, page: dict) -> str:

@@ -22,12 +22,10 @@ def columns(doc: Doc, *, examples: int = 3):
 
 def from_csv(source: str, delimiter: str) -> list[dict[str, str]]:
     lines = source.splitlines()
-    start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    # A table may begin with comments; the last of them may name the columns.
-    if start and start < len(lines) and lines[start - 1].count(delimiter) == lines[start].count(delimiter) > 0:
-        start -= 1
-        lines[start] = lines[start].lstrip("# ")
-    reader = csv.DictReader(io.StringIO("\n".join(lines[start:]), newline=""), delimiter=delimiter, restval="")
+    rows = [line for line in lines if line.strip() and not line.startswith("#")]
+    # Tables of Unix begin with comments; the last one with columns in it names the columns.
+    names = [line.lstrip("# ") for line in lines if line.startswith("#") and delimiter == "\t" in line]
+    reader = csv.DictReader(io.StringIO("\n".join(names[-1:] + rows), newline=""), delimiter=delimiter, restval="")
     return [{name: value for name, value in row.items() if name is not None} for row in reader]
 
 
