@@ -21,11 +21,13 @@ def columns(doc: Doc, *, examples: int = 3):
 
 
 def from_csv(source: str, delimiter: str) -> list[dict[str, str]]:
-    lines = source.splitlines()
-    rows = [line for line in lines if line.strip() and not line.startswith("#")]
-    # Tables of Unix begin with comments; the last one with columns in it names the columns.
-    names = [line.lstrip("# ") for line in lines if line.startswith("#") and delimiter == "\t" in line]
-    reader = csv.DictReader(io.StringIO("\n".join(names[-1:] + rows), newline=""), delimiter=delimiter, restval="")
+    names, rows = [], []
+    for line in source.splitlines():
+        if not line.startswith("#"):
+            rows.extend([line] if line.strip() else [])
+        elif not rows and "\t" in line and delimiter == "\t":
+            names = [line.lstrip("# ")]         # tables of Unix begin with comments, the last names the columns
+    reader = csv.DictReader(io.StringIO("\n".join(names + rows), newline=""), delimiter=delimiter, restval="")
     return [{name: value for name, value in row.items() if name is not None} for row in reader]
 
 
