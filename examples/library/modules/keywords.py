@@ -32,4 +32,6 @@ def keywords(doc: Doc, model: dict, *, top: int = 10):
     rarest, weights = model["rarest"], model["weight"]
     scores = {word: count * weights.get(word, rarest) for word, count in doc.json().items()}
     best = sorted(scores, key=lambda word: (-scores[word], word))[:top]
-    return {"keywords": best, "scores": [round(scores[word], 1) for word in best]}
+    # Without the scores: these change a little with every new document, the ten words seldom do. Where they come
+    # out the same, nothing behind this target is done again.
+    return {"keywords": best}

@@ -60,6 +60,7 @@ form { display: flex; flex-wrap: wrap; gap: .8rem; align-items: end; position: s
 label { display: grid; gap: .15rem; font-size: .85rem; color: var(--soft) } label:first-child { flex: 1 1 16rem }
 input, select { font: inherit; font-size: 1rem; color: var(--ink); background: var(--card); border: 1px solid var(--soft); border-radius: .4rem; padding: 0 .6rem; width: 100%; height: 2.4rem }
 output { flex-basis: 100%; font-size: .9rem } header { display: contents }
+@media (max-width: 40rem) { form { position: static } }
 .shelf { list-style: none; padding: 0; margin: 0; display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)) }
 .entry { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem; overflow-wrap: anywhere }
 .entry > a { font-weight: 600; text-decoration: none } .entry > a:hover { text-decoration: underline } .entry .soft { font-size: .85rem }
