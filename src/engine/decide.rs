@@ -1,0 +1,231 @@
+//! What becomes of a document in a target: its input, the test, its side inputs, its key, and a record if there is one.
+//!
+//! Decides and finds; runs nothing and writes nothing. The rules are those of `semantics.md` 2, 7, 24 and 25.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::document::{Document, MainInput, StepResult};
+use crate::engine::lookup::{Lookup, Wanted};
+use crate::engine::target::{Shared, TargetPlan};
+use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::action::{ActionKey, KeyInput, Outcome, State};
+use crate::model::document::Meta;
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::{Missing, Pipeline, Target};
+use crate::model::reason::Reason;
+use crate::model::selection::Field;
+use crate::plan::family::{Family, Input, Step};
+use crate::plan::key::action_key;
+use crate::store::Store;
+
+/// What becomes of it.
+pub enum Decision {
+    /// Nothing runs.
+    Settled(Box<StepResult>),
+    /// The module must run.
+    Run(Box<Work>),
+}
+
+/// An action that must run.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Its key.
+    pub key: ActionKey,
+    /// The key's own parts.
+    pub inputs: Vec<KeyInput>,
+    /// The main input.
+    pub main: Input,
+    /// The side inputs of the same document, by name.
+    pub with: Vec<(String, Option<Input>)>,
+    /// Why no record answers.
+    pub reasons: Vec<Reason>,
+}
+
+/// What deciding needs beside the document.
+pub struct Deciding<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The document's family.
+    pub family: &'a Family,
+    /// The store.
+    pub store: &'a Store,
+    /// Records.
+    pub lookup: &'a mut Lookup,
+}
+
+impl Deciding<'_> {
+    /// Decides one step of a document of a source, or behind a set.
+    pub fn decide(&mut self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Decision> {
+        let place = &self.family.steps[step];
+        let target = self.pipeline.target(plan.ix);
+        let settled = |state, note: String| Ok(Decision::Settled(Box::new(StepResult::bare(state, note))));
+        let main = match document.main_input(place) {
+            MainInput::One(input) => input,
+            MainInput::Blocked(by) => return settled(State::Blocked, self.blocked_by(document, by)),
+            MainInput::Unfinished => return settled(State::Unfinished, String::new()),
+            MainInput::Absent => return settled(State::Absent, String::new()),
+            MainInput::Several(inputs) => return Ok(self.collision(&inputs)),
+        };
+        if let Some(test) = &target.test
+            && !test.passes(&|field| self.field(document, main, field))
+        {
+            return settled(State::LeftOut, String::new());
+        }
+        let mut inputs = vec![self.key_input(plan, document, main)];
+        let mut with = Vec::new();
+        for (number, side) in target.with.iter().enumerate() {
+            if let Some((_, shared)) = plan.shared.iter().find(|(name, _)| *name == side.name) {
+                match shared {
+                    Shared::Present(_) => continue,
+                    Shared::Unavailable(why) => return settled(State::Blocked, why.clone()),
+                    Shared::Unfinished => return settled(State::Unfinished, String::new()),
+                }
+            }
+            let found = place.with.iter().find(|(of, _)| *of == number).map(|(_, input)| *input);
+            match self.side_input(document, place, found, side.missing, &side.name) {
+                Side::Input(input) => {
+                    let (digest, ext) = document.input_facts(input).unwrap_or_default();
+                    inputs.push(KeyInput { digest: Some(digest), facts: ext_facts(&ext) });
+                    with.push((side.name.clone(), Some(input)));
+                }
+                Side::None => {
+                    inputs.push(KeyInput { digest: None, facts: String::new() });
+                    with.push((side.name.clone(), None));
+                }
+                Side::Settled(result) => return Ok(Decision::Settled(result)),
+            }
+        }
+        self.answer(plan, document, target, Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() })
+    }
+
+    /// Looks for a record of this work; the module must run where there is none.
+    pub fn answer(&mut self, plan: &TargetPlan, document: &Document, target: &Target, mut work: Work) -> Result<Decision> {
+        let own = document.before.as_ref().and_then(|before| before.entry(&target.name)).and_then(|entry| entry.act);
+        let wanted = Wanted { plan, id: &document.id, inputs: &work.inputs, key: work.key, own };
+        if let Some((at, act)) = self.lookup.find(self.store, &wanted)? {
+            let state = match &act.outcome {
+                Outcome::Output(_) => State::Done,
+                Outcome::Skip(_) => State::Skipped,
+                Outcome::Failed(_) => State::Failed,
+            };
+            let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
+        work.reasons = self.lookup.reasons(self.store, &wanted)?;
+        Ok(Decision::Run(Box::new(work)))
+    }
+
+    fn side_input(&self, document: &Document, place: &Step, found: Option<Input>, missing: Missing, name: &str) -> Side {
+        let state = match found {
+            None => State::Absent,
+            Some(Input::Origin) => State::Done,
+            Some(Input::Step(step)) => document.results[step].as_ref().map_or(State::Unfinished, |result| result.state),
+        };
+        let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
+        match (state, found, missing) {
+            (State::Done, Some(input), _) => Side::Input(input),
+            (State::Failed | State::Blocked, Some(Input::Step(step)), _) => {
+                settled(State::Blocked, self.blocked_by(document, step))
+            }
+            (State::Unfinished, ..) => settled(State::Unfinished, String::new()),
+            (_, _, Missing::None) => Side::None,
+            (_, _, Missing::Skip) => settled(State::Skipped, format!("there is no `{name}` for it")),
+            (_, _, Missing::Fail) => {
+                let target = &self.pipeline.target(place.target).name;
+                let message = format!(
+                    "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
+                );
+                settled_failure(FailureKind::MissingInput, message)
+            }
+        }
+    }
+
+    fn blocked_by(&self, document: &Document, step: usize) -> String {
+        let target = document.blocker(self.family, step);
+        format!("{} failed", self.pipeline.target(target).name)
+    }
+
+    fn collision(&self, inputs: &[Input]) -> Decision {
+        let name = |input: &Input| match input {
+            Input::Origin => self.family.name.clone(),
+            Input::Step(step) => self.pipeline.target(self.family.steps[*step].target).name.clone(),
+        };
+        let names: Vec<String> = inputs.iter().map(name).collect();
+        let message = format!("it has a result in each of: {}; a list of streams takes one", names.join(", "));
+        match settled_failure(FailureKind::Collision, message) {
+            Side::Settled(result) => Decision::Settled(result),
+            _ => Decision::Settled(Box::new(StepResult::bare(State::Failed, ""))),
+        }
+    }
+
+    /// An input as it enters the key: its digest and what the module sees of it.
+    fn key_input(&self, plan: &TargetPlan, document: &Document, input: Input) -> KeyInput {
+        let (digest, ext) = document.input_facts(input).unwrap_or_default();
+        if plan.sees.as_slice() == [Field::Ext] {
+            return KeyInput { digest: Some(digest), facts: ext_facts(&ext) };
+        }
+        let facts = plan.sees.iter().filter_map(|field| Some((field.to_string(), self.field(document, input, field)?)));
+        let facts: Meta = facts.collect();
+        KeyInput { digest: Some(digest), facts: Value::Object(facts).to_string() }
+    }
+
+    /// The value of a field at an input of a document.
+    pub fn field(&self, document: &Document, input: Input, field: &Field) -> Option<Value> {
+        match field {
+            Field::Id(_) | Field::Source => field.of_id(&document.id).map(Value::String),
+            Field::Ext => document.input_facts(input).map(|(_, ext)| Value::String(ext)),
+            Field::Meta(path) => document.meta(self.family, input, path),
+            Field::Size => self.size(document, input).map(Value::from),
+            Field::Mime => self.mime(document, input).map(Value::String),
+        }
+    }
+
+    fn size(&self, document: &Document, input: Input) -> Option<u64> {
+        match input {
+            Input::Origin => document.content.as_ref().map(|content| content.length),
+            Input::Step(step) => document.results[step].as_ref()?.output().map(|output| output.length),
+        }
+    }
+
+    /// Told from the content: of the source as it was read, of a result by its first bytes.
+    fn mime(&self, document: &Document, input: Input) -> Option<String> {
+        match input {
+            Input::Origin => document.content.as_ref()?.mime.clone(),
+            Input::Step(step) => {
+                let result = document.results[step].as_ref()?;
+                let output = result.output()?;
+                let bytes = match &result.bytes {
+                    Some(bytes) => Some(Arc::clone(bytes)),
+                    None => self.store.output_bytes(output).ok().flatten(),
+                };
+                bytes.map(|bytes| crate::scan::mime_of(&bytes, &output.ext))
+            }
+        }
+    }
+}
+
+enum Side {
+    Input(Input),
+    None,
+    Settled(Box<StepResult>),
+}
+
+fn settled_failure(kind: FailureKind, message: String) -> Side {
+    let failure = Failure::new(kind, "", message);
+    Side::Settled(Box::new(StepResult::bare(State::Failed, derived_note(&failure))))
+}
+
+/// A failure that no record holds, as the note of a story's entry.
+pub fn derived_note(failure: &Failure) -> String {
+    serde_json::to_string(failure).unwrap_or_default()
+}
+
+/// `{"ext":"txt"}`
+pub fn ext_facts(ext: &str) -> String {
+    let mut facts = Meta::new();
+    facts.insert("ext".into(), Value::String(ext.to_owned()));
+    Value::Object(facts).to_string()
+}

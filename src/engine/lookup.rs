@@ -1,0 +1,138 @@
+//! Finding the record that answers an action.
+//!
+//! In order: the document's own record, then every record of the key, newest first. A candidate counts only if its
+//! whole key is equal (its parts prove it), its load set holds, it is not damaged, its bytes are there, no mark asks
+//! for it to be done again, and it is a result: a passing fault answers nothing. Knows nothing of scheduling.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::engine::loads::PresentCode;
+use crate::engine::target::TargetPlan;
+use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::action::{Act, ActionKey, KeyInput, Outcome, Place, Position};
+use crate::model::document::DocId;
+use crate::model::reason::Reason;
+use crate::plan::explain::{KeyParts, differences};
+use crate::plan::key::recipe_digest;
+use crate::store::Store;
+
+/// What is asked for.
+pub struct Wanted<'a> {
+    /// The target.
+    pub plan: &'a TargetPlan,
+    /// The document, for marks that select documents.
+    pub id: &'a DocId,
+    /// The key's own parts.
+    pub inputs: &'a [KeyInput],
+    /// The key.
+    pub key: ActionKey,
+    /// The document's own newest record in this target.
+    pub own: Option<Position>,
+}
+
+/// Records, and what is remembered of them within a build.
+pub struct Lookup {
+    /// What load sets are compared with.
+    pub present: PresentCode,
+    recipes: HashMap<Position, Digest>,
+}
+
+impl Lookup {
+    /// A look-up that remembers nothing yet.
+    pub fn new(present: PresentCode) -> Self {
+        Lookup { present, recipes: HashMap::new() }
+    }
+
+    /// The record that answers.
+    pub fn find(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<(Position, Arc<Act>)>> {
+        let mark = wanted.plan.mark_for(wanted.id);
+        if let Some(at) = wanted.own
+            && let Some(act) = self.answers(store, at, wanted, mark)?
+        {
+            return Ok(Some((at, act)));
+        }
+        for at in store.candidates(wanted.key.0.prefix()) {
+            if let Some(act) = self.answers(store, at, wanted, mark)? {
+                return Ok(Some((at, act)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn answers(&mut self, store: &Store, at: Position, wanted: &Wanted<'_>, mark: u64) -> Result<Option<Arc<Act>>> {
+        if store.is_bad(at) {
+            return Ok(None);
+        }
+        let Some(act) = store.act(at)? else { return Ok(None) };
+        let is_equal = act.key == wanted.key.0.prefix()
+            && act.inputs == wanted.inputs
+            && self.recipe_digest(store, act.recipe)? == Some(wanted.plan.recipe_digest);
+        let counts = is_equal && act.mark >= mark && is_result(&act) && bytes_are_there(store, &act);
+        Ok((counts && self.holds(store, &act)?).then_some(act))
+    }
+
+    /// Whether what the record's worker had loaded is as it was.
+    fn holds(&mut self, store: &Store, act: &Act) -> Result<bool> {
+        let Some(at) = act.loads else { return Ok(true) };
+        let Some(loads) = store.loads(at)? else { return Ok(false) };
+        Ok(self.present.holds(at, &loads, &mut store.code_cache()))
+    }
+
+    fn recipe_digest(&mut self, store: &Store, at: Position) -> Result<Option<Digest>> {
+        if let Some(known) = self.recipes.get(&at) {
+            return Ok(Some(*known));
+        }
+        let Some(recipe) = store.recipe(at)? else { return Ok(None) };
+        let digest = recipe_digest(&recipe);
+        self.recipes.insert(at, digest);
+        Ok(Some(digest))
+    }
+
+    /// Why nothing answers: the document's own last record against what is wanted. Never empty.
+    pub fn reasons(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Vec<Reason>> {
+        let Some(at) = wanted.own else { return Ok(vec![Reason::NeverRun]) };
+        let Some(act) = store.act(at)? else { return Ok(vec![Reason::OutputLost]) };
+        let Some(recipe) = store.recipe(act.recipe)? else { return Ok(vec![Reason::OutputLost]) };
+        let old = KeyParts { recipe: &recipe, inputs: &act.inputs };
+        let new = KeyParts { recipe: &wanted.plan.recipe, inputs: wanted.inputs };
+        let mut reasons = differences(old, new);
+        if !reasons.is_empty() {
+            return Ok(reasons);
+        }
+        let mark = wanted.plan.mark_for(wanted.id);
+        if act.mark < mark {
+            reasons.push(Reason::Redo { mark });
+        }
+        if let Some(at) = act.loads
+            && let Some(loads) = store.loads(at)?
+        {
+            let files = self.present.changes(&loads, &mut store.code_cache());
+            if !files.is_empty() {
+                reasons.push(Reason::Code { files });
+            }
+        }
+        if let Outcome::Failed(failure) = &act.outcome
+            && !failure.is_kept()
+        {
+            reasons.push(Reason::PassingFault { failure: failure.summary() });
+        }
+        if reasons.is_empty() {
+            reasons.push(Reason::OutputLost);
+        }
+        Ok(reasons)
+    }
+}
+
+fn is_result(act: &Act) -> bool {
+    !matches!(&act.outcome, Outcome::Failed(failure) if !failure.is_kept())
+}
+
+/// A payload is checked when it is read; a blob is a file of its own, which may be gone.
+fn bytes_are_there(store: &Store, act: &Act) -> bool {
+    match &act.outcome {
+        Outcome::Output(output) if output.place == Place::Blob => store.has_blob(&output.digest, output.length),
+        _ => true,
+    }
+}

@@ -1,0 +1,272 @@
+//! What a target is in this build: its recipe, its definition, and what it hands to its workers.
+//!
+//! Everything here is the same for all documents of the target. Made anew at the beginning of each stratum, for a
+//! shared side input may have another result by then. Knows no documents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::hash::{Digest, FieldHasher};
+use crate::model::action::{KeyInput, Mark, Position, Recipe};
+use crate::model::document::DocId;
+use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
+use crate::model::selection::{Field, Glob};
+use crate::plan::key;
+
+/// The version of the worker protocol, a part of every worker's fingerprint.
+pub const PROTOCOL: u32 = 1;
+
+/// What is known of a module before anything runs.
+#[derive(Clone, Debug)]
+pub struct ModuleFacts {
+    /// The parts of the fingerprint but the code files.
+    pub program: Vec<(String, String)>,
+    /// The code files that count.
+    pub files: Vec<(String, Digest)>,
+    /// The digest of `program`: what load sets of this module are found by.
+    pub identity: Digest,
+}
+
+/// The parts of a module's fingerprint that are no files. `interpreter` is major.minor of the Python in use.
+pub fn program_parts(module: &Module, ext: Option<&str>, interpreter: &str, probe: Option<String>) -> Vec<(String, String)> {
+    let (kind, command) = match &module.program {
+        Program::Python { file, function } => ("python", format!("{} {function}", file.display())),
+        Program::Worker(words) => ("worker", shown(words)),
+        Program::Filter(words) => ("filter", shown(words)),
+        Program::Shell(script) => ("shell", script.clone()),
+        Program::Url(url) => ("url", url.clone()),
+        Program::Image(image, command) => ("image", format!("{image} {}", command.as_deref().unwrap_or_default())),
+    };
+    let mut parts = BTreeMap::from([("kind".to_owned(), kind.to_owned()), ("command".to_owned(), command)]);
+    match &module.program {
+        Program::Python { .. } => {
+            parts.insert("interpreter".into(), interpreter.to_owned());
+            parts.insert("protocol".into(), PROTOCOL.to_string());
+        }
+        Program::Worker(_) => {
+            parts.insert("protocol".into(), PROTOCOL.to_string());
+        }
+        _ => {
+            if let Some(ext) = ext {
+                parts.insert("ext".into(), ext.to_owned());
+            }
+        }
+    }
+    if let Some(version) = &module.version {
+        parts.insert("version".into(), version.clone());
+    }
+    if let Some(probe) = probe {
+        parts.insert("probe".into(), probe);
+    }
+    parts.extend(module.settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone())));
+    parts.into_iter().collect()
+}
+
+/// The identity of a module by its fingerprint's parts: what its load sets are found by.
+pub fn identity(program: &[(String, String)]) -> Digest {
+    let mut hasher = FieldHasher::new("pipe module identity");
+    program.iter().for_each(|(name, value)| {
+        hasher.text(name).text(value);
+    });
+    hasher.finish()
+}
+
+fn shown(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// A shared side input as it is now.
+#[derive(Clone, Debug)]
+pub enum Shared {
+    /// The result of a set, or a file.
+    Present(SharedInput),
+    /// There is none, and why: whoever needs it is blocked.
+    Unavailable(String),
+    /// It is not decided in this build (stopped, or its members failed).
+    Unfinished,
+}
+
+/// A shared side input that is there.
+#[derive(Clone, Debug)]
+pub struct SharedInput {
+    /// As it enters the key.
+    pub key: KeyInput,
+    /// Its extension.
+    pub ext: String,
+    /// A file or folder inside `.pipe` that holds its bytes (or the project's own `file:`).
+    pub path: std::path::PathBuf,
+}
+
+/// A target in this build.
+#[derive(Clone, Debug)]
+pub struct TargetPlan {
+    /// Which target.
+    pub ix: TargetIx,
+    /// Its module.
+    pub module: ModuleIx,
+    /// What is the same for all documents.
+    pub recipe: Arc<Recipe>,
+    /// Of the recipe.
+    pub recipe_digest: Digest,
+    /// Where it lies in the log, once anything was recorded by it.
+    pub recipe_at: Option<Position>,
+    /// The module's fingerprint.
+    pub fingerprint: Digest,
+    /// What load sets of this module are found by.
+    pub identity: Digest,
+    /// What decides the target but the document.
+    pub definition: Digest,
+    /// Marks that speak of this target with this fingerprint.
+    pub marks: Vec<PlanMark>,
+    /// By name, those that are the same for all documents.
+    pub shared: Vec<(String, Shared)>,
+    /// What the module may see beside the bytes, `ext` among it.
+    pub sees: Vec<Field>,
+}
+
+/// A mark that matters to a target.
+#[derive(Clone, Debug)]
+pub struct PlanMark {
+    /// Records that know it count.
+    pub number: u64,
+    /// Absent: every document.
+    pub docs: Option<Glob>,
+}
+
+impl TargetPlan {
+    /// The plan of a target from what is known now. `learned` stands for what load sets say of the module's files.
+    pub fn new(
+        pipeline: &Pipeline,
+        ix: TargetIx,
+        facts: &ModuleFacts,
+        shared: Vec<(String, Shared)>,
+        marks: &[Mark],
+        learned: &Digest,
+    ) -> Self {
+        let target = pipeline.target(ix);
+        let module = module_of(target);
+        let recipe = recipe(pipeline, target, facts, &shared);
+        let recipe_digest = key::recipe_digest(&recipe);
+        let fingerprint = key::fingerprint(&recipe);
+        let marks = marks_of(marks, &target.name, &fingerprint);
+        let definition = definition(pipeline, target, &recipe_digest, &shared, &marks, learned);
+        TargetPlan {
+            ix,
+            module,
+            recipe: Arc::new(recipe),
+            recipe_digest,
+            recipe_at: None,
+            fingerprint,
+            identity: facts.identity,
+            definition,
+            marks,
+            shared,
+            sees: target.sees.clone(),
+        }
+    }
+
+    /// The newest mark that asks for this document to be done again in this target; 0 if none does.
+    pub fn mark_for(&self, id: &DocId) -> u64 {
+        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
+        self.marks.iter().filter(covers).map(|mark| mark.number).max().unwrap_or(0)
+    }
+}
+
+/// The module of a target that has one. Routes come with a later version, refused before a build begins.
+pub fn module_of(target: &Target) -> ModuleIx {
+    match &target.call {
+        Call::Module(ix) => *ix,
+        Call::Route(branches) => {
+            let called = branches.iter().find_map(|branch| match branch.action {
+                crate::model::pipeline::BranchAction::Module(ix) => Some(ix),
+                _ => None,
+            });
+            called.unwrap_or(ModuleIx(0))
+        }
+    }
+}
+
+/// The shape of a target's actions, a part of its key.
+pub fn shape(target: &Target) -> &'static str {
+    match (target.verb, target.split, target.reduce) {
+        (Verb::Each, true, _) => "split",
+        (Verb::Each, false, _) => "each",
+        (Verb::All, _, true) => "reduce",
+        (Verb::All, _, false) => "all",
+        (Verb::Group, ..) => "group",
+    }
+}
+
+fn recipe(pipeline: &Pipeline, target: &Target, facts: &ModuleFacts, shared: &[(String, Shared)]) -> Recipe {
+    let with = target.with.iter().map(|with| {
+        let found = shared.iter().find(|(name, _)| *name == with.name);
+        let input = found.map(|(_, shared)| match shared {
+            Shared::Present(input) => input.key.clone(),
+            _ => KeyInput { digest: None, facts: String::new() },
+        });
+        (with.name.clone(), input)
+    });
+    let params = target.params.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    Recipe {
+        shape: shape(target).to_owned(),
+        module: pipeline.module(module_of(target)).name.clone(),
+        program: facts.program.clone(),
+        files: facts.files.clone(),
+        params: params.collect(),
+        with: with.collect(),
+    }
+}
+
+fn marks_of(marks: &[Mark], target: &str, fingerprint: &Digest) -> Vec<PlanMark> {
+    let speaks = |mark: &&Mark| {
+        mark.targets.iter().any(|marked| marked.name == target && marked.fingerprint == *fingerprint)
+    };
+    let plan = |mark: &Mark| {
+        // A glob that can no longer be read selects every document: doing too much again is the safe side.
+        PlanMark { number: mark.number, docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()) }
+    };
+    marks.iter().filter(speaks).map(plan).collect()
+}
+
+fn definition(
+    pipeline: &Pipeline,
+    target: &Target,
+    recipe: &Digest,
+    shared: &[(String, Shared)],
+    marks: &[PlanMark],
+    learned: &Digest,
+) -> Digest {
+    let mut hasher = FieldHasher::new("pipe definition");
+    hasher.digest(recipe).digest(learned);
+    hasher.number(target.streams.len() as u64);
+    for stream in &target.streams {
+        hasher.text(pipeline.node_name(*stream));
+    }
+    hasher.option(target.test.as_ref().map(ToString::to_string).as_deref().map(str::as_bytes));
+    hasher.number(target.sees.len() as u64);
+    for field in &target.sees {
+        hasher.text(&field.to_string());
+    }
+    hasher.number(target.with.len() as u64);
+    for with in &target.with {
+        let from = match &with.from {
+            WithFrom::Document(node) => format!("document {}", pipeline.node_name(*node)),
+            WithFrom::Shared(ix) => format!("shared {}", pipeline.target(*ix).name),
+            WithFrom::File(written, _) => format!("file {written}"),
+            WithFrom::Value(node) => format!("value {}", pipeline.node_name(*node)),
+        };
+        hasher.text(&with.name).text(&from).text(&format!("{:?}", with.missing));
+    }
+    for (_, shared) in shared {
+        hasher.number(match shared {
+            Shared::Present(_) => 0,
+            Shared::Unavailable(_) => 1,
+            Shared::Unfinished => 2,
+        });
+    }
+    hasher.option(target.ext.as_deref().map(str::as_bytes));
+    hasher.bytes(&target.min_done.to_le_bytes());
+    let whole = marks.iter().filter(|mark| mark.docs.is_none()).map(|mark| mark.number).max();
+    hasher.number(whole.unwrap_or(0)).finish()
+}
