@@ -317,7 +317,7 @@ class _Channel:
 
     def __init__(self, fd: int):
         self.fd, self.lock, self.held, self.size, self.since = fd, threading.Lock(), [], 0, 0.0
-        self.wake, self.awake, self.thread = threading.Lock(), False, None
+        self.wake, self.awake, self.thread = threading.Event(), False, None
         self.child = False
 
     def hold(self, line: bytes) -> None:
@@ -335,19 +335,18 @@ class _Channel:
             self.flush()
         elif not self.awake:
             self.awake = True
+            self.wake.set()
             if self.thread is None:
                 self.thread = threading.Thread(target=self._watch, name="pipelinefile", daemon=True)
                 self.thread.start()
-            else:
-                self.wake.release()
 
     def _watch(self) -> None:
-        self.wake.acquire()
         while True:
+            self.wake.wait()
+            self.wake.clear()
             time.sleep(_HOLD)
             self.awake = False
             self.flush()
-            self.wake.acquire()
 
     def flush(self) -> None:
         with self.lock:
