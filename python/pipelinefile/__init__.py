@@ -405,7 +405,8 @@ def _json_text(value) -> str:
     try:
         return _encode_json(value)
     except (TypeError, ValueError):
-        return _encode_json(_plain(value, ""))          # slower: converts odd keys, names the field at fault
+        pass
+    return _encode_json(_plain(value, ""))              # slower: converts odd keys, names the field at fault
 
 
 def _plain(value, at: str):

@@ -211,7 +211,8 @@ class Errors(Case):
 
     def test_nan(self):
         self.check("return {'a': [1, {'x': float('nan')}]}", "ValueError",
-                   "NaN at `a[1].x` is not JSON: use None, or leave the field out")
+                   "NaN at `a[1].x` is not JSON: use None, or leave the field out",
+                   trace="ValueError: NaN at `a[1].x` is not JSON: use None, or leave the field out\n")
 
     def test_infinity(self):
         self.check("return -float('inf')", "ValueError", "Infinity at the top is not JSON: use None, or leave the field out")
