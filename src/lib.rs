@@ -13,6 +13,7 @@ pub mod fs;
 pub mod model;
 
 pub mod code;
+pub mod scan;
 
 pub mod plan;
 
