@@ -75,7 +75,7 @@ fn functions_of_bytes(bytes: &[u8]) -> Functions {
     if let Err(e) = std::str::from_utf8(bytes)
         && !states_its_encoding(&text)
     {
-        let line = bytes[..e.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..e.valid_up_to()].split(|byte| *byte == b'\n').count();
         read.problems.insert(0, Problem { line, text: "bytes that are not UTF-8".to_owned() });
     }
     read

@@ -24,6 +24,7 @@ pub struct Functions {
 
 /// One function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of the source that do not depend on each other")]
 pub struct Function {
     /// Its name.
     pub name: String,
@@ -186,7 +187,6 @@ fn read_arguments(source: &Source<'_>, parameters: Node<'_>, function: &mut Func
         let typed = node.kind() == "typed_parameter";
         let inner = if typed { node.named_child(0).unwrap_or(node) } else { node };
         match inner.kind() {
-            "positional_separator" => continue,
             "keyword_separator" => keyword_only = true,
             "list_splat_pattern" => {
                 keyword_only = true;

@@ -73,7 +73,8 @@ fn from_statement(source: &Source<'_>, node: Node<'_>) -> Option<Import> {
     if named(node).iter().any(|child| child.kind() == "wildcard_import") {
         import.names.push("*".to_owned());
     }
-    Some(import)
+    // Where the source is wrong, a name may be missing.
+    (import.level > 0 || !import.module.is_empty()).then_some(import)
 }
 
 /// The names after `import`, without their aliases.

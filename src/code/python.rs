@@ -79,6 +79,10 @@ fn find(tree: &mut Tree<'_>, folders: &[String], name: &str, files: &mut Vec<Str
 }
 
 fn find_part(tree: &mut Tree<'_>, folders: &[String], part: &str, files: &mut Vec<String>) -> Vec<String> {
+    if part.is_empty() || part.contains('/') {
+        // `import_module("../elsewhere")` names no module, and nothing may lead out of the project.
+        return Vec::new();
+    }
     let mut without_file = Vec::new();
     for base in folders {
         let package = join(base, part);

@@ -185,7 +185,7 @@ pub(super) fn walk<'t>(root: Node<'t>, visit: &mut dyn FnMut(Node<'t>) -> Below)
 }
 
 /// The named children of a node, comments left out.
-pub(super) fn named<'t>(node: Node<'t>) -> Vec<Node<'t>> {
+pub(super) fn named(node: Node<'_>) -> Vec<Node<'_>> {
     node.named_children(&mut node.walk()).filter(|child| child.kind() != "comment").collect()
 }
 
