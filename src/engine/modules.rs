@@ -1,0 +1,175 @@
+//! What is known of modules and shared files before anything runs: fingerprints, the interpreter, digests of `file:`.
+//!
+//! A build with nothing to do only looks at stamps here: digests, imports and the interpreter's answer are kept in the
+//! index. Starts the interpreter to ask its version, and a declared `probe`; runs no module.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::{Cache, Spec, Tree};
+use crate::engine::target::{ModuleFacts, identity, program_parts};
+use crate::error::{Error, Result};
+use crate::hash::{Digest, FieldHasher, StreamHasher};
+use crate::model::pipeline::{Call, Module, Pipeline, Program};
+use crate::module::Python;
+use crate::store::Store;
+
+/// The interpreter for the pipeline's Python modules; nothing if it has none.
+pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<Python>> {
+    let needed = pipeline.modules.iter().any(|module| matches!(module.program, Program::Python { .. }));
+    if !needed {
+        return Ok(None);
+    }
+    let key = crate::module::python::selection_key(&pipeline.root)?;
+    if let Some(kept) = store.kept("python", key.as_bytes())?
+        && let Some(python) = Python::from_kept(&kept)
+    {
+        return Ok(Some(python));
+    }
+    let python = crate::module::python::find(&pipeline.root)?;
+    store.keep("python", key.as_bytes(), &python.to_kept())?;
+    Ok(Some(python))
+}
+
+/// The facts of every module, by its number.
+pub fn facts(pipeline: &Pipeline, store: &Store, python: Option<&Python>) -> Result<Vec<ModuleFacts>> {
+    let interpreter = python.map(|python| python.version.clone()).unwrap_or_default();
+    let mut cache = store.code_cache();
+    let mut tree = Tree::new(&pipeline.root, &mut cache);
+    let mut all = Vec::with_capacity(pipeline.modules.len());
+    for (ix, module) in pipeline.modules.iter().enumerate() {
+        let files = tree
+            .code_files(&Spec::of(module))
+            .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
+        let probe = probe(pipeline, store, module)?;
+        let program = program_parts(module, ext_of(pipeline, ix), &interpreter, probe);
+        all.push(ModuleFacts { identity: identity(&program), program, files: files.files });
+    }
+    Ok(all)
+}
+
+/// The stated extension of the one target that runs this module as a filter.
+fn ext_of(pipeline: &Pipeline, module: usize) -> Option<&str> {
+    let calls = |call: &Call| matches!(call, Call::Module(ix) if ix.0 == module);
+    pipeline.targets.iter().find(|target| calls(&target.call)).and_then(|target| target.ext.as_deref())
+}
+
+/// The output of a module's probe, asked again when the program's stamp changes.
+fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<String>> {
+    let Some(command) = &module.probe else { return Ok(None) };
+    let program = command.split_whitespace().next().unwrap_or_default();
+    let stamp = find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
+    let key = FieldHasher::new("pipe probe").text(command).text(&format!("{stamp:?}")).finish();
+    if let Some(kept) = store.kept("probe", &key.0)? {
+        return Ok(Some(String::from_utf8_lossy(&kept).into_owned()));
+    }
+    let output = Command::new("/bin/sh")
+        .args(["-c", command])
+        .current_dir(&pipeline.root)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|e| Error::io("run the probe", Path::new(command), &e))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Error::unfinished(format!("the probe of module `{}` failed: `{command}`", module.name))
+            .caused_by(text)
+            .hint(command.clone()));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    store.keep("probe", &key.0, text.as_bytes())?;
+    Ok(Some(text))
+}
+
+fn find_program(name: &str, root: &Path) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(root.join(name));
+    }
+    std::env::split_paths(&crate::env::path()).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// What the file system says of a file that is shared by all documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FileStamp {
+    size: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+    inode: u64,
+}
+
+fn file_stamp(path: &Path) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let ns = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    Some(FileStamp {
+        size: metadata.size(),
+        mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+    })
+}
+
+/// The digest of a `file:` input: of its bytes, of a folder over its files by name.
+pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
+    if !path.is_dir() {
+        return one_file(store, path);
+    }
+    let mut hasher = FieldHasher::new("pipe folder");
+    for file in crate::fs::files_below(path)? {
+        let rel = file.strip_prefix(path).unwrap_or(&file);
+        hasher.text(&crate::model::document::escape_name(rel.as_os_str())).digest(&one_file(store, &file)?);
+    }
+    Ok(hasher.finish())
+}
+
+/// A file changed a moment ago may change again without another stamp: such a digest is not kept.
+const RACY_NS: i128 = 2_000_000_000;
+
+fn one_file(store: &Store, path: &Path) -> Result<Digest> {
+    let key = path.as_os_str().as_encoded_bytes();
+    let stamp = file_stamp(path);
+    if let (Some(stamp), Some(kept)) = (stamp, store.kept("files", key)?)
+        && let Ok((old, digest)) = serde_json::from_slice::<(FileStamp, Digest)>(&kept)
+        && old == stamp
+    {
+        return Ok(digest);
+    }
+    let began = crate::time::now_ns();
+    let digest = hash_file(path)?;
+    if let Some(stamp) = stamp
+        && file_stamp(path) == Some(stamp)
+        && stamp.mtime_ns.max(stamp.ctime_ns) + RACY_NS <= began
+        && let Ok(entry) = serde_json::to_vec(&(stamp, digest))
+    {
+        store.keep("files", key, &entry)?;
+    }
+    Ok(digest)
+}
+
+/// The digest of a file's bytes, read in pieces.
+pub fn hash_file(path: &Path) -> Result<Digest> {
+    use std::io::Read;
+    let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, &e))?;
+    let mut hasher = StreamHasher::default();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read", path, &e)),
+        }
+    }
+}
+
+/// The digests of what a worker says it has loaded, taken now.
+pub fn loaded_files(root: &Path, files: &[String], cache: &mut dyn Cache) -> Vec<(String, Digest)> {
+    let mut tree = Tree::new(root, cache);
+    let own = files.iter().filter(|file| !crate::code::is_foreign(file));
+    let mut loaded: Vec<(String, Digest)> =
+        own.filter_map(|file| Some((file.clone(), tree.digest(file).ok().flatten()?))).collect();
+    loaded.sort();
+    loaded.dedup();
+    loaded
+}

@@ -1,0 +1,199 @@
+//! What a module is handed: the bytes of its inputs, in the form and under the name that it may see.
+//!
+//! Small contents go inline. Everything else is a path inside `.pipe/tmp`, named by digest and extension: a symbolic
+//! link to the source file or the blob, or a file written from the log. Never the user's own path (`semantics.md` 2).
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::decide::{Deciding, Work};
+use crate::engine::document::Document;
+use crate::engine::target::{Shared, TargetPlan};
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Output, Place, Position};
+use crate::model::document::Meta;
+use crate::model::selection::{Field, IdPart};
+use crate::module::{Body, Input as ModuleInput, Request, Side};
+use crate::plan::family::{Family, Input};
+use crate::store::Store;
+
+/// Contents up to this size are handed over inline.
+pub const INLINE: u64 = 32 * 1024;
+
+/// Names of inputs inside `.pipe/tmp`, for the time of a build.
+pub struct Inputs {
+    dir: PathBuf,
+    made: HashSet<PathBuf>,
+}
+
+/// The bytes of a record's output do not match its digest, or are gone.
+pub struct Damaged(pub Position);
+
+/// A request that can be sent, or the record whose bytes are damaged.
+pub type Made<T> = std::result::Result<T, Damaged>;
+
+impl Inputs {
+    /// Names below this folder of the store.
+    pub fn new(store: &Store) -> Result<Self> {
+        let dir = store.tmp().join("in");
+        crate::fs::create_dir(&dir)?;
+        Ok(Inputs { dir, made: HashSet::new() })
+    }
+
+    /// A name by digest and extension for a file that lies elsewhere.
+    pub fn link(&mut self, target: &Path, digest: &Digest, ext: &str) -> Result<PathBuf> {
+        let path = self.name(digest, ext);
+        if self.made.contains(&path) && path.read_link().is_ok_and(|old| old == target) {
+            return Ok(path);
+        }
+        crate::fs::remove_file(&path)?;
+        std::os::unix::fs::symlink(target, &path).map_err(|e| Error::io("link", &path, &e))?;
+        self.made.insert(path.clone());
+        Ok(path)
+    }
+
+    /// A file with these bytes.
+    fn file(&mut self, bytes: &[u8], digest: &Digest, ext: &str) -> Result<PathBuf> {
+        let path = self.name(digest, ext);
+        if self.made.insert(path.clone()) {
+            crate::fs::remove_file(&path)?;
+            crate::fs::write_scratch(&path, bytes)?;
+        }
+        Ok(path)
+    }
+
+    fn name(&self, digest: &Digest, ext: &str) -> PathBuf {
+        let dot = if ext.is_empty() { "" } else { "." };
+        self.dir.join(format!("{digest}{dot}{}", crate::model::selection::safe_component(ext)))
+    }
+
+    /// A folder or file as a shared side input: a name for its bytes.
+    pub fn output(&mut self, store: &Store, output: &Output) -> Result<Option<PathBuf>> {
+        if output.place == Place::Blob {
+            return self.link(&store.blob_path(&output.digest), &output.digest, &output.ext).map(Some);
+        }
+        let Some(bytes) = store.output_bytes(output)? else { return Ok(None) };
+        self.file(&bytes, &output.digest, &output.ext).map(Some)
+    }
+}
+
+/// Makes the request of one action.
+pub fn request(
+    deciding: &Deciding<'_>,
+    inputs: &mut Inputs,
+    plan: &TargetPlan,
+    document: &Document,
+    work: &Work,
+    number: u64,
+) -> Result<Made<Request>> {
+    let body = match body(deciding, inputs, document, work.main)? {
+        Ok(body) => body,
+        Err(damaged) => return Ok(Err(damaged)),
+    };
+    let input = seen(deciding, plan, document, work.main, body);
+    let mut with = Vec::new();
+    for (name, from) in &work.with {
+        let Some(from) = from else {
+            with.push((name.clone(), Side::Absent));
+            continue;
+        };
+        let body = match self::body(deciding, inputs, document, *from)? {
+            Ok(body) => body,
+            Err(damaged) => return Ok(Err(damaged)),
+        };
+        let (digest, ext) = document.input_facts(*from).unwrap_or_default();
+        with.push((name.clone(), Side::One(ModuleInput { digest: Some(digest), ..ModuleInput::new(body, ext) })));
+    }
+    Ok(Ok(Request { id: number, input, with }))
+}
+
+/// The input with what the module sees of it.
+fn seen(deciding: &Deciding<'_>, plan: &TargetPlan, document: &Document, main: Input, body: Body) -> ModuleInput {
+    let mut input = ModuleInput::new(body, "");
+    let mut meta = Meta::new();
+    for field in &plan.sees {
+        let Some(value) = deciding.field(document, main, field) else { continue };
+        match (field, value) {
+            (Field::Ext, Value::String(ext)) => input.ext = ext,
+            (Field::Id(IdPart::Whole), Value::String(id)) => input.id = Some(id),
+            (Field::Meta(path), value) => put_meta(&mut meta, path, value),
+            (other, value) => put_meta(&mut meta, &other.to_string(), value),
+        }
+    }
+    if !meta.is_empty() {
+        input.meta = Some(Value::Object(meta).to_string());
+    }
+    input
+}
+
+/// `meta.a.b` as `{"a": {"b": …}}`, as the module wrote it.
+pub fn put_meta(meta: &mut Meta, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            meta.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = meta.entry(first.to_owned()).or_insert_with(|| Value::Object(Meta::new()));
+            if let Value::Object(inner) = inner {
+                put_meta(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn body(deciding: &Deciding<'_>, inputs: &mut Inputs, document: &Document, input: Input) -> Result<Made<Body>> {
+    let (digest, ext) = document.input_facts(input).unwrap_or_default();
+    match origin(deciding.family, document, input) {
+        Input::Origin => match &document.content {
+            Some(content) if content.bytes.is_some() => Ok(Ok(Body::Bytes(content.bytes.clone().unwrap_or_default()))),
+            Some(content) => Ok(Ok(Body::Path(inputs.link(&content.path, &digest, &ext)?))),
+            None => Ok(Err(Damaged(Position(0)))),
+        },
+        Input::Step(step) => {
+            let Some(result) = &document.results[step] else { return Ok(Err(Damaged(Position(0)))) };
+            let at = result.act.unwrap_or(Position(0));
+            let Some(output) = result.output() else { return Ok(Err(Damaged(at))) };
+            if let Some(bytes) = &result.bytes {
+                return Ok(Ok(Body::Bytes(Arc::clone(bytes))));
+            }
+            if output.place == Place::Blob {
+                let path = deciding.store.blob_path(&output.digest);
+                return Ok(Ok(Body::Path(inputs.link(&path, &digest, &ext)?)));
+            }
+            let Some(bytes) = deciding.store.output_bytes(output)? else { return Ok(Err(Damaged(at))) };
+            if output.length <= INLINE {
+                return Ok(Ok(Body::Bytes(bytes)));
+            }
+            Ok(Ok(Body::Path(inputs.file(&bytes, &digest, &ext)?)))
+        }
+    }
+}
+
+/// The place whose bytes these are: a result that passes its input on has none of its own.
+pub fn origin(family: &Family, document: &Document, input: Input) -> Input {
+    let mut input = input;
+    while let Input::Step(step) = input
+        && let Some(output) = document.results[step].as_ref().and_then(|result| result.output())
+        && output.place == Place::Input
+        && let crate::engine::document::MainInput::One(before) = document.main_input(&family.steps[step])
+    {
+        input = before;
+    }
+    input
+}
+
+/// The shared side inputs of a target, as its workers get them at their start.
+pub fn shared(plan: &TargetPlan) -> Vec<(String, ModuleInput)> {
+    let present = plan.shared.iter().filter_map(|(name, shared)| match shared {
+        Shared::Present(input) => {
+            let module = ModuleInput::new(Body::Path(input.path.clone()), input.ext.clone());
+            Some((name.clone(), ModuleInput { digest: input.key.digest, ..module }))
+        }
+        _ => None,
+    });
+    present.collect()
+}

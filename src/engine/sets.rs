@@ -1,0 +1,375 @@
+//! The members of a set: who they are, what stands for them in the key, and the manifest that the module reads.
+//!
+//! Members are read from the records in order of id; nothing is held in memory but what is being read
+//! (`semantics.md` 17 to 19). Knows nothing of scheduling.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::decide::Deciding;
+use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::lookup::Lookup;
+use crate::engine::requests::put_meta;
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Output, Place, Position, State};
+use crate::model::document::{DocId, Meta, unescape_name};
+use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::selection::{Field, Glob, IdPart};
+use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
+use crate::plan::key::SetRoot;
+use crate::store::{Entry, Store};
+
+/// One document of a stream that has a result there.
+pub struct Member<'a> {
+    /// Its id.
+    pub id: &'a DocId,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Its extension.
+    pub ext: String,
+    /// What the module sees of it beside id and bytes, as it enters the key.
+    pub facts: Meta,
+    /// The output; absent for a document of a source.
+    pub output: Option<&'a Output>,
+    /// The record of the output.
+    pub act: Option<Position>,
+    /// The source file, for a document of a source.
+    pub path: Option<PathBuf>,
+}
+
+/// How complete a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Members with a result.
+    pub done: u64,
+    /// Failed, or behind a failure.
+    pub missing: u64,
+    /// Not decided.
+    pub unfinished: u64,
+    /// In two streams of a union at once.
+    pub collisions: u64,
+}
+
+impl Coverage {
+    /// Whether enough members succeeded.
+    pub fn is_enough(&self, min_done: f64) -> bool {
+        let known = self.done + self.missing;
+        known == 0 || self.done as f64 >= min_done * known as f64
+    }
+}
+
+/// What walking over streams needs.
+pub struct Streams<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Its families.
+    pub families: &'a Families,
+    /// The store.
+    pub store: &'a Store,
+    /// Only documents that this lets in: a sample.
+    pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
+    /// For targets of a partial build: whether an entry's definition is up to date for the stream.
+    pub is_current: Option<&'a dyn Fn(Position, TargetIx) -> bool>,
+}
+
+/// A document of a stream, in whatever state.
+pub struct Passing<'a> {
+    /// The document, its results filled from its story.
+    pub document: &'a Document,
+    /// Its family.
+    pub family: &'a Family,
+    /// Where it leaves for the stream.
+    pub place: Input,
+    /// How it stands there.
+    pub state: State,
+    /// Its entry in the index.
+    pub entry: &'a Entry,
+}
+
+impl Streams<'_> {
+    /// Visits every document of a target's streams, in byte order of ids, once a place where it might leave.
+    pub fn visit(&self, target: &Target, deep: bool, visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>) -> Result<()> {
+        let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
+        for stream in &target.streams {
+            for (family, place) in self.families.of_stream(*stream) {
+                match families.iter_mut().find(|(_, ix, _)| *ix == family) {
+                    Some((_, _, places)) => places.push(place),
+                    None => {
+                        let of = self.families.family(family);
+                        let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                        families.push((first, family, vec![place]));
+                    }
+                }
+            }
+        }
+        families.sort_by(|a, b| a.0.cmp(&b.0));
+        for (_, ix, places) in families {
+            let family = self.families.family(ix);
+            let mut failed = None;
+            self.store.scan(&family.name, &mut |dir, entry| {
+                let result = self.visit_entry(ix, family, dir, entry, &places, deep, visit);
+                failed = result.err();
+                failed.is_none()
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
+    fn visit_entry(
+        &self,
+        ix: FamilyIx,
+        family: &Family,
+        dir: &str,
+        entry: &Entry,
+        places: &[Input],
+        deep: bool,
+        visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if entry.flags.gone {
+            return Ok(());
+        }
+        let id = id_of(&family.name, dir, &entry.name);
+        if self.only.is_some_and(|only| !only(&id)) {
+            return Ok(());
+        }
+        let Some(before) = before(self.store, entry.story)? else { return Ok(()) };
+        let mut document = Document {
+            id,
+            number: entry.doc,
+            family: ix,
+            dir: Arc::from(dir),
+            name: entry.name.clone(),
+            names: before.story.names,
+            stratum: 0,
+            story: Some(entry.story),
+            stamp: entry.stamp,
+            racy: entry.flags.racy,
+            content: None,
+            digest: before.story.content,
+            results: vec![None; family.steps.len()],
+            before: None,
+            restarts: 0,
+        };
+        for (step, place) in family.steps.iter().enumerate() {
+            if deep || places.contains(&Input::Step(step)) {
+                let name = &self.pipeline.target(place.target).name;
+                document.results[step] = result_of(self.store, &before, name)?;
+            }
+        }
+        document.before = Some(before);
+        for place in places {
+            let mut state = match place {
+                Input::Origin if document.digest.is_some() => State::Done,
+                Input::Origin => State::Failed,
+                Input::Step(step) => document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state),
+            };
+            if let (Some(is_current), Input::Step(step)) = (self.is_current, place)
+                && !is_current(entry.definition, family.steps[*step].target)
+            {
+                state = State::Unfinished;
+            }
+            visit(&Passing { document: &document, family, place: *place, state, entry })?;
+        }
+        Ok(())
+    }
+
+    /// Visits the members of a set, and says how complete the set is.
+    pub fn members(&self, ix: TargetIx, sees: &[Field], visit: &mut dyn FnMut(&Member<'_>) -> Result<()>) -> Result<Coverage> {
+        let target = self.pipeline.target(ix);
+        let of_meta = |field: &Field| matches!(field, Field::Meta(_));
+        let deep = sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
+        let mut coverage = Coverage::default();
+        let mut last: Option<DocId> = None;
+        let present = crate::engine::loads::PresentCode::new(&self.pipeline.root);
+        let mut lookup = Lookup::new(present);
+        self.visit(target, deep, &mut |passing| {
+            match passing.state {
+                State::Done => {}
+                State::Failed | State::Blocked => {
+                    coverage.missing += 1;
+                    return Ok(());
+                }
+                State::Unfinished => {
+                    coverage.unfinished += 1;
+                    return Ok(());
+                }
+                State::Skipped | State::LeftOut | State::Absent => return Ok(()),
+            }
+            let deciding =
+                Deciding { pipeline: self.pipeline, family: passing.family, store: self.store, lookup: &mut lookup };
+            let Passing { document, place, .. } = passing;
+            if let Some(test) = &target.test
+                && !test.passes(&|field| deciding.field(document, *place, field))
+            {
+                return Ok(());
+            }
+            if last.as_ref() == Some(&document.id) {
+                coverage.collisions += 1;
+                return Ok(());
+            }
+            last = Some(document.id.clone());
+            coverage.done += 1;
+            let mut facts = Meta::new();
+            for field in sees.iter().filter(|field| **field != Field::Id(IdPart::Whole)) {
+                if let Some(value) = deciding.field(document, *place, field) {
+                    facts.insert(field.to_string(), value);
+                }
+            }
+            let (digest, ext) = document.input_facts(*place).unwrap_or_default();
+            let source = crate::engine::requests::origin(passing.family, document, *place);
+            let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
+            let path = (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
+            visit(&Member {
+                id: &document.id,
+                digest,
+                ext,
+                facts,
+                output: result.and_then(StepResult::output),
+                act: result.and_then(|result| result.act),
+                path,
+            })
+        })?;
+        Ok(coverage)
+    }
+
+    fn source_path(&self, family: &Family, document: &Document) -> Option<PathBuf> {
+        let Origin::Source(ix) = family.origin else { return None };
+        let roots = crate::scan::Roots::open(self.pipeline.source(ix));
+        Some(roots.path_of(document.id.rel()))
+    }
+
+    /// The root over the members, with how many they are.
+    pub fn root(&self, ix: TargetIx, sees: &[Field]) -> Result<(Digest, u64, Coverage)> {
+        let sees_id = sees.contains(&Field::Id(IdPart::Whole));
+        let mut root = SetRoot::default();
+        let mut by_digest: Vec<(Digest, String)> = Vec::new();
+        let coverage = self.members(ix, sees, &mut |member| {
+            let facts = Value::Object(member.facts.clone()).to_string();
+            if sees_id {
+                root.add(Some(member.id.as_str()), &member.digest, &facts);
+            } else {
+                by_digest.push((member.digest, facts));
+            }
+            Ok(())
+        })?;
+        by_digest.sort_unstable();
+        by_digest.iter().for_each(|(digest, facts)| root.add(None, digest, facts));
+        let members = root.members();
+        Ok((root.finish(), members, coverage))
+    }
+
+    /// Writes the manifest: a JSON line a member, in order. Returns the record whose bytes are damaged, if one is.
+    pub fn manifest(&self, ix: TargetIx, sees: &[Field], path: &Path) -> Result<Option<Position>> {
+        let file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
+        let mut out = std::io::BufWriter::with_capacity(256 * 1024, file);
+        let sees_id = sees.contains(&Field::Id(IdPart::Whole));
+        let mut damaged = None;
+        let mut unsorted: Vec<(Digest, String)> = Vec::new();
+        self.members(ix, sees, &mut |member| {
+            let Some(line) = self.line(member, sees_id)? else {
+                damaged = damaged.or(member.act);
+                return Ok(());
+            };
+            if sees_id {
+                return writeln!(out, "{line}").map_err(|e| Error::io("write", path, &e));
+            }
+            unsorted.push((member.digest, line));
+            Ok(())
+        })?;
+        unsorted.sort_unstable();
+        for (_, line) in unsorted {
+            writeln!(out, "{line}").map_err(|e| Error::io("write", path, &e))?;
+        }
+        out.flush().map_err(|e| Error::io("write", path, &e))?;
+        Ok(damaged)
+    }
+
+    fn line(&self, member: &Member<'_>, sees_id: bool) -> Result<Option<String>> {
+        let mut line = Meta::new();
+        if sees_id {
+            line.insert("id".into(), member.id.as_str().into());
+        }
+        line.insert("digest".into(), member.digest.hex().into());
+        let mut meta = Meta::new();
+        for (name, value) in &member.facts {
+            match name.strip_prefix("meta.") {
+                Some(path) => put_meta(&mut meta, path, value.clone()),
+                None if name == "ext" => {
+                    line.insert("ext".into(), value.clone());
+                }
+                None => put_meta(&mut meta, name, value.clone()),
+            }
+        }
+        if !meta.is_empty() {
+            line.insert("meta".into(), Value::Object(meta));
+        }
+        if let Some(path) = &member.path {
+            line.insert("path".into(), path.to_string_lossy().into_owned().into());
+            return Ok(Some(Value::Object(line).to_string()));
+        }
+        let Some(output) = member.output else { return Ok(None) };
+        if output.place == Place::Blob {
+            let path = self.store.blob_path(&output.digest);
+            line.insert("path".into(), path.to_string_lossy().into_owned().into());
+            return Ok(Some(Value::Object(line).to_string()));
+        }
+        let Some(bytes) = self.store.output_bytes(output)? else { return Ok(None) };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => line.insert("text".into(), text.into()),
+            Err(_) => line.insert("base64".into(), crate::module::base64::encode(&bytes).into()),
+        };
+        Ok(Some(Value::Object(line).to_string()))
+    }
+}
+
+/// The id of an entry of the index.
+pub fn id_of(family: &str, dir: &str, name: &str) -> DocId {
+    match (dir, name) {
+        ("", "") => DocId::of_set(family),
+        ("", name) => DocId::in_source(family, name),
+        (dir, name) => DocId::in_source(family, &format!("{dir}/{name}")),
+    }
+}
+
+/// The newest story with its definition; nothing if either cannot be read: then the document is decided anew.
+pub fn before(store: &Store, story: Position) -> Result<Option<Before>> {
+    let Some(story) = store.story(story)? else { return Ok(None) };
+    let Some(definition) = store.definition(story.definition)? else { return Ok(None) };
+    Ok(Some(Before { story, definition }))
+}
+
+/// How a document stood in a target by its newest story.
+pub fn result_of(store: &Store, before: &Before, target: &str) -> Result<Option<StepResult>> {
+    let Some(entry) = before.entry(target) else { return Ok(None) };
+    let record = match entry.act {
+        Some(at) => store.act(at)?,
+        None => None,
+    };
+    let mut result = StepResult { act: entry.act, ..StepResult::bare(entry.state, entry.note.clone()) };
+    result.published = entry.published;
+    if record.is_none() && entry.act.is_some() {
+        // The record is gone (a damaged stretch of the log): as if nothing were known.
+        return Ok(None);
+    }
+    result.record = record;
+    Ok(Some(result))
+}
+
+/// The source file of a document.
+pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> Content {
+    Content { digest, length: 0, bytes: None, mime: None, path: roots.path_of(rel) }
+}
+
+/// Whether a glob of `--docs` names a document: its id, or its path relative to the source.
+pub fn is_named(glob: &Glob, id: &DocId) -> bool {
+    glob.matches(id.as_str()) || glob.matches(&unescape_name(id.as_str()).to_string_lossy())
+}
+

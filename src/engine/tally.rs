@@ -1,0 +1,58 @@
+//! Counts of a build: what became of documents, target by target. Knows no documents.
+
+use crate::model::action::State;
+use crate::model::event::TargetCounts;
+use crate::model::pipeline::{Pipeline, TargetIx};
+
+/// Counts by target.
+pub struct Tally {
+    targets: Vec<TargetCounts>,
+    /// Actions that ran and ended, in this build.
+    pub ran: u64,
+}
+
+impl Tally {
+    /// All zero.
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let zero = |target: &crate::model::pipeline::Target| TargetCounts {
+            target: target.name.clone(),
+            ..TargetCounts::default()
+        };
+        Tally { targets: pipeline.targets.iter().map(zero).collect(), ran: 0 }
+    }
+
+    /// So many documents more may come to a target.
+    pub fn expect(&mut self, target: TargetIx, documents: u64) {
+        self.targets[target.0].todo += documents;
+    }
+
+    /// A document is settled in a target: by running, or without.
+    pub fn settled(&mut self, target: TargetIx, state: State, ran: bool) {
+        let counts = &mut self.targets[target.0];
+        counts.todo = counts.todo.saturating_sub(1);
+        match state {
+            State::Done if ran => counts.built += 1,
+            State::Done => counts.reused += 1,
+            State::Skipped => counts.skipped += 1,
+            State::LeftOut => counts.left_out += 1,
+            State::Failed => counts.failed += 1,
+            State::Blocked => counts.blocked += 1,
+            State::Absent | State::Unfinished => {}
+        }
+        self.ran += u64::from(ran);
+    }
+
+    /// An output came out as it was before.
+    pub fn same(&mut self, target: TargetIx) {
+        self.targets[target.0].same += 1;
+    }
+
+    /// The counts, with what is in hand now.
+    pub fn counts(&self, running: impl Fn(TargetIx) -> usize) -> Vec<TargetCounts> {
+        let with_running = |(ix, counts): (usize, &TargetCounts)| TargetCounts {
+            running: running(TargetIx(ix)) as u64,
+            ..counts.clone()
+        };
+        self.targets.iter().enumerate().map(with_running).collect()
+    }
+}
