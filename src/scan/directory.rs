@@ -1,0 +1,299 @@
+//! One directory of a walk: its names beside those that were known, in one pass over both.
+//!
+//! A known file costs one stat, a new one none (reading it tells the rest); globs are asked about new names only.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Result, io_text};
+use crate::model::document::unescape_name;
+use crate::scan::differences::{Block, join};
+use crate::scan::files::{self, Listing, Sort, Status};
+use crate::scan::{Counts, Ignored, Known, Problem, Request};
+
+/// How many names are looked at between two looks at `cancel`.
+const STRIDE: usize = 1024;
+
+/// A directory that waits for its turn.
+pub(super) struct Waiting {
+    /// Relative to the source, escaped.
+    pub(super) rel: Arc<str>,
+    /// Without links.
+    pub(super) path: PathBuf,
+    /// It was reached by a link.
+    pub(super) linked: bool,
+    /// Only these names count, escaped.
+    pub(super) only: Option<Vec<String>>,
+}
+
+/// What one thread found.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) blocks: Vec<Block>,
+    pub(super) counts: Counts,
+    /// How many of the documents from before were met, there or gone.
+    pub(super) known: u64,
+    /// Hashes of the directories that were looked at and had documents before.
+    pub(super) visited: Vec<u64>,
+    /// The directories that could not be read.
+    pub(super) unread: Vec<Arc<str>>,
+    pub(super) unreadable: Vec<Problem>,
+    pub(super) ignored: Ignored,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Tally) {
+        self.blocks.extend(other.blocks);
+        self.counts.add(&other.counts);
+        self.known += other.known;
+        self.visited.extend(other.visited);
+        self.unread.extend(other.unread);
+        self.unreadable.extend(other.unreadable);
+        self.ignored.add(other.ignored);
+    }
+}
+
+/// One thread of a walk.
+pub(super) struct Worker<'a> {
+    request: &'a Request<'a>,
+    hasher: &'a RandomState,
+    any_known: bool,
+    buffer: Vec<u8>,
+    pub(super) tally: Tally,
+}
+
+/// What a name turned out to be.
+enum Thing {
+    /// A file; with its status where it was needed.
+    File(Option<Status>),
+    /// A folder to walk.
+    Folder { path: PathBuf, linked: bool },
+    /// Nothing that is ever opened, and why.
+    Ignored(&'static str),
+    /// It vanished while we looked.
+    Nothing,
+    /// It cannot be looked at, and why.
+    Unreadable(String),
+}
+
+/// The directory in hand.
+struct Here<'a> {
+    directory: &'a Waiting,
+    fd: OwnedFd,
+    block: Block,
+    below: Vec<Waiting>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(request: &'a Request<'a>, hasher: &'a RandomState, any_known: bool) -> Self {
+        Worker { request, hasher, any_known, buffer: Vec::new(), tally: Tally::default() }
+    }
+
+    /// Compares a directory with what was known of it; returns the directories inside it.
+    pub(super) fn look_at(&mut self, directory: &Waiting) -> Result<Vec<Waiting>> {
+        let (fd, listing) = match self.open(directory) {
+            Ok(opened) => opened,
+            // Gone between the listing above it and now: what was known of it is found missing at the end.
+            Err(error) if files::is_gone(&error) => return Ok(Vec::new()),
+            Err(error) => {
+                let text = format!("cannot read the folder: {}", io_text(&error));
+                self.tally.unreadable.push(Problem { rel: directory.rel.as_ref().to_owned(), text });
+                self.tally.unread.push(Arc::clone(&directory.rel));
+                return Ok(Vec::new());
+            }
+        };
+        let mut known = Vec::new();
+        if self.any_known {
+            known = self.request.before.directory(self.request.source, &directory.rel)?;
+            // Merging relies on it; sorting what is sorted costs one pass.
+            known.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        if !known.is_empty() {
+            self.tally.known += known.len() as u64;
+            self.tally.visited.push(self.hasher.hash_one(&*directory.rel));
+        }
+        let block = Block::of(Arc::clone(&directory.rel));
+        let mut here = Here { directory, fd, block, below: Vec::new() };
+        self.merge(&mut here, &listing, known);
+        if !here.block.is_empty() {
+            self.tally.blocks.push(here.block);
+        }
+        Ok(here.below)
+    }
+
+    fn open(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listing)> {
+        if let Some(names) = &directory.only {
+            let fd = files::open_to_look_up(&directory.path)?;
+            return Ok((fd, Listing::of_names(names.iter().map(String::as_str))));
+        }
+        let fd = files::open_directory(&directory.path)?;
+        let listing = Listing::read(&fd, &mut self.buffer)?;
+        Ok((fd, listing))
+    }
+
+    fn merge(&mut self, here: &mut Here<'_>, listing: &Listing, known: Vec<Known>) {
+        let mut known = known.into_iter().peekable();
+        for (i, (name, sort)) in listing.iter().enumerate() {
+            if i % STRIDE == 0 && self.request.cancel.load(Ordering::Relaxed) {
+                return;
+            }
+            while let Some(gone) = known.next_if(|known| known.name.as_str() < name) {
+                self.gone(here, gone);
+            }
+            match known.next_if(|known| known.name == name) {
+                Some(known) => self.known(here, known, sort),
+                None => self.unknown(here, name, sort),
+            }
+        }
+        known.for_each(|gone| self.gone(here, gone));
+    }
+
+    /// A name that was a document before.
+    fn known(&mut self, here: &mut Here<'_>, known: Known, sort: Sort) {
+        let rel = join(&here.directory.rel, &known.name);
+        if !self.request.same_rules && !self.accepts(&rel) {
+            self.gone(here, known);
+            return;
+        }
+        match self.look(here, &known.name, sort, true) {
+            Thing::File(status) => {
+                self.request.seen.fetch_add(1, Ordering::Relaxed);
+                self.compare(here, known, status);
+            }
+            Thing::Nothing => self.gone(here, known),
+            // Whatever it is now, it is not lost for good: what was made of it stays.
+            Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel, text }),
+            thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => {
+                self.gone(here, known);
+                self.not_a_file(here, rel, thing);
+            }
+        }
+    }
+
+    fn compare(&mut self, here: &mut Here<'_>, known: Known, status: Option<Status>) {
+        let counts = &mut self.tally.counts;
+        if status.is_none_or(|status| status.stamp(self.request.salt) != known.stamp) {
+            counts.changed += 1;
+            here.block.push_changed(known);
+        } else if known.trusted && (self.request.is_current)(&known) {
+            counts.current += 1;
+        } else {
+            counts.untrusted += 1;
+            here.block.push_untrusted(known);
+        }
+    }
+
+    /// A name that was no document before.
+    fn unknown(&mut self, here: &mut Here<'_>, name: &str, sort: Sort) {
+        let rel = join(&here.directory.rel, name);
+        let wanted = match sort {
+            Sort::File | Sort::Special(_) => self.accepts(&rel),
+            Sort::Directory => self.enters(&rel),
+            Sort::Link | Sort::Unknown => self.accepts(&rel) || self.enters(&rel),
+        };
+        if !wanted {
+            return;
+        }
+        match self.look(here, name, sort, false) {
+            Thing::File(_) => {
+                if sort == Sort::File || self.accepts(&rel) {
+                    self.request.seen.fetch_add(1, Ordering::Relaxed);
+                    self.tally.counts.new += 1;
+                    here.block.push_new(name);
+                }
+            }
+            Thing::Nothing => {}
+            Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel, text }),
+            thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => self.not_a_file(here, rel, thing),
+        }
+    }
+
+    fn not_a_file(&mut self, here: &mut Here<'_>, rel: String, thing: Thing) {
+        match thing {
+            Thing::Folder { path, linked } if self.enters(&rel) => {
+                here.below.push(Waiting { rel: rel.into(), path, linked, only: None });
+            }
+            Thing::Ignored(why) => self.tally.ignored.push(&rel, why),
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, here: &mut Here<'_>, known: Known) {
+        if self.request.roots.is_unreadable(&here.directory.rel, &known.name) {
+            return;
+        }
+        self.tally.counts.gone += 1;
+        here.block.push_gone(known);
+    }
+
+    fn accepts(&self, rel: &str) -> bool {
+        self.request.roots.is_named(rel) || (self.request.accept)(rel)
+    }
+
+    fn enters(&self, rel: &str) -> bool {
+        !self.request.roots.is_start(rel) && !(self.request.prune)(rel)
+    }
+
+    fn look(&self, here: &Here<'_>, name: &str, sort: Sort, stat: bool) -> Thing {
+        match sort {
+            Sort::File if !stat => Thing::File(None),
+            Sort::Directory => {
+                Thing::Folder { path: here.path(&unescape_name(name)), linked: here.directory.linked }
+            }
+            Sort::Special(what) => Thing::Ignored(what),
+            Sort::Link => self.follow(here, &unescape_name(name)),
+            Sort::File | Sort::Unknown => match here.status(name) {
+                Ok(status) if status.sort() == Sort::File => Thing::File(Some(status)),
+                Ok(status) => self.look(here, name, status.sort(), stat),
+                Err(error) if files::is_gone(&error) => Thing::Nothing,
+                Err(error) => Thing::Unreadable(format!("cannot look at it: {}", io_text(&error))),
+            },
+        }
+    }
+
+    /// Where a symbolic link leads, if that is inside the source.
+    fn follow(&self, here: &Here<'_>, name: &OsString) -> Thing {
+        let link = here.path(name);
+        let looked = std::fs::canonicalize(&link)
+            .and_then(|target| files::status_followed(&target).map(|status| (target, status)));
+        match looked {
+            Ok((target, _)) if !self.request.roots.contains(&target) => {
+                Thing::Ignored("a link that leads out of the source")
+            }
+            Ok((target, status)) => match status.sort() {
+                Sort::File => Thing::File(Some(status)),
+                Sort::Special(what) => Thing::Ignored(what),
+                _ if here.directory.path.starts_with(&target) => {
+                    Thing::Ignored("a link to a folder that it lies in itself")
+                }
+                // Links among n folders would otherwise make n! paths.
+                _ if here.directory.linked => {
+                    Thing::Ignored("a link to a folder, in a folder that was reached by a link")
+                }
+                _ => Thing::Folder { path: target, linked: true },
+            },
+            Err(error) if files::is_link(&error) => Thing::Ignored("a link that leads in circles"),
+            Err(error) if files::is_gone(&error) => Thing::Ignored("a link that leads nowhere"),
+            Err(error) => Thing::Unreadable(format!("cannot follow the link: {}", io_text(&error))),
+        }
+    }
+}
+
+impl Here<'_> {
+    fn path(&self, name: &OsString) -> PathBuf {
+        self.directory.path.join(Path::new(name))
+    }
+
+    fn status(&self, name: &str) -> io::Result<Status> {
+        if name.contains('%') {
+            return files::status_in(&self.fd, unescape_name(name).as_bytes());
+        }
+        files::status_in(&self.fd, name.as_bytes())
+    }
+}

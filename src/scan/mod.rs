@@ -1,0 +1,244 @@
+//! Finds the documents of sources and what changed about them, and reads their files.
+//!
+//! Knows nothing of targets, stores or runs: what was known before comes in as a value ([`Before`]), what counts as a
+//! document as a function. A scan opens no file and changes nothing. See `docs/design/scanning.md`.
+
+mod differences;
+mod directory;
+mod files;
+mod mime;
+mod reader;
+mod roots;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use crate::error::{Error, Result};
+use crate::model::document::{DocNumber, Stamp};
+use crate::text;
+
+pub use differences::{Differences, Found, Iter, Kind};
+pub use mime::mime_of;
+pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};
+pub use roots::Roots;
+
+/// A document that was there when its source was scanned before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its file name, escaped.
+    pub name: String,
+    /// The stamp of its file when it was read.
+    pub stamp: Stamp,
+    /// Its number.
+    pub number: DocNumber,
+    /// It is settled and not racy: there is nothing to do if its stamp holds and its tag is current.
+    pub trusted: bool,
+    /// For the caller: where more is known about it.
+    pub extra: u64,
+    /// For the caller: by which definition it was built.
+    pub tag: u64,
+}
+
+/// What is known of a source from before. Only documents that were there: one that came back is new.
+pub trait Before: Sync {
+    /// The documents of one directory (relative, escaped, `""` at the top), in byte order of names.
+    fn directory(&self, source: &str, dir: &str) -> Result<Vec<Known>>;
+
+    /// Every directory that has documents itself. Asked only if some are missing.
+    fn directories(&self, source: &str) -> Result<Vec<String>>;
+
+    /// How many documents there are.
+    fn documents(&self, source: &str) -> Result<u64>;
+}
+
+/// Nothing is known: the first scan.
+pub struct Nothing;
+
+impl Before for Nothing {
+    fn directory(&self, _: &str, _: &str) -> Result<Vec<Known>> {
+        Ok(Vec::new())
+    }
+
+    fn directories(&self, _: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn documents(&self, _: &str) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+/// What to scan, and what is needed to judge it.
+pub struct Request<'a> {
+    /// The name of the source.
+    pub source: &'a str,
+    /// Where it lies.
+    pub roots: &'a Roots,
+    /// The store's key for stamps.
+    pub salt: u64,
+    /// What was there before.
+    pub before: &'a dyn Before,
+    /// Whether nothing but the file itself could make work for a document (its tag is the present one).
+    pub is_current: &'a (dyn Fn(&Known) -> bool + Sync),
+    /// Whether the file of this path, relative to the source and escaped, is a document.
+    pub accept: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether nothing in the folder of this path is a document.
+    pub prune: &'a (dyn Fn(&str) -> bool + Sync),
+    /// `accept` and `prune` are those of the scan before: what was known needs no second look.
+    pub same_rules: bool,
+    /// How many threads walk.
+    pub threads: usize,
+    /// Set to end the scan early, with an error.
+    pub cancel: &'a AtomicBool,
+    /// Counts the documents seen so far, for whoever shows progress.
+    pub seen: &'a AtomicU64,
+}
+
+/// What became of a source since it was scanned before.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The name of the source.
+    pub source: String,
+    /// The documents that something may have to be done about, in byte order of ids.
+    pub found: Differences,
+    /// How many there are of each kind.
+    pub counts: Counts,
+    /// How many documents there were before.
+    pub known: u64,
+    /// Directories and files that could not be looked at. What was known of them counts as unchanged.
+    pub unreadable: Vec<Problem>,
+    /// What is in the source and is never opened.
+    pub ignored: Ignored,
+    /// Folders and files of the source that are not there, as written.
+    pub missing: Vec<String>,
+}
+
+/// Numbers of documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// [`Kind::New`].
+    pub new: u64,
+    /// [`Kind::Changed`].
+    pub changed: u64,
+    /// [`Kind::Untrusted`].
+    pub untrusted: u64,
+    /// [`Kind::Gone`].
+    pub gone: u64,
+    /// There is nothing to do about them.
+    pub current: u64,
+}
+
+impl Counts {
+    /// The documents that are there.
+    pub fn present(&self) -> u64 {
+        self.new + self.changed + self.untrusted + self.current
+    }
+
+    fn add(&mut self, other: &Counts) {
+        self.new += other.new;
+        self.changed += other.changed;
+        self.untrusted += other.untrusted;
+        self.gone += other.gone;
+        self.current += other.current;
+    }
+}
+
+/// Something in a source that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Its path relative to the source, escaped; empty: all of it.
+    pub rel: String,
+    /// What is wrong with it: lower case, no final period.
+    pub text: String,
+}
+
+/// FIFOs, sockets, devices, and links that lead nowhere, in circles, or out of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<Problem>,
+}
+
+impl Ignored {
+    const EXAMPLES: usize = 20;
+
+    fn push(&mut self, rel: &str, text: &str) {
+        self.count += 1;
+        self.examples.push(Problem { rel: rel.to_owned(), text: text.to_owned() });
+        if self.examples.len() >= 2 * Self::EXAMPLES {
+            self.shorten();
+        }
+    }
+
+    fn add(&mut self, other: Ignored) {
+        self.count += other.count;
+        self.examples.extend(other.examples);
+        self.shorten();
+    }
+
+    /// The lowest ones stay, whichever thread came first.
+    fn shorten(&mut self) {
+        self.examples.sort_unstable();
+        self.examples.truncate(Self::EXAMPLES);
+    }
+}
+
+/// Why a build must not believe a scan: it looks as if a disk were missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardStop {
+    /// The name of the source.
+    pub source: String,
+    /// Folders and files of it that are not there, as written.
+    pub missing: Vec<String>,
+    /// How many of its documents are gone.
+    pub gone: u64,
+    /// How many it had.
+    pub known: u64,
+}
+
+impl Scan {
+    /// Whether to stop before anything is retired: a part of the source is missing, or most documents are.
+    pub fn guard(&self) -> Option<GuardStop> {
+        let Counts { gone, .. } = self.counts;
+        let most = gone >= 2 && gone > self.known / 2;
+        (most || !self.missing.is_empty()).then(|| GuardStop {
+            source: self.source.clone(),
+            missing: self.missing.clone(),
+            gone,
+            known: self.known,
+        })
+    }
+}
+
+impl From<GuardStop> for Error {
+    fn from(stop: GuardStop) -> Self {
+        let GuardStop { source, missing, gone, known } = stop;
+        let of = format!("{} of {}", text::thousands(gone), text::count(known, "document"));
+        let error = match missing.as_slice() {
+            [] => Error::unfinished(format!("source `{source}`: {of} are gone since the last build")),
+            missing => {
+                let names: Vec<String> = missing.iter().map(|path| format!("`{path}`")).collect();
+                let verb = if names.len() == 1 { "does" } else { "do" };
+                let error =
+                    Error::unfinished(format!("source `{source}`: {} {verb} not exist", names.join(", ")));
+                if gone == 0 { error } else { error.caused_by(format!("{of} would be gone")) }
+            }
+        };
+        error
+            .hint("nothing was retired; is a disk not mounted, or a folder renamed?")
+            .hint("if this is meant: pipe build --gone")
+    }
+}
+
+/// Walks a source and compares it with what was there before.
+///
+/// Directories that cannot be read count as unchanged with everything below them; only an error of `before`, or
+/// `cancel`, ends the scan.
+pub fn scan(request: &Request<'_>) -> Result<Scan> {
+    walk::scan(request)
+}

@@ -1,0 +1,220 @@
+//! Reads and hashes files of sources, so that digest, stamp and bytes belong together.
+//!
+//! A file is stat-ed before and after on one descriptor; if anything moved, the reading counts for nothing. Knows
+//! nothing of what is made of the content.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result, io_text};
+use crate::hash::{Digest, StreamHasher};
+use crate::model::document::{DocId, Stamp};
+use crate::scan::files::{self, Sort};
+use crate::scan::{Roots, mime_of};
+use crate::time;
+
+/// How often a file that changes while it is read is read again.
+const TRIES: u32 = 3;
+
+/// What is read at once.
+const CHUNK: usize = 128 * 1024;
+
+/// How many first bytes tell the kind of content: enough for the file names inside an office document.
+const SNIFF: usize = 32 * 1024;
+
+/// What is wanted beside digest and stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Keep the bytes of files up to this length.
+    pub keep: u64,
+    /// Tell the kind of content.
+    pub mime: bool,
+}
+
+/// What came of reading a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// It was read whole.
+    Read(Reading),
+    /// It is not there.
+    Vanished,
+    /// It cannot be read, and why.
+    Unreadable(String),
+    /// It is no file (a FIFO, a socket, a device, a folder), or a link that leads out of the source.
+    Special,
+    /// It changed while it was read, every time.
+    Changing,
+}
+
+/// One state of a file: everything here was true at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Of the bytes.
+    pub digest: Digest,
+    /// In bytes.
+    pub length: u64,
+    /// To compare with later.
+    pub stamp: Stamp,
+    /// It changed so shortly before that its stamp might not show the next change.
+    pub racy: bool,
+    /// The bytes, if they are few.
+    pub bytes: Option<Arc<[u8]>>,
+    /// The kind of content, if it was asked for.
+    pub mime: Option<&'static str>,
+}
+
+/// Threads that read files.
+pub struct Reader {
+    pool: rayon::ThreadPool,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    salt: u64,
+    /// The racy window of each file system met, by device.
+    windows: Mutex<HashMap<u64, i128>>,
+}
+
+impl Reader {
+    /// As many threads as keep a disk busy while others hash.
+    pub fn new(salt: u64) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads((2 * cores).max(4))
+            .thread_name(|i| format!("read-{i}"))
+            .build()
+            .map_err(|e| Error::unfinished("cannot start the threads that read files").caused_by(e))?;
+        Ok(Reader { pool, shared: Arc::new(Shared { salt, windows: Mutex::default() }) })
+    }
+
+    /// Reads a document's file on this thread.
+    pub fn read(&self, roots: &Roots, rel: &str, ask: Ask) -> ReadOutcome {
+        self.shared.read(roots, rel, ask)
+    }
+
+    /// Reads it on a thread of the pool, which then calls `done`. First come, first read.
+    pub fn submit(
+        &self,
+        roots: Arc<Roots>,
+        rel: String,
+        ask: Ask,
+        done: impl FnOnce(ReadOutcome) + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        self.pool.spawn_fifo(move || done(shared.read(&roots, &rel, ask)));
+    }
+
+    /// How many files are read at once.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+/// The stamp that a document's file has now: the same as before, if nothing has changed it since. Links are followed.
+pub fn restamp(roots: &Roots, rel: &str, salt: u64) -> Option<Stamp> {
+    files::status_followed(&roots.path_of(rel)).ok().map(|status| status.stamp(salt))
+}
+
+impl Shared {
+    fn read(&self, roots: &Roots, rel: &str, ask: Ask) -> ReadOutcome {
+        let path = roots.path_of(rel);
+        for _ in 0..TRIES {
+            let attempt = open(roots, &path).and_then(|file| match file {
+                Some(file) => self.attempt(file, rel, ask),
+                None => Ok(Some(ReadOutcome::Special)),
+            });
+            match attempt {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => {}
+                Err(error) if files::is_gone(&error) => return ReadOutcome::Vanished,
+                Err(error) if files::is_special(&error) => return ReadOutcome::Special,
+                Err(error) => return ReadOutcome::Unreadable(io_text(&error)),
+            }
+        }
+        ReadOutcome::Changing
+    }
+
+    /// Reads an open file; nothing if it changed meanwhile.
+    fn attempt(&self, mut file: File, rel: &str, ask: Ask) -> io::Result<Option<ReadOutcome>> {
+        let start = time::now_ns();
+        let before = files::status_of(&file)?;
+        if before.sort() != Sort::File {
+            return Ok(Some(ReadOutcome::Special));
+        }
+        let keep = before.size <= ask.keep;
+        let Some(content) = hash(&mut file, before.size, keep, ask.mime)? else { return Ok(None) };
+        if files::status_of(&file)? != before {
+            return Ok(None);
+        }
+        Ok(Some(ReadOutcome::Read(Reading {
+            digest: content.digest,
+            length: before.size,
+            stamp: before.stamp(self.salt),
+            racy: before.last_change() + self.window(&file, before.device()) > start,
+            mime: ask.mime.then(|| mime_of(&content.first, &DocId::in_source("", rel).ext())),
+            bytes: keep.then(|| content.bytes.into()),
+        })))
+    }
+
+    fn window(&self, file: &File, device: u64) -> i128 {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        *windows.entry(device).or_insert_with(|| files::racy_window(file))
+    }
+}
+
+struct Content {
+    digest: Digest,
+    first: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+/// Hashes exactly `size` bytes; nothing if the file has fewer or more.
+/// One thread a file: BLAKE3 on one core is faster than the disks, and there are other files.
+fn hash(file: &mut File, size: u64, keep: bool, sniff: bool) -> io::Result<Option<Content>> {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut content = Content { digest: Digest::default(), first: Vec::new(), bytes: Vec::new() };
+        let mut hasher = StreamHasher::default();
+        let mut length = 0;
+        loop {
+            let n = match file.read(buffer) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let chunk = &buffer[..n];
+            length += n as u64;
+            if length > size {
+                return Ok(None);
+            }
+            if n == 0 {
+                content.digest = hasher.finish();
+                return Ok((length == size).then_some(content));
+            }
+            hasher.update(chunk);
+            if keep {
+                content.bytes.extend_from_slice(chunk);
+            }
+            if sniff && content.first.len() < SNIFF {
+                content.first.extend_from_slice(&chunk[..n.min(SNIFF - content.first.len())]);
+            }
+        }
+    })
+}
+
+/// Opens a document's file; nothing if it is a link that leads out of the source.
+fn open(roots: &Roots, path: &Path) -> io::Result<Option<File>> {
+    match files::open_file(path) {
+        Err(error) if files::is_link(&error) => {
+            let target = std::fs::canonicalize(path)?;
+            if roots.contains(&target) { files::open_file(&target).map(Some) } else { Ok(None) }
+        }
+        opened => opened.map(Some),
+    }
+}

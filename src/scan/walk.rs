@@ -1,0 +1,171 @@
+//! The walk: threads that take the lowest waiting directory, and what is left when all are done.
+//!
+//! No descriptor outlives its directory's turn, and nothing recurses, so depth costs only path lookups. What one
+//! directory holds is `directory`'s.
+
+use std::cmp::Ordering as Order;
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::scan::differences::{Block, Differences, below, directory_order};
+use crate::scan::directory::{Tally, Waiting, Worker};
+use crate::scan::{Problem, Request, Scan};
+
+/// Directories that wait, and how many are in hand.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// An error or a panic somewhere: take no more.
+    stop: AtomicBool,
+}
+
+struct State {
+    waiting: BinaryHeap<Lowest>,
+    in_hand: usize,
+}
+
+/// Ordered so that a heap gives the lowest directory first.
+struct Lowest(Waiting);
+
+impl Ord for Lowest {
+    fn cmp(&self, other: &Self) -> Order {
+        directory_order(&other.0.rel, &self.0.rel)
+    }
+}
+
+impl PartialOrd for Lowest {
+    fn partial_cmp(&self, other: &Self) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Lowest {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Order::Equal
+    }
+}
+
+impl Eq for Lowest {}
+
+/// A directory in hand. Given back also when its thread panics, so that nobody waits for ever.
+struct Turn<'a> {
+    queue: &'a Queue,
+    found: Vec<Waiting>,
+    done: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.waiting.extend(self.found.drain(..).map(Lowest));
+        state.in_hand -= 1;
+        if !self.done {
+            self.queue.stop.store(true, Ordering::Relaxed);
+        }
+        drop(state);
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, cancel: &AtomicBool) -> Option<(Waiting, Turn<'_>)> {
+        let mut state = self.lock();
+        loop {
+            if self.stop.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(Lowest(directory)) = state.waiting.pop() {
+                state.in_hand += 1;
+                return Some((directory, Turn { queue: self, found: Vec::new(), done: false }));
+            }
+            if state.in_hand == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
+    let known = request.before.documents(request.source)?;
+    let starts = request.roots.starts(&request.prune);
+    let waiting = starts.into_iter().map(|start| {
+        Lowest(Waiting { rel: start.rel.into(), path: start.path, linked: false, only: start.only })
+    });
+    let queue = Queue {
+        state: Mutex::new(State { waiting: waiting.collect(), in_hand: 0 }),
+        changed: Condvar::new(),
+        stop: AtomicBool::new(false),
+    };
+    // Only compared within this scan; a collision would hide a vanished directory until the next one.
+    let hasher = RandomState::new();
+    let mut tally = Tally::default();
+    for (path, text) in request.roots.unreadable() {
+        tally.unreadable.push(Problem { rel: path.clone(), text: text.clone() });
+        tally.unread.push(path.as_str().into());
+    }
+    std::thread::scope(|scope| {
+        let walk = || -> Result<Tally> {
+            let mut worker = Worker::new(request, &hasher, known > 0);
+            while let Some((directory, mut turn)) = queue.take(request.cancel) {
+                turn.found = worker.look_at(&directory)?;
+                turn.done = true;
+            }
+            Ok(worker.tally)
+        };
+        let helpers: Vec<_> = (1..request.threads.max(1)).map(|_| scope.spawn(walk)).collect();
+        let mut results = vec![walk()];
+        for helper in helpers {
+            results.push(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        results.into_iter().try_for_each(|result| {
+            tally.add(result?);
+            Ok::<(), Error>(())
+        })
+    })?;
+    if request.cancel.load(Ordering::Relaxed) {
+        return Err(Error::unfinished(format!("the scan of source `{}` was interrupted", request.source)));
+    }
+    if tally.known != known {
+        vanished(request, &hasher, &mut tally)?;
+    }
+    tally.unreadable.sort_unstable();
+    Ok(Scan {
+        source: request.source.to_owned(),
+        found: Differences::new(tally.blocks),
+        counts: tally.counts,
+        known,
+        unreadable: tally.unreadable,
+        ignored: tally.ignored,
+        missing: request.roots.missing().to_vec(),
+    })
+}
+
+/// Finds the documents of directories that the walk did not come to.
+fn vanished(request: &Request<'_>, hasher: &RandomState, tally: &mut Tally) -> Result<()> {
+    let visited: HashSet<u64> = tally.visited.drain(..).collect();
+    for dir in request.before.directories(request.source)? {
+        let unread = |above: &Arc<str>| above.is_empty() || **above == *dir || below(&dir, above).is_some();
+        if visited.contains(&hasher.hash_one(dir.as_str())) || tally.unread.iter().any(unread) {
+            continue;
+        }
+        let mut block = Block::of(dir.as_str().into());
+        for known in request.before.directory(request.source, &dir)? {
+            if !request.roots.is_unreadable(&dir, &known.name) {
+                tally.counts.gone += 1;
+                block.push_gone(known);
+            }
+        }
+        if !block.is_empty() {
+            tally.blocks.push(block);
+        }
+    }
+    Ok(())
+}
