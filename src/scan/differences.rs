@@ -47,10 +47,11 @@ pub struct Differences {
     length: usize,
 }
 
-/// What differs in one directory, in order of names.
+/// What differs in one directory or in a stretch of its names, in order of names.
 #[derive(Debug)]
 pub(super) struct Block {
     dir: Arc<str>,
+    stretch: usize,
     kinds: Vec<Tag>,
     /// The names of the new ones, each ended by a line feed.
     new: String,
@@ -66,8 +67,9 @@ enum Tag {
 }
 
 impl Block {
-    pub(super) fn of(dir: Arc<str>) -> Self {
-        Block { dir, kinds: Vec::new(), new: String::new(), known: Vec::new() }
+    /// Of stretches, those with a greater number have the greater names.
+    pub(super) fn of(dir: Arc<str>, stretch: usize) -> Self {
+        Block { dir, stretch, kinds: Vec::new(), new: String::new(), known: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -97,13 +99,26 @@ impl Block {
         self.kinds.push(tag);
         self.known.push(known);
     }
+
+    fn append(&mut self, next: Block) {
+        self.kinds.extend(next.kinds);
+        self.new.push_str(&next.new);
+        self.known.extend(next.known);
+    }
 }
 
 impl Differences {
-    /// Before: no two blocks are of the same directory.
-    pub(super) fn new(mut directories: Vec<Block>) -> Self {
-        directories.sort_unstable_by(|a, b| directory_order(&a.dir, &b.dir));
-        let length = directories.iter().map(|block| block.kinds.len()).sum();
+    /// Before: no two blocks are of the same stretch.
+    pub(super) fn new(mut blocks: Vec<Block>) -> Self {
+        blocks.sort_unstable_by(|a, b| directory_order(&a.dir, &b.dir).then(a.stretch.cmp(&b.stretch)));
+        let length = blocks.iter().map(|block| block.kinds.len()).sum();
+        let mut directories: Vec<Block> = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            match directories.last_mut() {
+                Some(last) if last.dir == block.dir => last.append(block),
+                _ => directories.push(block),
+            }
+        }
         Differences { directories, length }
     }
 
@@ -262,8 +277,10 @@ mod tests {
         }
         let pack = |(dir, mut names): (&str, Vec<&str>)| {
             names.sort_unstable();
-            let mut block = Block::of(dir.into());
-            names.into_iter().for_each(|name| block.push_new(name));
+            let mut block = Block::of(dir.into(), 0);
+            for name in names {
+                block.push_new(name);
+            }
             block
         };
         Differences::new(blocks.into_iter().map(pack).collect())

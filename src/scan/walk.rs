@@ -1,6 +1,6 @@
 //! The walk: threads that take the lowest waiting directory, and what is left when all are done.
 //!
-//! No descriptor outlives its directory's turn, and nothing recurses, so depth costs only path lookups. What one
+//! No descriptor outlives its directory, and nothing recurses, so depth costs only path lookups. What one
 //! directory holds is `directory`'s.
 
 use std::cmp::Ordering as Order;
@@ -11,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::scan::differences::{Block, Differences, below, directory_order};
-use crate::scan::directory::{Tally, Waiting, Worker};
+use crate::scan::directory::{Tally, Waiting, Work, Worker};
+use crate::scan::roots::Start;
 use crate::scan::{Problem, Request, Scan};
 
-/// Directories that wait, and how many are in hand.
+/// Work that waits, and how much is in hand.
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -27,12 +28,13 @@ struct State {
     in_hand: usize,
 }
 
-/// Ordered so that a heap gives the lowest directory first.
-struct Lowest(Waiting);
+/// Ordered so that a heap gives the lowest directory first, and of that the lowest stretch.
+struct Lowest(Work);
 
 impl Ord for Lowest {
     fn cmp(&self, other: &Self) -> Order {
-        directory_order(&other.0.rel, &self.0.rel)
+        let ((dir, stretch), (other_dir, other_stretch)) = (self.0.place(), other.0.place());
+        directory_order(other_dir, dir).then(other_stretch.cmp(&stretch))
     }
 }
 
@@ -50,10 +52,10 @@ impl PartialEq for Lowest {
 
 impl Eq for Lowest {}
 
-/// A directory in hand. Given back also when its thread panics, so that nobody waits for ever.
+/// Work in hand. Given back also when its thread panics, so that nobody waits for ever.
 struct Turn<'a> {
     queue: &'a Queue,
-    found: Vec<Waiting>,
+    found: Vec<Work>,
     done: bool,
 }
 
@@ -75,15 +77,15 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, cancel: &AtomicBool) -> Option<(Waiting, Turn<'_>)> {
+    fn take(&self, cancel: &AtomicBool) -> Option<(Work, Turn<'_>)> {
         let mut state = self.lock();
         loop {
             if self.stop.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some(Lowest(directory)) = state.waiting.pop() {
+            if let Some(Lowest(work)) = state.waiting.pop() {
                 state.in_hand += 1;
-                return Some((directory, Turn { queue: self, found: Vec::new(), done: false }));
+                return Some((work, Turn { queue: self, found: Vec::new(), done: false }));
             }
             if state.in_hand == 0 {
                 return None;
@@ -97,7 +99,8 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
     let known = request.before.documents(request.source)?;
     let starts = request.roots.starts(&request.prune);
     let waiting = starts.into_iter().map(|start| {
-        Lowest(Waiting { rel: start.rel.into(), path: start.path, linked: false, only: start.only })
+        let Start { rel, path, only } = start;
+        Lowest(Work::Directory(Waiting { rel: rel.into(), path, linked: false, only }))
     });
     let queue = Queue {
         state: Mutex::new(State { waiting: waiting.collect(), in_hand: 0 }),
@@ -114,8 +117,8 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
     std::thread::scope(|scope| {
         let walk = || -> Result<Tally> {
             let mut worker = Worker::new(request, &hasher, known > 0);
-            while let Some((directory, mut turn)) = queue.take(request.cancel) {
-                turn.found = worker.look_at(&directory)?;
+            while let Some((work, mut turn)) = queue.take(request.cancel) {
+                turn.found = worker.look_at(work)?;
                 turn.done = true;
             }
             Ok(worker.tally)
@@ -156,7 +159,7 @@ fn vanished(request: &Request<'_>, hasher: &RandomState, tally: &mut Tally) -> R
         if visited.contains(&hasher.hash_one(dir.as_str())) || tally.unread.iter().any(unread) {
             continue;
         }
-        let mut block = Block::of(dir.as_str().into());
+        let mut block = Block::of(dir.as_str().into(), 0);
         for known in request.before.directory(request.source, &dir)? {
             if !request.roots.is_unreadable(&dir, &known.name) {
                 tally.counts.gone += 1;
