@@ -1,0 +1,582 @@
+//! One build: drives the scheduler with what readers, workers and the store say, until nothing is left to do.
+//!
+//! One thread; everything that takes time happens elsewhere and comes back as a [`Message`]. Order per action: decide,
+//! look up, hand out, record (appended to the log), go on; announce when its group is on disk. Strata one after another
+//! (`plan::family`). See `docs/design/engine.md`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::engine::decide::{Deciding, Decision, Work};
+use crate::engine::document::{Document, StepResult};
+use crate::engine::lookup::Lookup;
+use crate::engine::outline::Outline;
+use crate::engine::publish::{Job, Publisher};
+use crate::engine::requests::{self, Damaged, Inputs};
+use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
+use crate::engine::sets::Streams;
+use crate::engine::supply::{Supply, Unopened};
+use crate::engine::tally::Tally;
+use crate::engine::target::TargetPlan;
+use crate::engine::{Interrupts, Options, Parts};
+use crate::error::{Error, Result};
+use crate::model::action::{Extras, KeyInput, Position, State};
+use crate::model::event::{Event, Sink, Stopped};
+use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::model::selection::{Field, IdPart};
+use crate::module::{Report, Slot};
+use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::key::action_key;
+use crate::scan::{ReadOutcome, Reader};
+use crate::store::Store;
+
+/// What comes back to the build's thread.
+pub enum Message {
+    /// A source file was read for an open document.
+    Read(DocIx, u32, ReadOutcome),
+    /// A worker says something.
+    Reports(WorkerIx, Vec<Report>),
+    /// Everything below this position is on disk.
+    Synced(Position),
+    /// The store cannot be written.
+    StoreFailed(String),
+}
+
+/// How long what is in hand may take after the first request to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often signals, limits and the display are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// An open document with what the build does for it.
+pub(super) struct Open {
+    pub(super) document: Document,
+    /// By step: what must run.
+    pub(super) work: Vec<Option<Work>>,
+    /// Counts readings, so that one from before a restart is ignored.
+    pub(super) reading: u32,
+}
+
+/// A request that is with a worker.
+pub(super) struct InHand {
+    pub(super) ticket: Ticket,
+    pub(super) target: TargetIx,
+    pub(super) extras: Extras,
+    pub(super) since: Instant,
+    pub(super) said_slow: bool,
+}
+
+/// A build under way.
+pub struct Build<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) store: &'a Arc<Store>,
+    pub(super) families: &'a Families,
+    pub(super) parts: &'a Parts<'a>,
+    pub(super) options: &'a Options,
+    pub(super) outline: &'a mut Outline,
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) interrupts: &'a Interrupts,
+    pub(super) scheduler: Scheduler,
+    pub(super) open: Vec<Option<Open>>,
+    pub(super) plans: Vec<Option<TargetPlan>>,
+    pub(super) lookup: Lookup,
+    pub(super) inputs: Inputs,
+    pub(super) slots: Vec<Option<Slot>>,
+    /// What each worker had loaded, as recorded.
+    pub(super) loads: Vec<Option<Position>>,
+    pub(super) in_hand: HashMap<u64, InHand>,
+    pub(super) next_request: u64,
+    pub(super) reader: Reader,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) outbox: Sender<Message>,
+    /// What is said when its frame is on disk, in order.
+    pub(super) announcements: VecDeque<(Position, Announcement)>,
+    pub(super) publisher: Publisher,
+    pub(super) tally: Tally,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) stopping_since: Option<Instant>,
+    pub(super) definitions: HashMap<DefinitionKey, Position>,
+    pub(super) mark: u64,
+    last_counts: Instant,
+}
+
+/// What many stories share: (family, stratum, the definition before, which targets stay open).
+pub(super) type DefinitionKey = (FamilyIx, usize, Option<Position>, Vec<bool>);
+
+/// Something that waits for its frame to be on disk.
+pub(super) enum Announcement {
+    Event(Box<Event>),
+    Publish(Box<Job>),
+}
+
+impl<'a> Build<'a> {
+    /// A build that has opened nothing yet.
+    pub fn new(
+        parts: &'a Parts<'a>,
+        families: &'a Families,
+        options: &'a Options,
+        outline: &'a mut Outline,
+        sink: &'a mut dyn Sink,
+        interrupts: &'a Interrupts,
+    ) -> Result<Self> {
+        let (outbox, inbox) = channel();
+        let pipeline = parts.pipeline;
+        let limits: Vec<TargetLimits> = pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
+        let synced = outbox.clone();
+        parts.store.on_sync(Box::new(move |result| {
+            // The build may have ended; then nobody waits for this.
+            let _ = synced.send(match result {
+                Ok(position) => Message::Synced(position),
+                Err(message) => Message::StoreFailed(message),
+            });
+        }));
+        Ok(Build {
+            pipeline,
+            store: parts.store,
+            families,
+            parts,
+            options,
+            outline,
+            sink,
+            interrupts,
+            scheduler: Scheduler::new(families, &limits, options.jobs),
+            open: Vec::new(),
+            plans: vec![None; pipeline.targets.len()],
+            lookup: Lookup::new(crate::engine::loads::PresentCode::new(&pipeline.root)),
+            inputs: Inputs::new(parts.store)?,
+            slots: Vec::new(),
+            loads: Vec::new(),
+            in_hand: HashMap::new(),
+            next_request: 1,
+            reader: Reader::new(parts.store.salt())?,
+            inbox,
+            outbox,
+            announcements: VecDeque::new(),
+            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root),
+            tally: Tally::new(pipeline),
+            stopped: None,
+            stopping_since: None,
+            definitions: HashMap::new(),
+            mark: parts.store.newest_mark(),
+            last_counts: Instant::now(),
+        })
+    }
+
+    /// Does everything of one stratum.
+    pub fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
+        self.plan_stratum(stratum)?;
+        let most = (128 * self.options.jobs).max(512);
+        let mut more = true;
+        loop {
+            while more && self.scheduler.open_documents() < most && !self.scheduler.is_stopping() {
+                match supply.next(self.store)? {
+                    Some(unopened) => self.open_document(stratum, unopened)?,
+                    None => more = false,
+                }
+                self.commands()?;
+            }
+            self.commands()?;
+            if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
+                return Ok(());
+            }
+            self.store.hurry(self.scheduler.running() == 0);
+            self.wait(TICK)?;
+        }
+    }
+
+    /// Plans the targets of a stratum with what is known now.
+    fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
+        for ix in 0..self.pipeline.targets.len() {
+            if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
+                let plan = self.outline.plan(self.parts, self.families, TargetIx(ix), &mut self.lookup.present, &mut self.inputs)?;
+                self.plans[ix] = Some(plan);
+            }
+        }
+        self.definitions.clear();
+        Ok(())
+    }
+
+    /// Takes what came, waiting at most so long for the first.
+    fn wait(&mut self, limit: Duration) -> Result<()> {
+        match self.inbox.recv_timeout(limit) {
+            Ok(message) => {
+                self.message(message)?;
+                for _ in 0..256 {
+                    let Ok(message) = self.inbox.try_recv() else { break };
+                    self.message(message)?;
+                }
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        if self.last_counts.elapsed() >= TICK {
+            self.last_counts = Instant::now();
+            self.tick();
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        self.look_at_interrupts();
+        let mut slow = Vec::new();
+        for request in self.in_hand.values_mut() {
+            let seconds = request.since.elapsed().as_secs();
+            if seconds >= 60 && !request.said_slow && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each {
+                request.said_slow = true;
+                slow.push((request.ticket.doc, request.target, seconds));
+            }
+        }
+        for (doc, target, seconds) in slow {
+            if let Some(open) = self.open[doc.0 as usize].as_ref() {
+                let doc = open.document.id.to_string();
+                self.sink.event(&Event::Slow { doc, target: self.pipeline.target(target).name.clone(), seconds });
+            }
+        }
+        let counts = self.tally.counts(|target| self.scheduler.running_of(target));
+        self.sink.event(&Event::Counts(counts));
+    }
+
+    fn look_at_interrupts(&mut self) {
+        let Some((signal, count)) = self.interrupts.seen() else { return };
+        if self.stopping_since.is_none() {
+            self.stop(Stopped::Signal { signal });
+            self.sink.event(&Event::Stopping { in_hand: self.in_hand.len() });
+        }
+        let over = self.stopping_since.is_some_and(|since| since.elapsed() >= GRACE);
+        if over || count > 1 {
+            self.give_up();
+        }
+    }
+
+    /// Hands out nothing new; the first reason stays.
+    pub(super) fn stop(&mut self, why: Stopped) {
+        self.stopped.get_or_insert(why);
+        self.stopping_since.get_or_insert_with(Instant::now);
+        self.scheduler.stop();
+    }
+
+    fn give_up(&mut self) {
+        for slot in self.slots.iter().flatten() {
+            slot.kill();
+        }
+        self.in_hand.clear();
+        self.scheduler.give_up();
+    }
+
+    fn message(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Read(doc, reading, outcome) => self.source_read(doc, reading, outcome),
+            Message::Reports(worker, reports) => {
+                for report in reports {
+                    self.report(worker, report)?;
+                }
+                self.commands()
+            }
+            Message::Synced(position) => {
+                self.announce(position);
+                Ok(())
+            }
+            Message::StoreFailed(message) => Err(store_failed(&message)),
+        }
+    }
+
+    /// Says and publishes what is on disk now.
+    fn announce(&mut self, synced: Position) {
+        while let Some((at, _)) = self.announcements.front()
+            && *at < synced
+            && let Some((_, announcement)) = self.announcements.pop_front()
+        {
+            match announcement {
+                Announcement::Event(event) => self.sink.event(&event),
+                Announcement::Publish(job) => self.publisher.ask(*job),
+            }
+        }
+    }
+
+    /// Queues something until its frame is on disk.
+    pub(super) fn announce_at(&mut self, at: Position, announcement: Announcement) {
+        self.announcements.push_back((at, announcement));
+    }
+
+    /// Does all that the scheduler asks for.
+    pub(super) fn commands(&mut self) -> Result<()> {
+        while let Some(command) = self.scheduler.next_command() {
+            match command {
+                Command::Decide(ticket) => self.decide(ticket)?,
+                Command::Start(worker, target) => self.start_worker(worker, target)?,
+                Command::Send(worker, tickets) => self.send(worker, &tickets)?,
+                Command::Close(doc) => self.close(doc)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, ticket: Ticket) -> Result<()> {
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(()) };
+        let family = self.families.family(open.document.family);
+        let target = family.steps[ticket.step].target;
+        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
+        let decision = if family.is_set() && ticket.step == 0 {
+            match set_work(self.parts, self.families, self.options, plan, self.outline)? {
+                SetWork::Settled(result) => Decision::Settled(result),
+                SetWork::Members(work, note) => {
+                    let mut deciding =
+                        Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+                    open.document.digest = work.inputs.first().and_then(|input| input.digest);
+                    let mut decision =
+                        deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
+                    if let Decision::Settled(result) = &mut decision {
+                        result.note = note;
+                    }
+                    decision
+                }
+            }
+        } else {
+            let mut deciding =
+                Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+            deciding.decide(plan, &open.document, ticket.step)?
+        };
+        match decision {
+            Decision::Settled(result) => {
+                let state = result.state;
+                self.tally.settled(target, state, false);
+                open.document.results[ticket.step] = Some(*result);
+                self.scheduler.decided(ticket, Verdict::Settled(state));
+            }
+            Decision::Run(work) => {
+                let key = work.key;
+                open.work[ticket.step] = Some(*work);
+                self.scheduler.decided(ticket, Verdict::Run(key));
+            }
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, worker: WorkerIx, target: TargetIx) -> Result<()> {
+        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
+        let first = self.scheduler.is_first_worker(worker);
+        let launch = self.parts.launch(plan, worker.0)?;
+        let outbox = self.outbox.clone();
+        let slot = Slot::start(
+            Arc::clone(&self.parts.host),
+            worker.0,
+            Arc::new(launch),
+            Box::new(move |reports| {
+                // The build may have ended; then nobody waits for this.
+                let _ = outbox.send(Message::Reports(worker, reports));
+            }),
+        );
+        let ix = worker.0 as usize;
+        self.slots.resize_with(self.slots.len().max(ix + 1), || None);
+        self.loads.resize(self.loads.len().max(ix + 1), None);
+        self.slots[ix] = Some(slot);
+        if first {
+            let target = self.pipeline.target(target);
+            let module = self.pipeline.module(plan.module).name.clone();
+            self.sink.event(&Event::Starting { target: target.name.clone(), module });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, worker: WorkerIx, tickets: &[Ticket]) -> Result<()> {
+        let mut batch = Vec::with_capacity(tickets.len());
+        let target = self.scheduler.target_of(worker);
+        for ticket in tickets {
+            let number = self.next_request;
+            self.next_request += 1;
+            match self.request(*ticket, target, number)? {
+                Ok(request) => {
+                    batch.push(request);
+                    let request = InHand {
+                        ticket: *ticket,
+                        target,
+                        extras: Extras::default(),
+                        since: Instant::now(),
+                        said_slow: false,
+                    };
+                    self.in_hand.insert(number, request);
+                }
+                Err(damaged) => self.damaged(worker, *ticket, &damaged)?,
+            }
+        }
+        if let Some(slot) = self.slots[worker.0 as usize].as_ref()
+            && !batch.is_empty()
+        {
+            slot.send(batch);
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        ticket: Ticket,
+        target: TargetIx,
+        number: u64,
+    ) -> Result<requests::Made<crate::module::Request>> {
+        let (Some(open), Some(plan)) = (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
+        else {
+            return Ok(Err(Damaged(Position(0))));
+        };
+        let Some(work) = &open.work[ticket.step] else { return Ok(Err(Damaged(Position(0)))) };
+        let family = self.families.family(open.document.family);
+        if family.is_set() && ticket.step == 0 {
+            return self.set_request(target, work, number);
+        }
+        let deciding = Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+        requests::request(&deciding, &mut self.inputs, plan, &open.document, work, number)
+    }
+
+    /// Writes the manifest of a set, and asks for its result.
+    fn set_request(
+        &self,
+        target: TargetIx,
+        work: &Work,
+        number: u64,
+    ) -> Result<requests::Made<crate::module::Request>> {
+        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(Err(Damaged(Position(0)))) };
+        let path = self.store.tmp().join(format!("manifest-{number}.jsonl"));
+        let only = self.options.sample_filter();
+        let streams = Streams {
+            pipeline: self.pipeline,
+            families: self.families,
+            store: self.store,
+            only: only.as_deref(),
+            is_current: None,
+        };
+        if let Some(damaged) = streams.manifest(target, &plan.sees, &path)? {
+            return Ok(Err(Damaged(damaged)));
+        }
+        let members = work.inputs.first().map_or(0, members_of);
+        let body = crate::module::Body::Manifest { path, members };
+        Ok(Ok(crate::module::Request { id: number, input: crate::module::Input::new(body, ""), with: Vec::new() }))
+    }
+
+    /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
+    pub(super) fn damaged(&mut self, worker: WorkerIx, ticket: Ticket, damaged: &Damaged) -> Result<()> {
+        if damaged.0 != Position(0) {
+            self.store.mark_bad(damaged.0)?;
+            let message = "a stored result was damaged; it is kept in .pipe/quarantine and made again".to_owned();
+            self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
+        }
+        self.scheduler.answered(worker, ticket, State::Unfinished, 0);
+        if let Some(open) = self.open[ticket.doc.0 as usize].as_mut() {
+            open.document.restarts += 1;
+            if open.document.restarts <= 3 {
+                let steps = open.document.results.len();
+                self.scheduler.restart(ticket.doc);
+                let stratum = open.document.stratum;
+                let family = self.families.family(open.document.family);
+                for step in 0..steps {
+                    if family.steps[step].stratum == stratum {
+                        open.document.results[step] = None;
+                        open.work[step] = None;
+                    }
+                }
+                self.scheduler.ready(ticket.doc);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was appended is on disk and said.
+    pub fn settle(&mut self) -> Result<()> {
+        self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
+        self.announce(Position(u64::MAX));
+        Ok(())
+    }
+
+    /// Ends the workers of this build.
+    pub fn end_workers(&mut self) {
+        let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
+        for slot in &slots {
+            slot.finish();
+        }
+        drop(slots);
+    }
+
+    /// Where a step's input comes from, for callers that look at one document.
+    pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
+        let family = self.families.family(document.family);
+        let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
+        !family.is_set() && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
+    }
+}
+
+/// What is to become of a set.
+enum SetWork {
+    Settled(Box<StepResult>),
+    Members(Box<Work>, String),
+}
+
+/// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
+fn set_work(
+    parts: &Parts<'_>,
+    families: &Families,
+    options: &Options,
+    plan: &TargetPlan,
+    outline: &Outline,
+) -> Result<SetWork> {
+    let target = parts.pipeline.target(plan.ix);
+    let settled = |state, note: String| Ok(SetWork::Settled(Box::new(StepResult::bare(state, note))));
+    for (_, shared) in &plan.shared {
+        match shared {
+            crate::engine::target::Shared::Present(_) => {}
+            crate::engine::target::Shared::Unavailable(why) => return settled(State::Blocked, why.clone()),
+            crate::engine::target::Shared::Unfinished => return settled(State::Unfinished, String::new()),
+        }
+    }
+    let only = options.sample_filter();
+    let is_current = |definition: Position, target: TargetIx| outline.covers(parts, definition, target);
+    let streams = Streams {
+        pipeline: parts.pipeline,
+        families,
+        store: parts.store,
+        only: only.as_deref(),
+        is_current: options.docs.is_some().then_some(&is_current),
+    };
+    let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
+    if coverage.unfinished > 0 {
+        let note = format!("{} not up to date", crate::text::count(coverage.unfinished, "member"));
+        return settled(State::Unfinished, note);
+    }
+    let known = coverage.done + coverage.missing;
+    if !coverage.is_enough(target.min_done) {
+        let note = format!(
+            "{} of {} failed",
+            crate::text::thousands(coverage.missing),
+            crate::text::count(known, "member")
+        );
+        return settled(State::Blocked, note);
+    }
+    let note = match coverage.missing {
+        0 => String::new(),
+        _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
+    };
+    let facts = serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
+    let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
+    let key = action_key(&plan.recipe_digest, &inputs);
+    let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };
+    Ok(SetWork::Members(Box::new(work), note))
+}
+
+fn members_of(input: &KeyInput) -> u64 {
+    let facts: Option<serde_json::Value> = serde_json::from_str(&input.facts).ok();
+    facts.and_then(|facts| facts.get("members")?.as_u64()).unwrap_or(0)
+}
+
+fn limits(pipeline: &Pipeline, target: &crate::model::pipeline::Target) -> TargetLimits {
+    let module = pipeline.module(crate::engine::target::module_of(target));
+    // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
+    let window = if module.program.is_filter() { 16 } else { 64 };
+    let set = target.verb != crate::model::pipeline::Verb::Each;
+    TargetLimits { workers: target.settings.workers, window: if set { 1 } else { window } }
+}
+
+pub(super) fn store_failed(message: &str) -> Error {
+    Error::unfinished("the store cannot be written; nothing that was not on disk was reported as done")
+        .caused_by(message)
+        .hint("free some space, then: pipe build")
+}
+
+/// A document that the build was asked to open.
+pub(super) type ToOpen = Unopened;

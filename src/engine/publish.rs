@@ -1,0 +1,353 @@
+//! Results as ordinary files: a mirror of the present results (`semantics.md` 13, 27 and 28).
+//!
+//! Runs on a thread of its own, behind the commits. An ownership list in the index says which files are ours; a file
+//! that is not, or that somebody edited, is never touched. Files are written beside their place and renamed; bytes are
+//! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::modules::hash_file;
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Output, Place};
+use crate::model::document::DocId;
+use crate::model::failure::{Failure, FailureKind};
+use crate::store::Store;
+
+const OWNED: &str = "published";
+const FOLDERS: &str = "published-folders";
+
+/// One file that is ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// Of the bytes that we wrote.
+    pub digest: Digest,
+    /// Whose result it is.
+    pub doc: DocId,
+    /// In which target.
+    pub target: String,
+}
+
+/// What the publisher is asked to do.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Show a result.
+    Show {
+        /// Relative to the project's folder.
+        path: String,
+        /// Whose.
+        owner: Owned,
+        /// Where its bytes are.
+        bytes: Bytes,
+    },
+    /// Remove a file that shows nothing any more.
+    Withdraw {
+        /// Relative to the project's folder.
+        path: String,
+        /// Whose it was.
+        doc: DocId,
+        /// In which target.
+        target: String,
+    },
+}
+
+/// Where the bytes of a result are.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// In the store.
+    Stored(Output),
+    /// The document's own file.
+    Source(PathBuf),
+}
+
+/// What came of all jobs.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Files written.
+    pub written: u64,
+    /// Files removed.
+    pub withdrawn: u64,
+    /// Results that could not be shown: (document, target, why).
+    pub failures: Vec<(DocId, String, Failure)>,
+    /// What should be read, as sentences.
+    pub notices: Vec<String>,
+    /// Results whose bytes were damaged in the store.
+    pub damaged: Vec<(DocId, String)>,
+}
+
+/// The thread that publishes.
+pub struct Publisher {
+    jobs: Sender<Job>,
+    thread: JoinHandle<()>,
+    published: Arc<Mutex<Published>>,
+}
+
+impl Publisher {
+    /// Starts it.
+    pub fn start(store: Arc<Store>, root: &Path) -> Self {
+        let (jobs, inbox) = channel();
+        let published = Arc::new(Mutex::new(Published::default()));
+        let mut work = Work {
+            store,
+            root: root.to_owned(),
+            published: Arc::clone(&published),
+            folders: BTreeSet::new(),
+            shown: HashMap::new(),
+            serial: 0,
+        };
+        let thread = std::thread::spawn(move || work.run(&inbox));
+        Publisher { jobs, thread, published }
+    }
+
+    /// Asks for something. Jobs are done in order.
+    pub fn ask(&self, job: Job) {
+        // The thread ends only after this sender is dropped.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Waits until all is done.
+    pub fn finish(self) -> Published {
+        drop(self.jobs);
+        let ended = self.thread.join();
+        let mut published = std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
+        if ended.is_err() {
+            published.notices.push("publishing ended early; `pipe build` shows the rest".to_owned());
+        }
+        published
+    }
+}
+
+struct Work {
+    store: Arc<Store>,
+    root: PathBuf,
+    published: Arc<Mutex<Published>>,
+    folders: BTreeSet<PathBuf>,
+    /// Paths shown in this build, to see two results on one path.
+    shown: HashMap<String, Owned>,
+    serial: u64,
+}
+
+impl Work {
+    fn run(&mut self, inbox: &Receiver<Job>) {
+        while let Ok(job) = inbox.recv() {
+            let (path, done) = match job {
+                Job::Show { path, owner, bytes } => (path.clone(), self.show(&path, &owner, &bytes)),
+                Job::Withdraw { path, doc, target } => (path.clone(), self.withdraw(&path, &doc, &target)),
+            };
+            if let Err(error) = done {
+                self.notice(format!("cannot publish `{path}`: {error}"));
+            }
+        }
+        for folder in std::mem::take(&mut self.folders) {
+            if let Err(error) = remember_folder(&self.store, &self.root, &folder) {
+                self.notice(error.to_string());
+            }
+        }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Published)) {
+        change(&mut self.published.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn notice(&self, text: String) {
+        self.with(|published| published.notices.push(text));
+    }
+
+    fn show(&mut self, path: &str, owner: &Owned, bytes: &Bytes) -> Result<()> {
+        let full = self.root.join(path);
+        if let Some(parent) = full.parent() {
+            self.folders.insert(parent.to_owned());
+        }
+        let same_owner = |other: &Owned| other.doc == owner.doc && other.target == owner.target;
+        if let Some(other) = self.shown.get(path).filter(|other| !same_owner(other)).cloned() {
+            return self.conflict(path, &full, owner, &other);
+        }
+        self.shown.insert(path.to_owned(), owner.clone());
+        let owned = owned(&self.store, path)?;
+        let lies = std::fs::symlink_metadata(&full).is_ok();
+        if lies {
+            let present = hash_file(&full).ok();
+            if present == Some(owner.digest) {
+                return self.own(path, owner);
+            }
+            match &owned {
+                Some(owned) if present == Some(owned.digest) => {}
+                Some(_) => {
+                    self.notice(format!("`{path}` was edited since it was published; it is kept as it is"));
+                    return Ok(());
+                }
+                None => {
+                    let message = format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
+                    self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
+                    return Ok(());
+                }
+            }
+        }
+        // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
+        self.own(path, owner)?;
+        if self.write(&full, owner, bytes)? {
+            self.with(|published| published.written += 1);
+        } else {
+            self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
+        }
+        Ok(())
+    }
+
+    fn own(&self, path: &str, owner: &Owned) -> Result<()> {
+        let value = serde_json::to_vec(owner).unwrap_or_default();
+        self.store.keep(OWNED, path.as_bytes(), &value)
+    }
+
+    fn fail(&self, owner: &Owned, failure: Failure) {
+        self.with(|published| published.failures.push((owner.doc.clone(), owner.target.clone(), failure)));
+    }
+
+    /// Two results on one path: neither is shown.
+    fn conflict(&mut self, path: &str, full: &Path, owner: &Owned, other: &Owned) -> Result<()> {
+        let message = |mine: &Owned, theirs: &Owned| {
+            let text = format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
+            (mine.clone(), Failure::new(FailureKind::PathTaken, "", text))
+        };
+        for (of, failure) in [message(owner, other), message(other, owner)] {
+            let known = |published: &Published| {
+                published.failures.iter().any(|(doc, target, _)| *doc == of.doc && *target == of.target)
+            };
+            let said = known(&self.published.lock().unwrap_or_else(PoisonError::into_inner));
+            if !said {
+                self.fail(&of, failure);
+            }
+        }
+        if owned(&self.store, path)?.is_some_and(|owned| hash_file(full).ok() == Some(owned.digest)) {
+            crate::fs::remove_file(full)?;
+        }
+        self.store.drop_kept(OWNED, path.as_bytes())
+    }
+
+    /// Writes beside its place and renames. False if the bytes in the store are damaged.
+    fn write(&mut self, full: &Path, owner: &Owned, bytes: &Bytes) -> Result<bool> {
+        let parent = full.parent().unwrap_or(&self.root);
+        crate::fs::create_dir(parent)?;
+        self.serial += 1;
+        let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let short: String = name.chars().take(40).collect();
+        let temporary = parent.join(format!(".{short}.pipe-{}-{}", std::process::id(), self.serial));
+        let written = self.write_to(&temporary, bytes, owner);
+        if !matches!(written, Ok(true)) {
+            crate::fs::remove_file(&temporary)?;
+            return written;
+        }
+        std::fs::rename(&temporary, full).map_err(|e| Error::io("publish", full, &e))?;
+        Ok(true)
+    }
+
+    fn write_to(&self, temporary: &Path, bytes: &Bytes, owner: &Owned) -> Result<bool> {
+        let copy = |from: &Path| -> Result<bool> {
+            // The standard library's copy clones the file where the file system can.
+            std::fs::copy(from, temporary).map_err(|e| Error::io("copy", from, &e))?;
+            Ok(hash_file(temporary)? == owner.digest)
+        };
+        match bytes {
+            Bytes::Source(path) => copy(path),
+            Bytes::Stored(output) if output.place == Place::Blob => copy(&self.store.blob_path(&output.digest)),
+            Bytes::Stored(output) => match self.store.output_bytes(output)? {
+                Some(bytes) => crate::fs::write_scratch(temporary, &bytes).map(|()| true),
+                None => Ok(false),
+            },
+        }
+    }
+
+    fn withdraw(&mut self, path: &str, doc: &DocId, target: &str) -> Result<()> {
+        let Some(owned) = owned(&self.store, path)? else { return Ok(()) };
+        if owned.doc != *doc || owned.target != target || self.shown.contains_key(path) {
+            return Ok(());
+        }
+        let full = self.root.join(path);
+        if let Some(parent) = full.parent() {
+            self.folders.insert(parent.to_owned());
+        }
+        match hash_file(&full) {
+            Ok(present) if present == owned.digest => {
+                crate::fs::remove_file(&full)?;
+                self.with(|published| published.withdrawn += 1);
+                remove_empty_folders(&self.root, full.parent());
+            }
+            Ok(_) => self.notice(format!("`{path}` shows nothing any more, but was edited; it is kept")),
+            Err(_) => {}
+        }
+        self.store.drop_kept(OWNED, path.as_bytes())
+    }
+}
+
+/// Folders that publishing emptied go too, up to the project's own.
+fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
+    let mut folder = folder;
+    while let Some(path) = folder
+        && path != root
+        && path.starts_with(root)
+        && std::fs::remove_dir(path).is_ok()
+    {
+        folder = path.parent();
+    }
+}
+
+/// Who owns a published path.
+pub fn owned(store: &Store, path: &str) -> Result<Option<Owned>> {
+    let kept = store.kept(OWNED, path.as_bytes())?;
+    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()))
+}
+
+fn folder_stamp(path: &Path) -> Option<[i64; 5]> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let inode = metadata.ino() as i64;
+    Some([metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec(), inode])
+}
+
+fn remember_folder(store: &Store, root: &Path, folder: &Path) -> Result<()> {
+    let rel = folder.strip_prefix(root).unwrap_or(folder);
+    let key = rel.as_os_str().as_encoded_bytes();
+    match folder_stamp(folder) {
+        Some(stamp) => store.keep(FOLDERS, key, &serde_json::to_vec(&stamp).unwrap_or_default()),
+        None => store.drop_kept(FOLDERS, key),
+    }
+}
+
+/// Published files that are missing, found with one stat for each folder written into. `None`: the ownership list is
+/// not there (the index was built again), so everything published must be shown again.
+pub fn missing(store: &Store, root: &Path) -> Result<Vec<(String, Owned)>> {
+    let mut changed = Vec::new();
+    store.kept_scan(FOLDERS, b"", &mut |key, value| {
+        let rel = String::from_utf8_lossy(key).into_owned();
+        let stamp: Option<[i64; 5]> = serde_json::from_slice(value).ok();
+        if folder_stamp(&root.join(&rel)) != stamp {
+            changed.push(rel);
+        }
+        true
+    })?;
+    let mut missing = Vec::new();
+    for folder in changed {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let before = missing.len();
+        store.kept_scan(OWNED, prefix.as_bytes(), &mut |key, value| {
+            let path = String::from_utf8_lossy(key).into_owned();
+            let direct = path.get(prefix.len()..).is_some_and(|rest| !rest.contains('/'));
+            if direct
+                && std::fs::symlink_metadata(root.join(&path)).is_err()
+                && let Ok(owned) = serde_json::from_slice(value)
+            {
+                missing.push((path, owned));
+            }
+            true
+        })?;
+        if missing.len() == before {
+            remember_folder(store, root, &root.join(&folder))?;
+        }
+    }
+    Ok(missing)
+}
