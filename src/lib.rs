@@ -14,6 +14,7 @@ pub mod model;
 
 pub mod code;
 pub mod scan;
+pub mod store;
 
 pub mod plan;
 

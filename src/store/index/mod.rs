@@ -1,0 +1,310 @@
+//! The index: what stands where, so that nothing has to be looked up in the log. Derived from the log, and expendable.
+//!
+//! Pages say of each document "nothing to do here", or where its story is. They may be stale, which costs a look-up;
+//! they may be gone, or sled may fail, panic or hang: then all calls say [`Unusable`], and whoever asked begins a new
+//! epoch ([`Index::fresh`]) and fills it from the log, or goes on with the log alone.
+//! Readers may run beside each other and beside one writer; writers take turns. Knows nothing of the log, of stories,
+//! or of what is kept for others. `docs/design/index.md` has the formats.
+
+mod database;
+mod edit;
+mod epoch;
+mod key;
+mod page;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::Error;
+use crate::model::action::Position;
+pub use database::panics_are_caught;
+use database::{Database, Space};
+use epoch::State;
+pub use page::{Entry, Flags, Sums};
+
+/// The key under which an index says what it covers.
+const APPLIED: &[u8] = b"applied";
+/// The version of values beside pages.
+const VERSION: u8 = 1;
+
+/// The index cannot be used, or not any more; the log still can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Why.
+    pub reason: String,
+}
+
+impl Unusable {
+    fn new(reason: impl Into<String>) -> Self {
+        Unusable { reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+impl From<Unusable> for Error {
+    fn from(unusable: Unusable) -> Error {
+        Error::unfinished("the index of the store cannot be used")
+            .caused_by(unusable.reason)
+            .hint("no result is lost: remove `.pipe/index`, it is made again from the log")
+    }
+}
+
+/// The outcome of every call.
+pub type Result<T, E = Unusable> = std::result::Result<T, E>;
+
+/// Up to where the log is in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The first position that is not.
+    pub position: Position,
+    /// What the caller gave along: counts, open documents.
+    pub data: Vec<u8>,
+}
+
+/// An index that could be opened.
+pub struct Opened {
+    /// The index.
+    pub index: Index,
+    /// How far it was at its last checkpoint; none: it was killed before the first, and is worth nothing yet.
+    pub applied: Option<Applied>,
+}
+
+/// The index of a store.
+pub struct Index {
+    epoch: PathBuf,
+    database: Database,
+    /// Taken by writers; whether `state` says that the index is written to.
+    state: Mutex<State>,
+}
+
+impl Index {
+    /// Opens the newest index in `dir`. Takes 4 to 15 ms, and has a time limit: do it beside other work.
+    pub fn open(dir: &Path, store_id: &str, boot_id: &str) -> Result<Opened> {
+        let epoch = epoch::newest(dir)?;
+        let found = State::read(&epoch)?;
+        if let Some(objection) = found.objection(store_id, boot_id) {
+            return Err(objection);
+        }
+        // Written under another boot: it was closed, and the first write says otherwise again.
+        let state = State::new(store_id, boot_id).with_clean(found.clean);
+        let database = Database::open(&epoch.join("sled"))?;
+        let index = Index { epoch, database, state: Mutex::new(state) };
+        let applied = index.applied()?;
+        Ok(Opened { index, applied })
+    }
+
+    /// Begins a new, empty index in `dir`; the old ones are removed.
+    pub fn fresh(dir: &Path, store_id: &str, boot_id: &str) -> Result<Index> {
+        let epoch = epoch::begin(dir).map_err(|error| Unusable::new(error.to_string()))?;
+        let state = State::new(store_id, boot_id);
+        state.write(&epoch)?;
+        let database = Database::open(&epoch.join("sled"))?;
+        Ok(Index { epoch, database, state: Mutex::new(state) })
+    }
+
+    /// The documents of one directory, sorted by name. `family` is a source or the target of a set; `dir` is relative
+    /// to it, empty at the top.
+    pub fn directory(&self, family: &str, dir: &str) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.visit(family, dir, &mut |entry| {
+            entries.push(entry.clone());
+            false
+        })?;
+        Ok(entries)
+    }
+
+    /// Shows the documents of one directory, sorted by name, until `visit` says stop (`true`).
+    /// Nothing is allocated for an entry.
+    pub fn visit(&self, family: &str, dir: &str, visit: &mut dyn FnMut(&Entry) -> bool) -> Result<()> {
+        walk::directory(&self.database, key::first_page(key::directory(family, dir)), visit)
+    }
+
+    /// The directories of a family that hold documents themselves, in walk order: a directory, all below it, the next.
+    pub fn directories(&self, family: &str) -> Result<Vec<String>> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        self.each_page(family, |page, _| {
+            let directory = key::directory_of(page);
+            if found.last().is_none_or(|last| last != directory) {
+                found.push(directory.to_vec());
+            }
+            Ok(())
+        })?;
+        Ok(found.iter().map(|directory| key::directory_text(directory)).collect())
+    }
+
+    /// One document.
+    pub fn get(&self, family: &str, dir: &str, name: &str) -> Result<Option<Entry>> {
+        let first = key::first_page(key::directory(family, dir));
+        let place = self.database.at_or_before(Space::Pages, &key::page(&first, name))?;
+        let Some((key, bytes)) = place.filter(|(key, _)| key.starts_with(&first)) else { return Ok(None) };
+        let mut page = page::Page::open(&key, bytes)?;
+        while page.advance()? {
+            if page.entry().name.as_str() >= name {
+                return Ok((page.entry().name == name).then(|| page.entry().clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes documents of one directory; those of the same name are replaced. Each page that is touched is read and
+    /// written once, so bring together what belongs to a directory.
+    pub fn put(&self, family: &str, dir: &str, entries: &[Entry]) -> Result<()> {
+        self.edit(family, dir, entries.iter().map(|entry| (entry.name.as_str(), Some(entry))).collect())
+    }
+
+    /// Removes documents of one directory; that one is not there is fine.
+    pub fn remove(&self, family: &str, dir: &str, names: &[&str]) -> Result<()> {
+        self.edit(family, dir, names.iter().map(|name| (*name, None)).collect())
+    }
+
+    /// Shows all documents of a family with their directories in byte order of ids, until `visit` says stop (`true`):
+    /// `a-b` comes before `a/…`, and that before `a0`. (Names that hold a `/` themselves, as the members of a group do,
+    /// are in order within their directory.) Memory stays flat.
+    pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
+        walk::in_id_order(&self.database, family, visit)
+    }
+
+    /// How many documents a family has, and how they stand; from the headers of its pages.
+    pub fn sums(&self, family: &str) -> Result<Sums> {
+        let mut sums = Sums::default();
+        self.each_page(family, |key, page| {
+            sums.add(page::Page::open(key, page)?.sums());
+            Ok(())
+        })?;
+        Ok(sums)
+    }
+
+    /// Keeps a small value for somebody: `tree` says for whom.
+    pub fn keep(&self, tree: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        let key = kept_key(tree, key);
+        let _writing = self.begin_writing()?;
+        self.database.insert(Space::Kept, &key, sealed(&key, value))
+    }
+
+    /// What is kept under a key.
+    pub fn kept(&self, tree: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let key = kept_key(tree, key);
+        let found = self.database.get(Space::Kept, &key)?;
+        found.map(|bytes| unsealed(&key, &bytes).map(<[u8]>::to_vec)).transpose()
+    }
+
+    /// Shows the keys that begin with `prefix` and their values, in order, until `visit` says stop (`true`).
+    pub fn kept_scan(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let begin = kept_key(tree, b"").len();
+        self.database.each(Space::Kept, &kept_key(tree, prefix), &mut |key, value| {
+            Ok(visit(&key[begin..], unsealed(key, &value)?))
+        })
+    }
+
+    /// Keeps something no longer.
+    pub fn drop_kept(&self, tree: &str, key: &[u8]) -> Result<()> {
+        let _writing = self.begin_writing()?;
+        self.database.remove(Space::Kept, &kept_key(tree, key))
+    }
+
+    /// Says that the log is in the index up to `applied`, which must be synced there, and hands all to the kernel:
+    /// it survives a kill. `data` is given back at the next opening.
+    pub fn checkpoint(&self, applied: Position, data: &[u8]) -> Result<()> {
+        let _writing = self.begin_writing()?;
+        self.write_applied(applied, data)
+    }
+
+    /// The last checkpoint: all files are synced, so that the index also survives a power cut. `applied` as there.
+    /// The index can be written to again; then it has to be closed again.
+    pub fn close(&self, applied: Position, data: &[u8]) -> Result<()> {
+        let mut state = self.begin_writing()?;
+        self.write_applied(applied, data)?;
+        self.database.sync()?;
+        let closed = state.with_clean(true);
+        closed.write(&self.epoch)?;
+        *state = closed;
+        Ok(())
+    }
+
+    /// Bytes on disk. Above three times what was put in, a new epoch is worth it.
+    pub fn size_on_disk(&self) -> u64 {
+        self.database.size()
+    }
+
+    fn edit(&self, family: &str, dir: &str, edits: Vec<edit::Edit<'_>>) -> Result<()> {
+        let first = key::first_page(key::directory(family, dir));
+        let mut state = self.lock();
+        edit::apply(&self.database, &first, edits, &mut || self.note_writing(&mut state))
+    }
+
+    fn each_page(&self, family: &str, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let mut prefix = key::root(family);
+        prefix.push(0);
+        self.database.each(Space::Pages, &prefix, &mut |key, page| visit(key, &page).map(|()| false))
+    }
+
+    fn applied(&self) -> Result<Option<Applied>> {
+        let Some(bytes) = self.database.get(Space::Own, APPLIED)? else { return Ok(None) };
+        let (position, data) = unsealed(APPLIED, &bytes)?
+            .split_first_chunk()
+            .ok_or_else(|| Unusable::new("what it covers cannot be read"))?;
+        Ok(Some(Applied { position: Position(u64::from_le_bytes(*position)), data: data.to_vec() }))
+    }
+
+    fn write_applied(&self, applied: Position, data: &[u8]) -> Result<()> {
+        let value = [&applied.0.to_le_bytes(), data].concat();
+        self.database.insert(Space::Own, APPLIED, sealed(APPLIED, &value))?;
+        self.database.flush()
+    }
+
+    fn begin_writing(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        self.note_writing(&mut state)?;
+        Ok(state)
+    }
+
+    /// Says durably that the index is written to, if it does not say so yet.
+    fn note_writing(&self, state: &mut State) -> Result<()> {
+        if state.clean {
+            let open = state.with_clean(false);
+            open.write(&self.epoch)?;
+            *state = open;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A writer that panicked left nothing half done: what it wrote is in the database or is not.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kept_key(tree: &str, key: &[u8]) -> Vec<u8> {
+    [&key::root(tree)[..], &[0], key].concat()
+}
+
+/// A value with its version and checksum: `crc32c 4 | version 1 | value`.
+fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let body = [&[VERSION], value].concat();
+    [&page::checksum(key, &body)[..], &body].concat()
+}
+
+fn unsealed<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8]> {
+    let (sum, body) = bytes.split_first_chunk::<4>().ok_or_else(|| Unusable::new("a value is cut off"))?;
+    match body {
+        [VERSION, value @ ..] if *sum == page::checksum(key, body) => Ok(value),
+        _ => Err(Unusable::new("a value does not match its checksum")),
+    }
+}
