@@ -9,5 +9,8 @@ pub mod text;
 pub mod time;
 
 pub mod fs;
+pub mod sys;
 
 pub mod model;
+
+pub mod module;

@@ -1,0 +1,1 @@
+"""Write a `pipe` module as one Python function."""
