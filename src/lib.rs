@@ -9,10 +9,12 @@ pub mod time;
 pub mod env;
 
 pub mod fs;
+pub mod sys;
 
 pub mod model;
 
 pub mod code;
+pub mod module;
 pub mod scan;
 pub mod store;
 

@@ -1,0 +1,159 @@
+//! How a program is found and started: the words of its command, its environment.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error;
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Program;
+use crate::module::host::{Channel, Start};
+use crate::module::launch::Launch;
+
+/// A command that can be started: its program was found.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    /// The file, absolute.
+    pub(super) program: PathBuf,
+    /// All words; the first is the program's name as written.
+    pub(super) words: Vec<OsString>,
+    /// `NAME=VALUE`.
+    pub(super) environment: Vec<OsString>,
+}
+
+impl Command {
+    /// The command of a worker, or why it cannot be started.
+    pub(super) fn of_worker(launch: &Launch) -> Result<Self, Failure> {
+        match &launch.program {
+            Program::Worker(words) => Self::of_words(launch, words.iter().map(OsString::from).collect()),
+            Program::Python { file, function } => {
+                let Some(python) = &launch.python else {
+                    return Err(cannot_start(
+                        "no Python interpreter was found: install python3 or set PIPE_PYTHON",
+                    ));
+                };
+                let words = [
+                    python.executable.clone().into_os_string(),
+                    "-c".into(),
+                    "import pipelinefile; pipelinefile.worker()".into(),
+                    file.clone().into_os_string(),
+                    function.into(),
+                ];
+                let mut command = Self::of_words(launch, words.to_vec())?;
+                let mut path = OsString::from("PYTHONPATH=");
+                path.push(&python.sdk);
+                let inherited = launch
+                    .env
+                    .iter()
+                    .find(|(name, _)| name == "PYTHONPATH")
+                    .map(|(_, value)| OsString::from(value))
+                    .or_else(|| crate::env::declared("PYTHONPATH"))
+                    .filter(|value| !value.is_empty());
+                if let Some(inherited) = inherited {
+                    path.push(":");
+                    path.push(inherited);
+                }
+                command.environment.push(path);
+                Ok(command)
+            }
+            Program::Url(_) | Program::Image(..) => {
+                Err(cannot_start("modules behind `url` and in `image` are not supported yet: use `cmd`"))
+            }
+            Program::Filter(_) | Program::Shell(_) => {
+                Err(cannot_start("a command with braces is a filter and speaks no protocol"))
+            }
+        }
+    }
+
+    /// The command of these words, or that there is no such program.
+    pub(super) fn of_words(launch: &Launch, words: Vec<OsString>) -> Result<Self, Failure> {
+        let Some(name) = words.first().filter(|name| !name.is_empty()) else {
+            return Err(cannot_start("the command is empty"));
+        };
+        let program = find(name, launch)?;
+        let mut environment: Vec<OsString> =
+            launch.env.iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect();
+        let mut tmp = OsString::from("PIPE_TMP=");
+        tmp.push(&launch.tmp);
+        environment.push(tmp);
+        Ok(Command { program, words, environment })
+    }
+
+    /// Starts it with these as 0, 1 and 2; its process number.
+    pub(super) fn start(
+        &self,
+        root: &Path,
+        channel: &mut Channel,
+        fds: [BorrowedFd<'_>; 3],
+    ) -> io::Result<u32> {
+        let start = Start {
+            program: &self.program,
+            words: &self.words,
+            folder: root,
+            environment: &self.environment,
+        };
+        channel.start(&start, fds)
+    }
+
+    /// What to say where [`Command::start`] failed.
+    pub(super) fn refused(&self, cause: &io::Error) -> Failure {
+        let name = self.program.display();
+        let message = match cause.kind() {
+            io::ErrorKind::NotFound => {
+                format!("cannot start `{name}`: the interpreter in its first line does not exist")
+            }
+            io::ErrorKind::PermissionDenied => {
+                format!("cannot start `{name}`: permission denied: try chmod +x")
+            }
+            io::ErrorKind::ArgumentListTooLong => format!("cannot start `{name}`: the command is too long"),
+            _ if cause.raw_os_error() == Some(8) => {
+                format!("cannot start `{name}`: it is neither a program nor does it begin with #!")
+            }
+            _ => format!("cannot start `{name}`: {}", error::io_text(cause)),
+        };
+        cannot_start(message)
+    }
+}
+
+/// Opens `/dev/null` for a program that gets no input.
+pub(super) fn no_input() -> io::Result<std::fs::File> {
+    std::fs::File::open("/dev/null")
+}
+
+/// A program that cannot be started: nothing is known of any document.
+pub(super) fn cannot_start(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Lost, "cannot start", message)
+}
+
+/// The file of a program: a path is relative to the project, a name is looked up on PATH.
+fn find(name: &OsStr, launch: &Launch) -> Result<PathBuf, Failure> {
+    let shown = name.to_string_lossy();
+    if name.as_bytes().contains(&b'/') {
+        let path = launch.root.join(name);
+        return match path.metadata() {
+            Ok(meta) if meta.is_file() => Ok(path),
+            _ => Err(not_found(&shown, "there is no such file in the project")),
+        };
+    }
+    let path = launch
+        .env
+        .iter()
+        .find(|(variable, _)| variable == "PATH")
+        .map_or_else(crate::env::path, |(_, value)| OsString::from(value));
+    search(name, &path, &launch.root)
+        .ok_or_else(|| not_found(&shown, "install it, or write its path in `cmd`; PATH was searched"))
+}
+
+/// The first executable file of this name on a search path.
+pub(super) fn search(name: &OsStr, path: &OsStr, root: &Path) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| root.join(folder).join(name)).find(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn not_found(name: &str, hint: &str) -> Failure {
+    Failure::new(FailureKind::Lost, "command not found", format!("{name}: {hint}"))
+}

@@ -1,0 +1,378 @@
+//! The minder of a filter: one process a document, whose exit code is the answer.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Program;
+use crate::module::command::{Command, cannot_start, no_input};
+use crate::module::launch::{Body, Input, Launch, Request, Side};
+use crate::module::log::{Log, last_line, range};
+use crate::module::minder::{Manner, Minder, death};
+use crate::module::output::Place;
+use crate::module::report::{Answer, Died, Done, Output, Report};
+use crate::module::template::{Hole, Template};
+use crate::module::worker::open_log;
+use crate::sys::{self, Exit, Wish};
+use crate::text;
+use crate::time;
+
+/// The exit codes that mean more than "no".
+const TRY_AGAIN: i32 = 75;
+const SKIP: i32 = 77;
+/// Above it a shell says the number of a signal.
+const SHELL_SIGNAL: i32 = 128;
+
+/// The thread's whole life; what is in hand at its end.
+pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
+    let mut filter: Option<Filter> = None;
+    loop {
+        minder.take_commands();
+        minder.restart = false;
+        if minder.killed {
+            return Vec::new();
+        }
+        if minder.waiting.is_empty() {
+            if minder.finishing {
+                return Vec::new();
+            }
+            minder.sleep();
+            continue;
+        }
+        let ready = match &filter {
+            Some(ready) => ready,
+            None => match Filter::new(minder) {
+                Ok(made) => {
+                    minder.reports.push(Report::Ready { files: Vec::new(), packages: Vec::new() });
+                    filter.insert(made)
+                }
+                Err(failure) => {
+                    minder.fatal(failure);
+                    minder.flush();
+                    continue;
+                }
+            },
+        };
+        let Some(request) = minder.waiting.pop_front() else { continue };
+        if let Ended::Killed = ready.run(minder, &request) {
+            return vec![request.id];
+        }
+        minder.flush();
+    }
+}
+
+/// Whether a document was answered for.
+enum Ended {
+    Answered,
+    Killed,
+}
+
+/// How a process ended.
+enum End {
+    Exit(Exit),
+    TimedOut,
+    Killed,
+    Lost(Failure),
+    Refused(Failure),
+}
+
+/// A filter of which everything is known but the document.
+struct Filter {
+    launch: Arc<Launch>,
+    words: Vec<Template>,
+    shell: bool,
+    /// Of the first word, or of the shell.
+    program: Command,
+    takes_file: bool,
+    makes_file: bool,
+    log: Log,
+    /// Shared side inputs as files.
+    shared: Vec<(String, PathBuf)>,
+}
+
+impl Filter {
+    fn new(minder: &Minder) -> Result<Self, Failure> {
+        let launch = Arc::clone(&minder.launch);
+        let (words, shell) = match &launch.program {
+            Program::Filter(words) => (words.iter().map(|word| Template::of_word(word)).collect(), false),
+            Program::Shell(script) => (vec![Template::of_script(script)], true),
+            _ => return Err(cannot_start("a command without braces is no filter")),
+        };
+        let first = match &launch.program {
+            Program::Filter(words) => words.first().cloned().unwrap_or_default(),
+            _ => "sh".to_owned(),
+        };
+        let program = Command::of_words(&launch, vec![first.into()])?;
+        let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
+        for hole in &holes {
+            match hole {
+                Hole::OutFolder => {
+                    return Err(cannot_start("`{out}/` (a folder) is not supported yet: use `{out}`"));
+                }
+                Hole::Param(name) if !launch.params.contains_key(name) => {
+                    return Err(cannot_start(format!(
+                        "the target gives no param `{name}` for `{{param.{name}}}`"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        let takes_file = holes.contains(&&Hole::In);
+        let makes_file = holes.contains(&&Hole::Out);
+        let log = open_log(&launch)?;
+        let lost = |error: io::Error| {
+            cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
+        };
+        std::fs::create_dir_all(&minder.scratch).map_err(lost)?;
+        let shared = launch.with.iter().map(|(name, input)| {
+            Ok((name.clone(), as_file(input, &minder.scratch.join(format!("with-{name}")))?))
+        });
+        let shared = shared.collect::<io::Result<_>>().map_err(lost)?;
+        Ok(Filter { launch, words, shell, program, takes_file, makes_file, log, shared })
+    }
+
+    /// One document.
+    fn run(&self, minder: &mut Minder, request: &Request) -> Ended {
+        let (begin, start) = (Instant::now(), time::now());
+        let memory_kills = sys::out_of_memory_kills();
+        let mark = self.log.length();
+        let folder = minder.scratch.join(request.id.to_string());
+        let ext = self.ext(&request.input);
+        let out = folder.join(if ext.is_empty() { "out".to_owned() } else { format!("out.{ext}") });
+        let end = match self.begin(minder, request, &folder, &out) {
+            Ok(()) => self.attend(minder, begin),
+            Err(failure) => End::Refused(failure),
+        };
+        let done = match end {
+            End::Killed => return Ended::Killed,
+            End::Lost(failure) => {
+                let died = Died {
+                    failure,
+                    suspects: Vec::new(),
+                    others: vec![request.id],
+                    log: range(mark, self.log.length()),
+                    start,
+                    duration_us: begin.elapsed().as_micros() as u64,
+                };
+                minder.reports.push(Report::Died(Box::new(died)));
+                return Ended::Answered;
+            }
+            End::Refused(failure) => Done::Failed(failure),
+            End::TimedOut => {
+                let limit = text::duration(self.launch.timeout.unwrap_or_default());
+                let message = format!("not done within {limit}");
+                Done::Failed(Failure::new(FailureKind::Timeout, "timeout", message))
+            }
+            End::Exit(end) => {
+                let verdict = self.verdict(end, &self.log.tail(mark), memory_kills);
+                verdict.unwrap_or_else(|| take_output(minder, request.id, &out, ext))
+            }
+        };
+        // Scratch, and nobody's any more.
+        drop(crate::fs::remove_dir(&folder));
+        minder.reports.push(Report::Answer(Box::new(Answer {
+            id: request.id,
+            done,
+            log: range(mark, self.log.length()),
+            start,
+            duration_us: begin.elapsed().as_micros() as u64,
+            files: None,
+            packages: None,
+            pause: None,
+        })));
+        Ended::Answered
+    }
+
+    /// The extension of the result: the target's, else the document's, else `txt`.
+    fn ext(&self, input: &Input) -> String {
+        let of_input = || Some(&input.ext).filter(|ext| !ext.is_empty());
+        let set = matches!(input.body, Body::Manifest { .. });
+        let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
+        ext.cloned().unwrap_or_else(|| "txt".to_owned())
+    }
+
+    /// Prepares the files and starts the process.
+    fn begin(
+        &self,
+        minder: &mut Minder,
+        request: &Request,
+        folder: &Path,
+        out: &Path,
+    ) -> Result<(), Failure> {
+        let lost = |error: io::Error| {
+            let message = format!("cannot write scratch files: {}", crate::error::io_text(&error));
+            Failure::new(FailureKind::Lost, "lost", message)
+        };
+        std::fs::create_dir_all(folder).map_err(lost)?;
+        let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
+        let mut with: Vec<(&str, Vec<PathBuf>)> =
+            self.shared.iter().map(|(name, path)| (name.as_str(), vec![path.clone()])).collect();
+        for (name, side) in &request.with {
+            let inputs: &[Input] = match side {
+                Side::Absent => &[],
+                Side::One(input) => std::slice::from_ref(input),
+                Side::Many(inputs) => inputs,
+            };
+            let files = inputs
+                .iter()
+                .enumerate()
+                .map(|(i, input)| as_file(input, &folder.join(format!("with-{name}-{i}"))))
+                .collect::<io::Result<_>>()
+                .map_err(lost)?;
+            with.push((name, files));
+        }
+        let value = |hole: &Hole| -> Vec<OsString> {
+            match hole {
+                Hole::In => vec![input.clone().into()],
+                Hole::Out | Hole::OutFolder => vec![out.into()],
+                Hole::Param(name) => vec![self.launch.params.get(name).map(shown).unwrap_or_default().into()],
+                Hole::With(name) => {
+                    let found = with.iter().find(|(known, _)| known == name);
+                    found.map(|(_, files)| files.iter().map(OsString::from).collect()).unwrap_or_default()
+                }
+            }
+        };
+        if let Some(Hole::With(name)) = self
+            .words
+            .iter()
+            .flat_map(Template::holes)
+            .find(|hole| matches!(hole, Hole::With(name) if !with.iter().any(|(known, _)| known == name)))
+        {
+            return Err(cannot_start(format!("the target gives no side input for `{{with.{name}}}`")));
+        }
+        let mut words: Vec<OsString> = Vec::new();
+        if self.shell {
+            words.extend(["sh".into(), "-c".into()]);
+        }
+        for word in &self.words {
+            match word.sole_hole() {
+                Some(hole) if !self.shell => {
+                    let values = value(hole);
+                    // An absent side input is an empty word: those behind it stay where they are.
+                    words.extend(if values.is_empty() { vec![OsString::new()] } else { values });
+                }
+                _ => words.push(word.fill(value)),
+            }
+        }
+        let command = Command { words, ..self.program.clone() };
+        let stdin = if self.takes_file { no_input() } else { File::open(&input) }.map_err(lost)?;
+        let stdout = if self.makes_file { None } else { Some(File::create(out).map_err(lost)?) };
+        let stdout = stdout.as_ref().map_or(self.log.as_fd(), AsFd::as_fd);
+        let channel = minder.channel()?;
+        command.start(&self.launch.root, channel, [stdin.as_fd(), stdout, self.log.as_fd()]).map_err(
+            |error| {
+                let mut failure = command.refused(&error);
+                // What one document alone can be the reason of is its own fault.
+                if matches!(error.kind(), io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput) {
+                    failure.kind = FailureKind::ModuleError;
+                }
+                minder.channel = None;
+                minder.host.check();
+                failure
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    fn attend(&self, minder: &mut Minder, begin: Instant) -> End {
+        let deadline = self.launch.timeout.map(|limit| begin + limit);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                minder.end_process(Manner::Politely);
+                return if minder.killed { End::Killed } else { End::TimedOut };
+            }
+            let Some(channel) = &minder.channel else { return End::Lost(minder.host_lost()) };
+            let wishes = [Some((channel.as_fd(), Wish::Read)), Some(minder.bell())];
+            let Ok([heard, rung]) = sys::poll(wishes, left) else { continue };
+            if heard {
+                match minder.hear() {
+                    Ok(Some(exit)) => return End::Exit(exit),
+                    Ok(None) => {}
+                    Err(()) => return End::Lost(minder.host_lost()),
+                }
+            }
+            if rung {
+                minder.take_commands();
+                if minder.killed {
+                    minder.end_process(Manner::AtOnce);
+                    return End::Killed;
+                }
+            }
+        }
+    }
+
+    /// What an exit means; `None`: it is done, and the output decides.
+    fn verdict(&self, exit: Exit, lines: &[String], memory_kills: Option<u64>) -> Option<Done> {
+        let last = || last_line(lines).map(str::to_owned);
+        let mut exit = exit;
+        if let Some(code) = exit.code
+            && self.shell
+            && (SHELL_SIGNAL + 1..=SHELL_SIGNAL + 64).contains(&code)
+        {
+            exit.signal = Some(code - SHELL_SIGNAL);
+        }
+        if exit.signal.is_some() {
+            return Some(Done::Failed(death(exit, "the command", "it was done", lines, memory_kills)));
+        }
+        let code = exit.code.unwrap_or_default();
+        match code {
+            0 => None,
+            SKIP => Some(Done::Skip(last().unwrap_or_else(|| format!("exit {SKIP}")))),
+            _ => {
+                let message = last().unwrap_or_else(|| "it printed nothing".to_owned());
+                let mut failure = Failure::new(FailureKind::ModuleError, format!("exit {code}"), message);
+                failure.retry = code == TRY_AGAIN;
+                failure.traceback = (lines.len() > 1).then(|| lines.join("\n"));
+                Some(Done::Failed(failure))
+            }
+        }
+    }
+}
+
+/// The result of a process that ended well.
+fn take_output(minder: &Minder, id: u64, out: &Path, ext: String) -> Done {
+    let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
+    let place = Place { tmp: &minder.launch.tmp, keep, ext: None };
+    match place.take_file(out) {
+        Ok(body) => Done::Output(Output { body, ext, meta: String::new() }),
+        Err(mut failure) => {
+            if failure.kind == FailureKind::OutputMissing && !out.exists() {
+                "it ended well, but did not make its file `{out}`".clone_into(&mut failure.message);
+            }
+            Done::Failed(failure)
+        }
+    }
+}
+
+/// A file with the content of an input: its own, or one that is written.
+fn as_file(input: &Input, stem: &Path) -> io::Result<PathBuf> {
+    match &input.body {
+        Body::Path(path) | Body::Manifest { path, .. } => Ok(path.clone()),
+        Body::Bytes(bytes) => {
+            let mut name = stem.as_os_str().to_owned();
+            if !input.ext.is_empty() {
+                name.push(".");
+                name.push(&input.ext);
+            }
+            let path = PathBuf::from(name);
+            io::Write::write_all(&mut File::create(&path)?, bytes)?;
+            Ok(path)
+        }
+    }
+}
+
+/// A parameter in a command.
+fn shown(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,220 @@
+//! The host's own side: starts programs, sends them signals, tells of their end, and ends all when `pipe` is gone.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::wire::{self, Heard, Told};
+use crate::sys::{self, Send, Wish};
+
+/// How long the last sweep may take; what is left then hangs in the kernel.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often orphans that have ended are taken off the process table.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+
+/// The programs that run here. Whoever starts one holds `gate` until it stands in `pids`.
+#[derive(Default)]
+struct Programs {
+    gate: RwLock<()>,
+    pids: Mutex<HashSet<u32>>,
+}
+
+impl Programs {
+    fn change(&self, change: impl FnOnce(&mut HashSet<u32>)) {
+        change(&mut self.pids.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes ended children that are nobody's: daemons whose parents are gone.
+    fn reap_orphans(&self) {
+        let _closed = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let own = sys::own_pid();
+        for process in sys::processes() {
+            if process.zombie && process.parent == own {
+                self.change(|pids| {
+                    if !pids.contains(&process.pid) {
+                        let _ = sys::reap(process.pid);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The whole life of the host process. Standard input is the lifeline: every message brings a slot's channel, and its
+/// end means that `pipe` is gone.
+pub fn serve() -> ExitCode {
+    let lifeline = io::stdin();
+    let prepared = sys::begin_session().and_then(|()| sys::become_subreaper());
+    if prepared.is_err() {
+        return ExitCode::FAILURE;
+    }
+    sys::forbid_core_dumps();
+    // `pkill pipe` must not meet the one process that cleans up after it.
+    sys::set_process_name(c"module-host");
+    let programs = Arc::new(Programs::default());
+    let mut buffer = [0; 16];
+    loop {
+        match sys::poll([Some((lifeline.as_fd(), Wish::Read))], Some(REAP_EVERY)) {
+            Ok([true]) => {}
+            Ok([false]) => {
+                programs.reap_orphans();
+                continue;
+            }
+            Err(_) => break,
+        }
+        match sys::receive_message(&lifeline, &mut buffer) {
+            Ok((0, _)) | Err(_) => break,
+            Ok((_, fds)) => {
+                for channel in fds {
+                    let programs = Arc::clone(&programs);
+                    // Refused: the channel closes, and the slot says so.
+                    drop(
+                        std::thread::Builder::new()
+                            .name("slot".to_owned())
+                            .stack_size(256 * 1024)
+                            .spawn(move || serve_slot(&channel, &programs)),
+                    );
+                }
+            }
+        }
+    }
+    // From here on nothing is started: an order may have come before its sender went.
+    let _closed = programs.gate.write().unwrap_or_else(PoisonError::into_inner);
+    end_all();
+    ExitCode::SUCCESS
+}
+
+/// Ends every descendant, also those that left their group and session: they are ours, since we are the subreaper.
+fn end_all() {
+    let own = sys::own_pid();
+    let deadline = Instant::now() + SWEEP;
+    loop {
+        let left = sys::descendants(&sys::processes(), &[own]);
+        for process in &left {
+            if process.zombie {
+                let _ = sys::reap(process.pid);
+            } else {
+                sys::signal_process(process.pid, Send::Kill);
+            }
+        }
+        if left.iter().all(|process| process.zombie) || Instant::now() > deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// One slot: a program after the other, until the slot is gone.
+fn serve_slot(channel: &OwnedFd, programs: &Programs) {
+    let mut buffer = vec![0; wire::ORDER_SIZE];
+    loop {
+        let Ok((length, fds)) = sys::receive_message(channel, &mut buffer) else { return };
+        if length == 0 {
+            return;
+        }
+        // A signal for a program that has just ended is late, not wrong.
+        let Some(Heard::Start { program, folder, words, environment }) = Heard::decode(&buffer[..length])
+        else {
+            continue;
+        };
+        let Ok(fds) = <[OwnedFd; 3]>::try_from(fds) else { return };
+        let mut command = Command::new(&program);
+        if let Some((name, arguments)) = words.split_first() {
+            command.arg0(name).args(arguments);
+        }
+        for entry in &environment {
+            if let Some((name, value)) = split_at_equals(entry) {
+                command.env(name, value);
+            }
+        }
+        let [input, output, log] = fds;
+        // No `pre_exec`: it would fork, where this is posix_spawn.
+        command.current_dir(&folder).stdin(input).stdout(output).stderr(Stdio::from(log)).process_group(0);
+        let started = {
+            let _open = programs.gate.read().unwrap_or_else(PoisonError::into_inner);
+            let started = command.spawn();
+            if let Ok(child) = &started {
+                programs.change(|pids| {
+                    pids.insert(child.id());
+                });
+            }
+            started
+        };
+        // Closes our copies of its descriptors.
+        drop(command);
+        let told = match started {
+            Ok(child) => {
+                let told = Told::Started(child.id()).encode();
+                if sys::send_message(channel, &told, &[]).is_err() {
+                    end_program(child.id());
+                }
+                let exit = attend(channel, child.id(), &mut buffer);
+                programs.change(|pids| {
+                    pids.remove(&child.id());
+                });
+                Told::Ended(exit)
+            }
+            Err(error) => Told::Refused(error.raw_os_error().unwrap_or(0)),
+        };
+        if sys::send_message(channel, &told.encode(), &[]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes signals on until the program has ended; takes its group with it.
+fn attend(channel: &OwnedFd, pid: u32, buffer: &mut [u8]) -> sys::Exit {
+    let Ok(process) = sys::open_process(pid) else {
+        end_program(pid);
+        return sys::wait(pid).unwrap_or_default();
+    };
+    let mut slot = Some(channel);
+    loop {
+        let wishes = [Some((process.as_fd(), Wish::Read)), slot.map(|channel| (channel.as_fd(), Wish::Read))];
+        let Ok([ended, heard]) = sys::poll(wishes, None) else {
+            end_program(pid);
+            return sys::wait(pid).unwrap_or_default();
+        };
+        if ended {
+            // Before it is taken off the process table: until then its number cannot be another's.
+            sys::signal_group(pid, Send::Kill);
+            return sys::wait(pid).unwrap_or_default();
+        }
+        if heard {
+            let order = match sys::receive_message(channel, buffer) {
+                Ok((length, _)) if length > 0 => Heard::decode(&buffer[..length]),
+                _ => {
+                    slot = None;
+                    Some(Heard::Kill)
+                }
+            };
+            match order {
+                Some(Heard::Dump) => sys::signal_process(pid, Send::Dump),
+                Some(Heard::Terminate) => sys::signal_group(pid, Send::Terminate),
+                Some(Heard::Kill) => end_program(pid),
+                Some(Heard::Start { .. }) | None => {}
+            }
+        }
+    }
+}
+
+/// Ends a program, its group and all below it.
+fn end_program(pid: u32) {
+    let below = sys::descendants(&sys::processes(), &[pid]);
+    sys::signal_group(pid, Send::Kill);
+    for process in below {
+        sys::signal_process(process.pid, Send::Kill);
+    }
+}
+
+fn split_at_equals(entry: &OsStr) -> Option<(&OsStr, &OsStr)> {
+    let bytes = entry.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    Some((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])))
+}

@@ -1,0 +1,104 @@
+//! What a slot is asked to do: a program with all that is fixed for it, and requests for single documents.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hash::Digest;
+use crate::model::pipeline::Program;
+use crate::module::python::Python;
+
+/// A program of a target with everything that is the same for all its documents.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// How it is run.
+    pub program: Program,
+    /// The project's folder: where the program stands. Absolute.
+    pub root: PathBuf,
+    /// The interpreter, for Python modules.
+    pub python: Option<Python>,
+    /// Variables on top of the environment of `pipe`.
+    pub env: Vec<(String, String)>,
+    /// Only those that the module declares.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// Shared side inputs by name.
+    pub with: Vec<(String, Input)>,
+    /// Names of side inputs that come with each document.
+    pub with_each: Vec<String>,
+    /// The fields that the module may read, as written in the Pipelinefile.
+    pub sees: Vec<String>,
+    /// The worker's log, `logs/<run>-<worker>`; appended to.
+    pub log: PathBuf,
+    /// The folder for scratch files. Absolute; must be on the file system of the store.
+    pub tmp: PathBuf,
+    /// The hard limit of one document.
+    pub timeout: Option<Duration>,
+    /// The hard limit of start and setup.
+    pub setup_timeout: Duration,
+    /// The extension that results get, whatever the module says.
+    pub ext: Option<String>,
+}
+
+/// The limit of start and setup where none is stated.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A document, or a side input, as the module is to see it: what is absent here is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The content.
+    pub body: Body,
+    /// The extension, lower case, without a dot; empty: none, or not seen.
+    pub ext: String,
+    /// The digest of the content.
+    pub digest: Option<Digest>,
+    /// The visible meta: a compact JSON object.
+    pub meta: Option<String>,
+    /// The document's id.
+    pub id: Option<String>,
+}
+
+impl Input {
+    /// An input of which only the content and the extension are seen.
+    pub fn new(body: Body, ext: impl Into<String>) -> Self {
+        Input { body, ext: ext.into(), digest: None, meta: None, id: None }
+    }
+}
+
+/// The content of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Sent as text if it is UTF-8, else as base64; filters get a file.
+    Bytes(Arc<[u8]>),
+    /// A file or a folder.
+    Path(PathBuf),
+    /// A set: a file of JSON lines.
+    Manifest {
+        /// Where it is.
+        path: PathBuf,
+        /// How many members it has.
+        members: u64,
+    },
+}
+
+/// A side input of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// There is none, and the target says that this is fine.
+    Absent,
+    /// One.
+    One(Input),
+    /// Several (`many = true`).
+    Many(Vec<Input>),
+}
+
+/// One document for a module.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Names it in reports; unique among all that a slot holds.
+    pub id: u64,
+    /// The document.
+    pub input: Input,
+    /// Its own side inputs.
+    pub with: Vec<(String, Side)>,
+}

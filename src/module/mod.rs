@@ -1,0 +1,28 @@
+//! Runs programs and reports how each document ended.
+//!
+//! A [`Slot`] is a thread (its *minder*) with one process of a module: a worker that stays alive, or one filter after
+//! the other. All processes are children of the [`Host`], which ends them when `pipe` is gone, however it went.
+//! Knows nothing of keys, caches, stores or pipelines. `docs/design/modules.md` has the picture.
+
+mod base64;
+mod command;
+mod describe;
+mod filter;
+pub mod host;
+mod launch;
+mod log;
+mod minder;
+mod output;
+mod protocol;
+pub mod python;
+mod report;
+mod slot;
+mod template;
+mod worker;
+
+pub use describe::{Description, Param, describe};
+pub use host::Host;
+pub use launch::{Body, Input, Launch, Request, SETUP_TIMEOUT, Side};
+pub use python::Python;
+pub use report::{Answer, Died, Done, Output, OutputBody, Report};
+pub use slot::Slot;

@@ -1,0 +1,233 @@
+//! Results as they are handed over: hashed, small ones in memory, large ones in a file to be taken over.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::hash::{Digest, StreamHasher};
+use crate::model::failure::{Failure, FailureKind};
+use crate::module::base64;
+use crate::module::protocol::OutputFrame;
+use crate::module::report::{Done, Output, OutputBody};
+
+/// A file up to this size is read into memory: it will lie in the log, not in a file of its own.
+const IN_MEMORY: u64 = 256 * 1024;
+
+/// Where the results of a slot go.
+pub(super) struct Place<'a> {
+    /// The scratch folder of the store: what lies below it is ours to move.
+    pub(super) tmp: &'a Path,
+    /// Where a file that must not vanish with its document's scratch folder goes. Unique.
+    pub(super) keep: PathBuf,
+    /// The extension that results get, whatever the module says.
+    pub(super) ext: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// What a worker's answer carries.
+    pub(super) fn of_frame(&self, frame: OutputFrame<'_>) -> Done {
+        let meta = match &frame.meta {
+            Some(meta) if !meta.is_empty() => {
+                serde_json::to_string(meta).expect("a JSON object can be written")
+            }
+            _ => String::new(),
+        };
+        let stated = frame.ext;
+        let done = |body: OutputBody, ext: &str| {
+            let ext = self.ext.or(stated.as_deref()).unwrap_or(ext);
+            let ext = ext.trim_start_matches('.').to_lowercase();
+            if !is_extension(&ext) {
+                return bad_reply(format!("`{ext}` is no extension"));
+            }
+            Done::Output(Output { body, ext, meta: meta.clone() })
+        };
+        let forms = [
+            frame.text.is_some(),
+            frame.json.is_some(),
+            frame.base64.is_some(),
+            frame.path.is_some(),
+            frame.same,
+            frame.children.is_some(),
+        ];
+        if forms.iter().filter(|form| **form).count() != 1 {
+            return bad_reply("an output carries one of text, json, base64, path or same");
+        }
+        if let Some(text) = frame.text {
+            done(in_memory(text.into_bytes()), "txt")
+        } else if let Some(json) = frame.json {
+            done(in_memory(json.get().as_bytes().to_vec()), "json")
+        } else if let Some(text) = frame.base64 {
+            match base64::decode(&text) {
+                Ok(bytes) => done(in_memory(bytes), "bin"),
+                Err(problem) => bad_reply(problem),
+            }
+        } else if let Some(path) = frame.path {
+            let ext =
+                path.extension().map_or_else(|| "bin".to_owned(), |ext| ext.to_string_lossy().into_owned());
+            match self.take_file(&path) {
+                Ok(body) => done(body, &ext),
+                Err(failure) => Done::Failed(failure),
+            }
+        } else if frame.same {
+            done(OutputBody::Same, "")
+        } else {
+            Done::Failed(Failure::new(
+                FailureKind::ModuleError,
+                "not supported",
+                "children (`split`) are not in this version yet",
+            ))
+        }
+    }
+
+    /// A file that a program made. Before: nobody writes to it any more.
+    pub(super) fn take_file(&self, path: &Path) -> Result<OutputBody, Failure> {
+        let missing = |error: &io::Error| {
+            let message =
+                format!("cannot take the result `{}`: {}", path.display(), crate::error::io_text(error));
+            Failure::new(FailureKind::OutputMissing, "output missing", message)
+        };
+        let meta = std::fs::symlink_metadata(path).map_err(|e| missing(&e))?;
+        let kind = std::fs::metadata(path).map_err(|e| missing(&e))?;
+        if kind.is_dir() {
+            return Err(Failure::new(
+                FailureKind::ModuleError,
+                "not supported",
+                "a folder as output is not in this version yet",
+            ));
+        }
+        let lost = |error: &io::Error| {
+            let message = format!("cannot keep `{}`: {}", path.display(), crate::error::io_text(error));
+            Failure::new(FailureKind::Lost, "lost", message)
+        };
+        // Before it is opened: a named pipe would keep us waiting.
+        if !kind.is_file() {
+            return Err(missing(&io::Error::other("it is no ordinary file")));
+        }
+        let file = File::open(path).map_err(|e| missing(&e))?;
+        if kind.len() <= IN_MEMORY {
+            let mut bytes = Vec::with_capacity(kind.len() as usize);
+            // One more than fits: a file that grows while it is read is large after all.
+            (&file).take(IN_MEMORY + 1).read_to_end(&mut bytes).map_err(|e| missing(&e))?;
+            if bytes.len() as u64 <= IN_MEMORY {
+                return Ok(in_memory(bytes));
+            }
+        }
+        // Only a plain file of the scratch folder is ours to move; whatever else is named stays where it is.
+        if meta.is_file() && path.starts_with(self.tmp) && std::fs::rename(path, &self.keep).is_ok() {
+            let kept = File::open(&self.keep).map_err(|e| lost(&e))?;
+            let (digest, length) = copy_hashed(kept, &mut io::sink()).map_err(|e| lost(&e))?;
+            return Ok(OutputBody::File { path: self.keep.clone(), digest, length });
+        }
+        let mut copy = File::create(&self.keep).map_err(|e| lost(&e))?;
+        let file = File::open(path).map_err(|e| missing(&e))?;
+        let (digest, length) = copy_hashed(file, &mut copy).map_err(|e| lost(&e))?;
+        Ok(OutputBody::File { path: self.keep.clone(), digest, length })
+    }
+}
+
+fn in_memory(bytes: Vec<u8>) -> OutputBody {
+    let digest = Digest::of(&bytes);
+    OutputBody::Bytes { bytes, digest }
+}
+
+fn copy_hashed(mut from: File, to: &mut impl Write) -> io::Result<(Digest, u64)> {
+    let mut hasher = StreamHasher::default();
+    let mut buffer = vec![0; 1 << 18];
+    let mut length = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok((hasher.finish(), length)),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                to.write_all(&buffer[..read])?;
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Safe as the end of a file's name; may be empty.
+fn is_extension(ext: &str) -> bool {
+    ext.len() <= 32 && ext.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'))
+}
+
+/// An answer that is none.
+pub(super) fn bad_reply(message: impl Into<String>) -> Done {
+    Done::Failed(Failure::new(FailureKind::BadReply, "bad reply", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(tmp: &Path) -> Place<'_> {
+        Place { tmp, keep: tmp.join("kept"), ext: None }
+    }
+
+    fn frame(json: &str) -> OutputFrame<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn each_form_has_its_extension() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::File::create(dir.path().join("x.PDF")).unwrap();
+        let path = format!("{{\"path\":{:?}}}", dir.path().join("x.PDF"));
+        let forms = [
+            ("{\"text\":\"a\"}", "txt"),
+            ("{\"json\":[1]}", "json"),
+            ("{\"base64\":\"AA==\"}", "bin"),
+            ("{\"same\":true}", ""),
+            ("{\"text\":\"a\",\"ext\":\".Html\"}", "html"),
+            (path.as_str(), "pdf"),
+        ];
+        for (json, ext) in forms {
+            match place(dir.path()).of_frame(frame(json)) {
+                Done::Output(output) => assert_eq!(output.ext, ext, "{json}"),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_carries_nothing_or_too_much_is_a_bad_reply() {
+        let dir = tempfile::tempdir().unwrap();
+        let forms =
+            ["{}", "{\"text\":\"a\",\"json\":1}", "{\"base64\":\"*\"}", "{\"text\":\"a\",\"ext\":\"../x\"}"];
+        for json in forms {
+            match place(dir.path()).of_frame(frame(json)) {
+                Done::Failed(failure) => assert_eq!(failure.kind, FailureKind::BadReply, "{json}"),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_file_of_ours_is_moved_and_one_of_the_users_copied() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let bytes = vec![7; 300_000];
+        for (dir, stays) in [(&ours, false), (&theirs, true)] {
+            let path = dir.path().join("result.bin");
+            crate::fs::write_scratch(&path, &bytes).unwrap();
+            let body = place(ours.path()).take_file(&path).unwrap();
+            let kept = ours.path().join("kept");
+            assert_eq!(
+                body,
+                OutputBody::File { path: kept.clone(), digest: Digest::of(&bytes), length: 300_000 }
+            );
+            assert_eq!(path.exists(), stays);
+            assert_eq!(crate::fs::read(&kept).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_a_folder_and_a_device_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let kind = |path: &Path| place(dir.path()).take_file(path).unwrap_err().kind;
+        assert_eq!(kind(&dir.path().join("none")), FailureKind::OutputMissing);
+        assert_eq!(kind(dir.path()), FailureKind::ModuleError);
+        assert_eq!(kind(Path::new("/dev/null")), FailureKind::OutputMissing);
+    }
+}

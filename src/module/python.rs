@@ -1,0 +1,182 @@
+//! The Python interpreter of a project, and the package that modules import, which `pipe` carries with it.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, io_text};
+use crate::hash::{Digest, FieldHasher};
+use crate::module::command::search;
+use crate::{env, fs};
+
+/// The package `pipelinefile` for Python, one file.
+const SDK: &str = include_str!("../../python/pipelinefile/__init__.py");
+/// The oldest interpreter that the package runs on.
+const OLDEST: (u32, u32) = (3, 9);
+
+/// What a Python module needs to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Python {
+    /// The interpreter. Absolute.
+    pub executable: PathBuf,
+    /// The folder to import `pipelinefile` from, see [`unpack_sdk`].
+    pub sdk: PathBuf,
+}
+
+/// An interpreter that was asked who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interpreter {
+    /// The file. Absolute.
+    pub executable: PathBuf,
+    /// `3.11`
+    pub version: String,
+}
+
+/// The file that is meant by `python`: `PIPE_PYTHON`, else `python3` on PATH.
+fn selected(root: &Path) -> Result<PathBuf> {
+    if let Some(asked) = env::python() {
+        let found = if asked.as_bytes().contains(&b'/') {
+            Some(root.join(&asked)).filter(|file| file.is_file())
+        } else {
+            search(&asked, &env::path(), root)
+        };
+        return found.ok_or_else(|| {
+            let asked = asked.to_string_lossy();
+            Error::usage(format!("PIPE_PYTHON is `{asked}`, but there is no such program"))
+                .hint("set it to the path of a Python interpreter, or unset it")
+        });
+    }
+    search("python3".as_ref(), &env::path(), root).ok_or_else(|| {
+        Error::usage("no Python interpreter: there is no `python3` on PATH")
+            .hint("install Python 3.9 or newer, or set PIPE_PYTHON to an interpreter")
+    })
+}
+
+/// Finds the interpreter for the project at `root` and asks it who it is; 20 ms or more, so keep the answer under
+/// [`selection_key`].
+pub fn find(root: &Path) -> Result<Interpreter> {
+    let program = selected(root)?;
+    let ask = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)";
+    let shown = program.display();
+    let output = Command::new(&program)
+        .args(["-I", "-c", ask])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| Error::usage(format!("cannot run `{shown}`: {}", io_text(&e))))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines();
+    let (version, executable) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let Some(numbers) = parse_version(version).filter(|_| output.status.success()) else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().last().unwrap_or("it said nothing").trim().to_owned();
+        return Err(Error::usage(format!("`{shown}` is no working Python interpreter"))
+            .caused_by(said)
+            .hint("set PIPE_PYTHON to an interpreter"));
+    };
+    if numbers < OLDEST {
+        return Err(Error::usage(format!("`{shown}` is Python {version}, which is too old"))
+            .hint("install Python 3.9 or newer, or set PIPE_PYTHON to one"));
+    }
+    // A shim starts a shell for each worker only to find what it has told us now.
+    let executable = if !executable.is_empty() && is_script(&program) { executable.into() } else { program };
+    Ok(Interpreter { executable, version: version.to_owned() })
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut begin = [0; 2];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && &begin == b"#!"
+}
+
+/// Changes when [`find`] might give another answer: the selected file, the variables and the files that shims go by.
+/// A few stats, no process. Of this machine only: never part of a key of a result.
+pub fn selection_key(root: &Path) -> String {
+    let mut hasher = FieldHasher::new("pipe python selection 1");
+    match selected(root) {
+        Err(error) => hasher.text(&error.to_string()),
+        Ok(path) => {
+            hasher.bytes(path.as_os_str().as_bytes());
+            // Both the link and what it leads to: a virtual environment's is a link.
+            for meta in [std::fs::symlink_metadata(&path), std::fs::metadata(&path)] {
+                let stamp = meta.map_or((0, 0, 0), |meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
+                hasher.number(stamp.0).number(stamp.1 as u64).number(stamp.2 as u64);
+            }
+            &mut hasher
+        }
+    };
+    for variable in env::python_selection() {
+        hasher.option(variable.as_deref().map(OsStrExt::as_bytes));
+    }
+    let up_the_tree = root.ancestors().map(|folder| folder.join(".python-version"));
+    let global = env::declared("PYENV_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| env::declared("HOME").map(|home| Path::new(&home).join(".pyenv")))
+        .map(|folder| folder.join("version"));
+    for file in up_the_tree.chain(global) {
+        // Unreadable is as good as absent: a shim cannot read it either.
+        let content = fs::read_optional(&file).ok().flatten();
+        hasher.option(content.as_deref());
+    }
+    hasher.finish().hex()
+}
+
+/// Writes the Python package below `folder` if it is not there yet; the folder to import it from.
+pub fn unpack_sdk(folder: &Path) -> Result<PathBuf> {
+    let root = folder.join(Digest::of(SDK.as_bytes()).short());
+    let file = root.join("pipelinefile/__init__.py");
+    if fs::read_optional(&file)?.as_deref() == Some(SDK.as_bytes()) {
+        return Ok(root);
+    }
+    let package = root.join("pipelinefile");
+    fs::create_dir(&package)?;
+    let mut temporary = OsString::from(format!(".{}-", std::process::id()));
+    temporary.push("__init__.py");
+    fs::replace(&file, &package.join(temporary), SDK.as_bytes())?;
+    Ok(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_is_written_once_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = unpack_sdk(dir.path()).unwrap();
+        let file = root.join("pipelinefile/__init__.py");
+        assert_eq!(fs::read_text(&file).unwrap(), SDK);
+        fs::write_scratch(&file, b"damaged").unwrap();
+        assert_eq!(unpack_sdk(dir.path()).unwrap(), root);
+        assert_eq!(fs::read_text(&file).unwrap(), SDK);
+        assert_eq!(fs::files_below(dir.path()).unwrap(), [file]);
+    }
+
+    #[test]
+    fn a_pinned_version_changes_the_selection_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = selection_key(dir.path());
+        fs::write_scratch(&dir.path().join("other"), b"x").unwrap();
+        assert_eq!(selection_key(dir.path()), before);
+        fs::write_scratch(&dir.path().join(".python-version"), b"3.12\n").unwrap();
+        assert_ne!(selection_key(dir.path()), before);
+    }
+
+    #[test]
+    fn the_interpreter_says_who_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = find(dir.path()).unwrap();
+        assert!(found.executable.is_absolute() && !is_script(&found.executable), "{found:?}");
+        assert!(parse_version(&found.version).unwrap() >= OLDEST);
+        assert_eq!(parse_version("3"), None);
+    }
+}

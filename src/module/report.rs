@@ -1,0 +1,151 @@
+//! What a slot says: how documents ended, and how the program does.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::hash::Digest;
+use crate::model::action::{LogRange, Package};
+use crate::model::failure::Failure;
+use crate::time::Millis;
+
+/// One thing that happened in a slot.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A worker is set up.
+    Ready {
+        /// Project files that it has loaded, relative.
+        files: Vec<String>,
+        /// Installed packages that it has loaded.
+        packages: Vec<Package>,
+    },
+    /// A document has ended.
+    Answer(Box<Answer>),
+    /// How far a document is.
+    Progress {
+        /// The request.
+        id: u64,
+        /// Units done.
+        done: f64,
+        /// Of so many.
+        total: Option<f64>,
+    },
+    /// The module warns.
+    Warn {
+        /// The request; absent: the module as such.
+        id: Option<u64>,
+        /// `{"message": …}` and what else it says.
+        warning: serde_json::Value,
+    },
+    /// Numbers to be summed up.
+    Count {
+        /// The request.
+        id: u64,
+        /// By name.
+        counts: BTreeMap<String, f64>,
+    },
+    /// The program cannot start: nothing was tried on these documents.
+    Fatal {
+        /// In the module's own words.
+        failure: Failure,
+        /// The requests that come back, in the order of sending.
+        returned: Vec<u64>,
+    },
+    /// The process died or was ended with documents in hand. The next request starts a new one.
+    Died(Box<Died>),
+    /// A process has ended: what it used.
+    Used {
+        /// Processor time.
+        cpu: Duration,
+        /// The most memory it held, in KiB.
+        peak_kib: u64,
+    },
+    /// The slot is done and says nothing more.
+    Ended {
+        /// Requests that were never answered, in the order of sending.
+        returned: Vec<u64>,
+    },
+}
+
+/// How one document ended.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The request.
+    pub id: u64,
+    /// The result.
+    pub done: Done,
+    /// What it printed; absent: nothing.
+    pub log: Option<LogRange>,
+    /// When work on it began.
+    pub start: Millis,
+    /// Microseconds of work.
+    pub duration_us: u64,
+    /// All project files loaded by now; absent: as reported before.
+    pub files: Option<Vec<String>>,
+    /// All packages loaded by now; absent: as reported before.
+    pub packages: Option<Vec<Package>>,
+    /// The module asks for a pause (`Retry(after=30)`).
+    pub pause: Option<Duration>,
+}
+
+/// The result of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// There is one.
+    Output(Output),
+    /// The module left it out, with this reason.
+    Skip(String),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// What a module made of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The bytes.
+    pub body: OutputBody,
+    /// Lower case, without a dot; for [`OutputBody::Same`] empty unless stated.
+    pub ext: String,
+    /// The output's own meta: a compact JSON object with sorted keys, or empty.
+    pub meta: String,
+}
+
+/// The bytes of an output, hashed already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputBody {
+    /// In memory.
+    Bytes {
+        /// All of them.
+        bytes: Vec<u8>,
+        /// Their digest.
+        digest: Digest,
+    },
+    /// In a file of the scratch folder, to be taken over.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Of the bytes.
+        digest: Digest,
+        /// In bytes.
+        length: u64,
+    },
+    /// The input, unchanged.
+    Same,
+}
+
+/// A process that died with documents in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Died {
+    /// What happened: crash, timeout, out of memory, bad reply, lost.
+    pub failure: Failure,
+    /// Those that may have caused it: the oldest in hand; of a concurrent worker all in hand; if the fault lies outside none.
+    pub suspects: Vec<u64>,
+    /// The rest, in the order of sending: to be handed out again, unblamed.
+    pub others: Vec<u64>,
+    /// What was printed since the answer before.
+    pub log: Option<LogRange>,
+    /// When work on the first suspect began.
+    pub start: Millis,
+    /// Microseconds from then until the end.
+    pub duration_us: u64,
+}

@@ -1,0 +1,633 @@
+//! The minder of a worker: keeps a window of documents in hand, reads always, ends what hangs.
+
+mod lines;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use lines::Lines;
+
+use crate::model::failure::{Failure, FailureKind};
+use crate::module::command::{Command, cannot_start};
+use crate::module::host::Channel;
+use crate::module::launch::Launch;
+use crate::module::log::{Log, range};
+use crate::module::minder::{Manner, Minder, death, with_lines};
+use crate::module::output::Place;
+use crate::module::protocol::{self, DescribeFrame, Frame, Line};
+use crate::module::report::{Answer, Died, Done, Report};
+use crate::sys::{self, Exit, Wish};
+use crate::text;
+use crate::time::{self, Millis};
+
+/// Room of both pipes.
+const PIPE_SIZE: usize = 256 * 1024;
+/// What one reading takes.
+const CHUNK: usize = 256 * 1024;
+/// For a worker to end after its input did, or after it closed its output.
+const GRACE: Duration = Duration::from_secs(5);
+/// Of what a process prints where frames belong, so much is kept.
+const STRAY_LIMIT: usize = 1 << 20;
+
+/// The thread's whole life; what is in hand at its end.
+pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
+    let mut worker: Option<Worker> = None;
+    loop {
+        minder.take_commands();
+        if minder.killed {
+            let Some(worker) = worker else { return Vec::new() };
+            minder.end_process(Manner::AtOnce);
+            return worker.in_hand.iter().map(|hand| hand.id).collect();
+        }
+        if let Some(running) = worker.as_mut()
+            && running.in_hand.is_empty()
+            && (minder.restart || minder.finishing && minder.waiting.is_empty())
+        {
+            running.retire(minder);
+            worker = None;
+        }
+        if worker.is_none() {
+            minder.restart = false;
+            if minder.waiting.is_empty() {
+                if minder.finishing {
+                    return Vec::new();
+                }
+                minder.sleep();
+                continue;
+            }
+            match Worker::start(minder) {
+                Ok(started) => worker = Some(started),
+                Err(failure) => {
+                    minder.fatal(failure);
+                    minder.flush();
+                    continue;
+                }
+            }
+        }
+        if let Some(running) = worker.as_mut()
+            && let Turn::Over = running.turn(minder)
+        {
+            worker = None;
+        }
+        minder.flush();
+    }
+}
+
+/// Whether the process goes on.
+enum Turn {
+    On,
+    Over,
+}
+
+/// A document in hand.
+struct Hand {
+    id: u64,
+    sent: Instant,
+    start: Millis,
+}
+
+/// A running worker.
+struct Worker {
+    input: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+    log: Log,
+    /// To be written, and how far it is.
+    outgoing: Vec<u8>,
+    written: usize,
+    lines: Lines,
+    in_hand: VecDeque<Hand>,
+    ready: bool,
+    window: Option<usize>,
+    concurrent: bool,
+    /// By when it must be ready, or must have ended.
+    limit: Option<Instant>,
+    fatal: Option<Failure>,
+    /// When the last answer arrived.
+    answered: Option<(Instant, Millis)>,
+    /// The end of the log of the answer before.
+    log_mark: u64,
+    stray: usize,
+    memory_kills: Option<u64>,
+}
+
+/// Starts the program: (input, output).
+pub(super) fn start_program(
+    launch: &Launch,
+    channel: &mut Channel,
+    log: &Log,
+) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let command = Command::of_worker(launch)?;
+    let pipes = || -> io::Result<_> {
+        let (their_input, our_input) = sys::pipe(PIPE_SIZE)?;
+        let (our_output, their_output) = sys::pipe(PIPE_SIZE)?;
+        sys::never_wait(&our_input)?;
+        sys::never_wait(&our_output)?;
+        Ok((their_input, our_input, our_output, their_output))
+    };
+    let (their_input, our_input, our_output, their_output) =
+        pipes().map_err(|error| cannot_start(format!("no pipes: {}", crate::error::io_text(&error))))?;
+    command
+        .start(&launch.root, channel, [their_input.as_fd(), their_output.as_fd(), log.as_fd()])
+        .map_err(|error| command.refused(&error))?;
+    Ok((our_input, our_output))
+}
+
+/// Opens the log of a slot.
+pub(super) fn open_log(launch: &Launch) -> Result<Log, Failure> {
+    Log::open(&launch.log).map_err(|error| {
+        let path = launch.log.display();
+        cannot_start(format!("cannot open the log `{path}`: {}", crate::error::io_text(&error)))
+    })
+}
+
+impl Worker {
+    fn start(minder: &mut Minder) -> Result<Self, Failure> {
+        let launch = std::sync::Arc::clone(&minder.launch);
+        let log = open_log(&launch)?;
+        let memory_kills = sys::out_of_memory_kills();
+        let log_mark = log.length();
+        let begin = Instant::now();
+        let started = start_program(&launch, minder.channel()?, &log);
+        let (input, output) = started.inspect_err(|_| {
+            // A channel that refused still works; one that broke does not.
+            minder.channel = None;
+            minder.host.check();
+        })?;
+        let mut outgoing = protocol::DESCRIBE.to_vec();
+        protocol::write_setup(&mut outgoing, &launch);
+        Ok(Worker {
+            input: Some(input),
+            output: Some(output),
+            log,
+            outgoing,
+            written: 0,
+            lines: Lines::default(),
+            in_hand: VecDeque::new(),
+            ready: false,
+            window: None,
+            concurrent: false,
+            limit: Some(begin + launch.setup_timeout),
+            fatal: None,
+            answered: None,
+            log_mark,
+            stray: 0,
+            memory_kills,
+        })
+    }
+
+    /// Hands out, waits until something happens, and deals with it.
+    fn turn(&mut self, minder: &mut Minder) -> Turn {
+        self.hand_out(minder);
+        let deadline = self.deadline(&minder.launch);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let Some(channel) = &minder.channel else { return self.lost(minder) };
+        let unwritten = self.written < self.outgoing.len();
+        let wishes = [
+            Some(minder.bell()),
+            Some((channel.as_fd(), Wish::Read)),
+            self.input.as_ref().filter(|_| unwritten).map(|fd| (fd.as_fd(), Wish::Write)),
+            self.output.as_ref().map(|fd| (fd.as_fd(), Wish::Read)),
+        ];
+        let Ok([_, heard, writable, readable]) = sys::poll(wishes, left) else { return Turn::On };
+        if writable {
+            self.write();
+        }
+        if readable && let Err(broken) = self.read(minder) {
+            return self.discard(minder, &broken);
+        }
+        if heard {
+            match minder.hear() {
+                Ok(Some(exit)) => {
+                    // All that it wrote is in the pipe by now; a descendant may hold the other end open.
+                    if let Err(broken) = self.read_rest(minder) {
+                        self.blame(&broken);
+                        return self.over(minder, broken.failure());
+                    }
+                    return self.died(minder, exit);
+                }
+                Ok(None) => {}
+                Err(()) => return self.lost(minder),
+            }
+        }
+        match self.deadline(&minder.launch) {
+            Some(deadline) if deadline <= Instant::now() => self.timed_out(minder),
+            _ => Turn::On,
+        }
+    }
+
+    /// Fills the window.
+    fn hand_out(&mut self, minder: &mut Minder) {
+        if self.written == self.outgoing.len() {
+            self.outgoing.clear();
+            self.written = 0;
+        }
+        if !self.ready || self.fatal.is_some() || minder.restart {
+            return;
+        }
+        let window = self.window.unwrap_or(1).max(1);
+        while self.in_hand.len() < window
+            && let Some(request) = minder.waiting.pop_front()
+        {
+            let tmp = minder.scratch.join(request.id.to_string());
+            protocol::write_request(&mut self.outgoing, &minder.launch, &tmp, &request);
+            self.in_hand.push_back(Hand { id: request.id, sent: Instant::now(), start: time::now() });
+        }
+        // Most often there is room, and no poll is needed to know.
+        if self.written < self.outgoing.len() {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(input) = &self.input else { return };
+        while self.written < self.outgoing.len() {
+            match sys::write_now(input, &self.outgoing[self.written..]) {
+                Ok(Some(length)) => self.written += length,
+                Ok(None) => return,
+                Err(_) => {
+                    // It reads no more: its end, which comes by the channel, says why.
+                    self.input = None;
+                    self.written = self.outgoing.len();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// When patience ends: with the start, or with the oldest document.
+    fn deadline(&self, launch: &Launch) -> Option<Instant> {
+        let of_hand = launch.timeout.filter(|_| self.ready).zip(self.in_hand.front()).map(|(limit, hand)| {
+            let begin = if self.concurrent { hand.sent } else { self.began(hand).0 };
+            begin + limit
+        });
+        match (self.limit, of_hand) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// When work on a document began: with the answer before it, or when it was sent.
+    fn began(&self, hand: &Hand) -> (Instant, Millis) {
+        match self.answered {
+            Some((instant, millis)) if instant > hand.sent => (instant, millis),
+            _ => (hand.sent, hand.start),
+        }
+    }
+
+    /// Reads what is there, a few chunks at most.
+    fn read(&mut self, minder: &mut Minder) -> Result<(), Broken> {
+        for _ in 0..4 {
+            if self.read_chunk(minder)? < CHUNK {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all that an ended process left.
+    fn read_rest(&mut self, minder: &mut Minder) -> Result<(), Broken> {
+        while self.read_chunk(minder)? > 0 {}
+        Ok(())
+    }
+
+    /// Reads once and deals with the whole lines; 0: nothing there, or the end.
+    fn read_chunk(&mut self, minder: &mut Minder) -> Result<usize, Broken> {
+        let Some(output) = &self.output else { return Ok(0) };
+        let read = self.lines.read(CHUNK, |buffer| sys::read_now(output, buffer));
+        let length = match read {
+            Ok(Some(length)) if length > 0 => length,
+            Ok(None) => return Ok(0),
+            // The end, or an error that ends it all the same. It has a moment to end itself.
+            _ => {
+                self.output = None;
+                self.limit = Some(Instant::now() + GRACE);
+                let rest = self.lines.take_rest();
+                self.print(minder, &rest);
+                return Ok(0);
+            }
+        };
+        let first = minder.reports.len();
+        let result = self.take_lines(minder);
+        self.settle_times(minder, first);
+        result?;
+        Ok(length)
+    }
+
+    fn take_lines(&mut self, minder: &mut Minder) -> Result<(), Broken> {
+        let lines = self.lines.take_whole();
+        let mut left = lines.bytes();
+        while !left.is_empty() {
+            let length = lines::first_line(left);
+            let (line, rest) = left.split_at(length);
+            left = rest;
+            match protocol::read_line(line.strip_suffix(b"\n").unwrap_or(line)) {
+                Line::Frame(frame) => self.take_frame(minder, *frame, line)?,
+                Line::Broken(problem) => return Err(Broken::new(&problem, line, None)),
+                Line::Stray => self.print(minder, line),
+            }
+        }
+        self.lines.give_back(lines);
+        if let Some(endless) = self.lines.take_endless() {
+            self.print(minder, &endless);
+        }
+        if self.lines.is_too_long() {
+            return Err(Broken::new("a line without an end", self.lines.begin(), None));
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, minder: &mut Minder, frame: Frame<'_>, line: &[u8]) -> Result<(), Broken> {
+        if let Some(described) = frame.describe {
+            let described: DescribeFrame =
+                serde_json::from_str(described.get()).map_err(|e| Broken::new(&e.to_string(), line, None))?;
+            self.window = described.window;
+            self.concurrent = described.concurrent.is_some_and(|n| n > 1);
+            if let Some(n) = described.concurrent {
+                self.window = Some(self.window.unwrap_or(n));
+            }
+        } else if frame.ready.is_some() {
+            self.ready = true;
+            self.limit = None;
+            self.log_mark = self.log.length();
+            minder.reports.push(Report::Ready {
+                files: frame.files.unwrap_or_default(),
+                packages: protocol::packages(frame.packages.unwrap_or_default()),
+            });
+        } else if let Some(fault) = frame.fatal {
+            self.fatal = Some(fault.into_failure());
+            self.limit = Some(Instant::now() + GRACE);
+        } else if let Some(id) = frame.id {
+            if frame.output.is_some() || frame.skip.is_some() || frame.error.is_some() {
+                return self.take_answer(minder, id, frame, line);
+            }
+            if !self.in_hand.iter().any(|hand| hand.id == id) {
+                // A thread of the module that outlived its document.
+                return Ok(());
+            }
+            if let Some(progress) = frame.progress {
+                minder.reports.push(Report::Progress { id, done: progress.done, total: progress.total });
+            }
+            if let Some(warning) = frame.warn {
+                minder.reports.push(Report::Warn { id: Some(id), warning });
+            }
+            if let Some(counts) = frame.count {
+                minder.reports.push(Report::Count { id, counts });
+            }
+        }
+        Ok(())
+    }
+
+    fn take_answer(
+        &mut self,
+        minder: &mut Minder,
+        id: u64,
+        frame: Frame<'_>,
+        line: &[u8],
+    ) -> Result<(), Broken> {
+        let Some(at) = self.in_hand.iter().position(|hand| hand.id == id) else {
+            return Err(Broken::new(&format!("an answer for {id}, which is not in hand"), line, None));
+        };
+        let mut pause = None;
+        let done = match (frame.output, frame.skip, frame.error) {
+            (Some(output), None, None) => {
+                let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
+                let place = Place { tmp: &minder.launch.tmp, keep, ext: minder.launch.ext.as_deref() };
+                place.of_frame(output)
+            }
+            (None, Some(reason), None) => Done::Skip(reason),
+            (None, None, Some(fault)) => {
+                pause = fault.after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                Done::Failed(fault.into_failure())
+            }
+            _ => return Err(Broken::new("an answer is one of output, skip or error", line, Some(at))),
+        };
+        let Some(hand) = self.in_hand.remove(at) else { return Ok(()) };
+        let log = if let Some([from, to]) = frame.log {
+            self.log_mark = self.log_mark.max(to);
+            range(from, to)
+        } else if self.window.is_none() {
+            let from = std::mem::replace(&mut self.log_mark, self.log.length());
+            range(from, self.log_mark)
+        } else {
+            None
+        };
+        // Its scratch folder; most documents never make one.
+        if scratch_is_used(minder) {
+            drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
+        }
+        let answer = Answer {
+            id,
+            done,
+            log,
+            start: hand.start,
+            duration_us: hand.sent.elapsed().as_micros() as u64,
+            files: frame.files,
+            packages: frame.packages.map(protocol::packages),
+            pause,
+        };
+        minder.reports.push(Report::Answer(Box::new(answer)));
+        Ok(())
+    }
+
+    /// Answers that were read in one piece share the time since the one before: when each came is known to none.
+    fn settle_times(&mut self, minder: &mut Minder, first: usize) {
+        let (now, now_millis) = (Instant::now(), time::now());
+        let mut answers: Vec<&mut Box<Answer>> = minder.reports[first..]
+            .iter_mut()
+            .filter_map(|report| match report {
+                Report::Answer(answer) => Some(answer),
+                _ => None,
+            })
+            .collect();
+        let Some(longest) = answers.iter().map(|answer| answer.duration_us).max() else { return };
+        if !self.concurrent {
+            let since = self.answered.map_or(u64::MAX, |(at, _)| (now - at).as_micros() as u64);
+            let share = longest.min(since) / answers.len() as u64;
+            let before = self.answered.map_or(0, |(_, millis)| millis.0);
+            for (i, answer) in answers.iter_mut().enumerate() {
+                answer.duration_us = share;
+                answer.start = Millis(answer.start.0.max(before) + i as u64 * share / 1000);
+            }
+        }
+        self.answered = Some((now, now_millis));
+    }
+
+    /// What is no frame goes to the log, so far as it is not endless.
+    fn print(&mut self, minder: &mut Minder, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.stray == 0 {
+            let message = "prints to standard output, where frames belong: such lines are in its log";
+            let warning = serde_json::json!({ "message": message });
+            minder.reports.push(Report::Warn { id: None, warning });
+        }
+        let room = STRAY_LIMIT.saturating_sub(self.stray);
+        self.stray = self.stray.saturating_add(bytes.len());
+        if room > 0 {
+            self.log.append(&bytes[..bytes.len().min(room)]);
+            if bytes.len() >= room {
+                self.log.append(b"\n(more on standard output is left out)\n");
+            }
+        }
+    }
+
+    /// The process ended by itself.
+    fn died(&mut self, minder: &mut Minder, exit: Exit) -> Turn {
+        let failure = if let Some(mut fatal) = self.fatal.take() {
+            if self.ready {
+                fatal.kind = FailureKind::Crash;
+            }
+            fatal
+        } else {
+            let until = if self.ready { "it answered" } else { "it was ready" };
+            death(exit, "the worker", until, &self.log.tail(self.log_mark), self.memory_kills)
+        };
+        self.over(minder, failure)
+    }
+
+    fn timed_out(&mut self, minder: &mut Minder) -> Turn {
+        let finished = self.output.is_none() || self.fatal.is_some();
+        let manner = if finished { Manner::Politely } else { Manner::WithStack };
+        let exit = minder.end_process(manner);
+        if minder.killed && !finished {
+            let failure = Failure::new(FailureKind::Lost, "stopped", "the build was stopped");
+            return self.over(minder, failure);
+        }
+        let failure = match (self.fatal.take(), finished, self.ready) {
+            (Some(fatal), ..) => fatal,
+            (None, true, _) => {
+                let message = "the worker closed its output before it answered";
+                with_lines(Failure::new(FailureKind::Crash, "closed", message), &self.log.tail(self.log_mark))
+            }
+            (None, false, ready) => {
+                let limit = if ready { minder.launch.timeout } else { Some(minder.launch.setup_timeout) };
+                let limit = text::duration(limit.unwrap_or_default());
+                let message = if ready {
+                    format!("no answer within {limit}")
+                } else {
+                    format!("not ready within {limit}")
+                };
+                let mut failure = Failure::new(FailureKind::Timeout, "timeout", message);
+                let lines = self.log.tail(self.log_mark);
+                failure.traceback = (!lines.is_empty()).then(|| lines.join("\n"));
+                if exit.is_none() {
+                    failure.message.push_str("; and it cannot be killed");
+                }
+                failure
+            }
+        };
+        self.over(minder, failure)
+    }
+
+    /// The worker says what is no answer: it is not trusted any further.
+    fn discard(&mut self, minder: &mut Minder, broken: &Broken) -> Turn {
+        minder.end_process(Manner::AtOnce);
+        self.blame(broken);
+        self.over(minder, broken.failure())
+    }
+
+    /// Puts the document that a broken answer names in the place of the suspect.
+    fn blame(&mut self, broken: &Broken) {
+        if let Some(hand) = broken.at.and_then(|at| self.in_hand.remove(at)) {
+            self.in_hand.push_front(hand);
+        }
+    }
+
+    fn lost(&mut self, minder: &mut Minder) -> Turn {
+        let failure = minder.host_lost();
+        self.over(minder, failure)
+    }
+
+    /// Gives back what is in hand, and blames whom the rules blame.
+    fn over(&mut self, minder: &mut Minder, failure: Failure) -> Turn {
+        if !self.ready {
+            minder.fatal(failure);
+            return Turn::Over;
+        }
+        let Some(first) = self.in_hand.front() else { return Turn::Over };
+        let (began, start) = self.began(first);
+        let blamed = match failure.kind {
+            FailureKind::Lost => 0,
+            _ if self.concurrent && failure.kind != FailureKind::BadReply => self.in_hand.len(),
+            _ => 1,
+        };
+        let mut suspects: Vec<u64> = self.in_hand.drain(..).map(|hand| hand.id).collect();
+        let others = suspects.split_off(blamed.min(suspects.len()));
+        for id in suspects.iter().chain(&others) {
+            drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
+        }
+        minder.reports.push(Report::Died(Box::new(Died {
+            failure,
+            suspects,
+            others,
+            log: range(self.log_mark, self.log.length()),
+            start,
+            duration_us: began.elapsed().as_micros() as u64,
+        })));
+        Turn::Over
+    }
+
+    /// Ends an idle worker: its input ends, so it does. Before: nothing is in hand.
+    fn retire(&mut self, minder: &mut Minder) {
+        self.input = None;
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(channel) = minder.channel.as_ref().filter(|_| !left.is_zero() && !minder.killed) else {
+                break;
+            };
+            let wishes = [
+                Some((channel.as_fd(), Wish::Read)),
+                Some(minder.bell()),
+                self.output.as_ref().map(|fd| (fd.as_fd(), Wish::Read)),
+            ];
+            let Ok([heard, rung, readable]) = sys::poll(wishes, Some(left)) else { break };
+            if readable && self.read(minder).is_err() {
+                break;
+            }
+            if heard {
+                match minder.hear() {
+                    Ok(Some(_)) => return,
+                    Ok(None) => {}
+                    Err(()) => {
+                        minder.host_lost();
+                        return;
+                    }
+                }
+            }
+            if rung {
+                minder.take_commands();
+            }
+        }
+        minder.end_process(Manner::Politely);
+    }
+}
+
+/// Whether any document has made its scratch folder: a folder has a link more for each folder in it. File systems that
+/// do not count (1) are taken for yes.
+fn scratch_is_used(minder: &Minder) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(&minder.scratch).is_ok_and(|meta| meta.nlink() != 2)
+}
+
+/// A line that was meant as a frame and is none.
+struct Broken {
+    message: String,
+    /// The place in hand of the document that it names.
+    at: Option<usize>,
+}
+
+impl Broken {
+    fn new(problem: &str, line: &[u8], at: Option<usize>) -> Self {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(200)]);
+        let message = format!("protocol error: {problem}, in `{}`", text::printable(shown.trim_end()));
+        Broken { message, at }
+    }
+
+    fn failure(&self) -> Failure {
+        Failure::new(FailureKind::BadReply, "bad reply", self.message.clone())
+    }
+}

@@ -1,0 +1,450 @@
+//! Linux calls: processes and their descendants, messages with descriptors, pipes, poll.
+//!
+//! The owner of `rustix` for processes, and the only place that may ask for `unsafe`. Knows nothing of modules:
+//! every function is a call of the kernel with its errors as `io::Error`.
+#![expect(unsafe_code, reason = "wait4 is the one call with an exit status and the usage of one child")]
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+
+/// At most so many descriptors travel with one message.
+pub const MAX_FDS: usize = 3;
+
+/// How a process ended, and what it used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Processor time in microseconds, that of its reaped children included.
+    pub cpu_us: u64,
+    /// The most memory that it or one of its reaped children held, in KiB.
+    pub peak_kib: u64,
+}
+
+/// The signals that are sent to modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// Print the stack (SIGUSR1).
+    Dump,
+    /// Please end (SIGTERM).
+    Terminate,
+    /// End (SIGKILL).
+    Kill,
+}
+
+impl Send {
+    fn signal(self) -> Signal {
+        match self {
+            Send::Dump => Signal::USR1,
+            Send::Terminate => Signal::TERM,
+            Send::Kill => Signal::KILL,
+        }
+    }
+}
+
+/// The number of this process.
+pub fn own_pid() -> u32 {
+    std::process::id()
+}
+
+fn pid(number: u32) -> io::Result<Pid> {
+    i32::try_from(number)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no process has this number"))
+}
+
+/// Makes this process the parent of its orphaned descendants.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Begins a session of its own: the terminal's signals do not come here any more.
+pub fn begin_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// No core dumps from here on, also of children.
+pub fn forbid_core_dumps() {
+    // Refused only where the limit is lower already.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+}
+
+/// The name of this process in `ps` and `top`.
+pub fn set_process_name(name: &std::ffi::CStr) {
+    // Cosmetic: without it the name is that of the file.
+    let _ = rustix::thread::set_name(name);
+}
+
+/// A descriptor that becomes readable when the process has ended.
+pub fn open_process(number: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(pid(number)?, PidfdFlags::empty())?)
+}
+
+/// Sends a signal to a process. That it is gone already is fine.
+pub fn signal_process(number: u32, send: Send) {
+    if let Ok(pid) = pid(number) {
+        let _ = rustix::process::kill_process(pid, send.signal());
+    }
+}
+
+/// Sends a signal to a process group. That it is gone already is fine.
+pub fn signal_group(number: u32, send: Send) {
+    if let Ok(pid) = pid(number) {
+        let _ = rustix::process::kill_process_group(pid, send.signal());
+    }
+}
+
+/// `struct timeval` of 64-bit Linux.
+#[repr(C)]
+#[derive(Default)]
+struct TimeValue {
+    seconds: i64,
+    micros: i64,
+}
+
+/// `struct rusage` of 64-bit Linux.
+#[repr(C)]
+#[derive(Default)]
+struct Usage {
+    user: TimeValue,
+    system: TimeValue,
+    max_resident_kib: i64,
+    rest: [i64; 13],
+}
+
+unsafe extern "C" {
+    fn wait4(pid: i32, status: *mut i32, options: i32, usage: *mut Usage) -> i32;
+}
+
+const NO_HANG: i32 = 1;
+
+/// Takes the end of a child, waiting for it; `None` if it is no child (any more).
+pub fn wait(number: u32) -> Option<Exit> {
+    loop {
+        match wait_call(number, 0) {
+            Ok(exit) => return exit,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Takes the end of a child if it has ended.
+pub fn reap(number: u32) -> Option<Exit> {
+    wait_call(number, NO_HANG).ok().flatten()
+}
+
+fn wait_call(number: u32, options: i32) -> io::Result<Option<Exit>> {
+    let mut status = 0;
+    let mut usage = Usage::default();
+    let wanted = pid(number)?.as_raw_nonzero().get();
+    // SAFETY: both pointers are to live locals of the layout that the kernel writes on 64-bit Linux.
+    let ended = unsafe { wait4(wanted, &raw mut status, options, &raw mut usage) };
+    if ended < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if ended == 0 {
+        return Ok(None);
+    }
+    let signal = status & 0x7f;
+    let micros = |time: &TimeValue| (time.seconds.max(0) as u64) * 1_000_000 + time.micros.max(0) as u64;
+    Ok(Some(Exit {
+        code: (signal == 0).then_some(status >> 8 & 0xff),
+        signal: (signal != 0).then_some(signal),
+        cpu_us: micros(&usage.user) + micros(&usage.system),
+        peak_kib: usage.max_resident_kib.max(0) as u64,
+    }))
+}
+
+/// A line of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// Its session's.
+    pub session: u32,
+    /// Ended, but not yet taken by its parent.
+    pub zombie: bool,
+}
+
+/// All processes, from `/proc`.
+pub fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut text = Vec::new();
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        text.clear();
+        let read = File::open(entry.path().join("stat")).and_then(|mut file| file.read_to_end(&mut text));
+        if read.is_ok() {
+            found.extend(parse_stat(pid, &text));
+        }
+    }
+    found
+}
+
+/// `PID (NAME) STATE PARENT GROUP SESSION …`, where the name may hold anything.
+fn parse_stat(pid: u32, text: &[u8]) -> Option<Process> {
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&text[behind..]).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Process { pid, parent, session, zombie: matches!(state, "Z" | "X") })
+}
+
+/// Those of `table` that descend from the given ones, parents before children; the given ones not included.
+pub fn descendants(table: &[Process], of: &[u32]) -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = of.to_vec();
+    while !parents.is_empty() {
+        let known = |pid: u32| of.contains(&pid) || found.iter().any(|process| process.pid == pid);
+        let next: Vec<Process> = table
+            .iter()
+            .filter(|process| parents.contains(&process.parent) && !known(process.pid))
+            .copied()
+            .collect();
+        parents = next.iter().map(|process| process.pid).collect();
+        found.extend(next);
+    }
+    found
+}
+
+/// How many processes the kernel has killed for want of memory since the machine started.
+pub fn out_of_memory_kills() -> Option<u64> {
+    let mut text = String::new();
+    File::open("/proc/vmstat").and_then(|mut file| file.read_to_string(&mut text)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// The name of a signal: `SIGSEGV`.
+pub fn signal_name(signal: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let name = usize::try_from(signal - 1).ok().and_then(|ix| NAMES.get(ix));
+    name.map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"))
+}
+
+/// Two ends of a channel of whole messages; neither is inherited by programs.
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message, with descriptors.
+pub fn send_message(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors in one message"));
+    }
+    let send =
+        || rustix::net::sendmsg(&to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(|_| ());
+    Ok(rustix::io::retry_on_intr(send)?)
+}
+
+/// Receives one message into `buffer`: its length (0: the other end is gone) and its descriptors.
+pub fn receive_message(from: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut parts = [IoSliceMut::new(buffer)];
+        rustix::net::recvmsg(&from, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
+    });
+    let length = match received {
+        Ok(message) => message.bytes,
+        Err(rustix::io::Errno::CONNRESET) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    Ok((length, fds))
+}
+
+/// A pipe (read end, write end) with room for `size` bytes if the system lets us; not inherited by programs.
+pub fn pipe(size: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // Over the user's limit of pipe memory the size stays as it is: slower, not wrong.
+    let _ = rustix::pipe::fcntl_setpipe_size(&write, size);
+    Ok((read, write))
+}
+
+/// Reads and writes of this descriptor never wait.
+pub fn never_wait(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, true)?)
+}
+
+/// Reads what is there; `None` where there is nothing now; 0 bytes at the end.
+pub fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut *buffer)) {
+        Ok(length) => Ok(Some(length)),
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes what there is room for; `None` where there is none now.
+pub fn write_now(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
+    match rustix::io::retry_on_intr(|| rustix::io::write(&fd, bytes)) {
+        Ok(length) => Ok(Some(length)),
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A bell that another thread rings: readable once it was.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A bell that has not been rung.
+    pub fn new() -> io::Result<Self> {
+        Ok(Bell(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Wakes who polls.
+    pub fn ring(&self) {
+        // Fails only when the counter is full, and then it is readable anyway.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Takes all rings so far.
+    pub fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What a descriptor is polled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Something to read, or the end.
+    Read,
+    /// Room to write, or nobody reads any more.
+    Write,
+}
+
+/// Waits until one of the descriptors is ready or the time is over; says which are.
+pub fn poll<const N: usize>(
+    wishes: [Option<(BorrowedFd<'_>, Wish)>; N],
+    limit: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut fds: Vec<PollFd<'_>> = wishes
+        .iter()
+        .flatten()
+        .map(|(fd, wish)| {
+            PollFd::from_borrowed_fd(
+                *fd,
+                match wish {
+                    Wish::Read => PollFlags::IN,
+                    Wish::Write => PollFlags::OUT,
+                },
+            )
+        })
+        .collect();
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: limit.as_secs().min(86_400) as i64,
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    });
+    match rustix::event::poll(&mut fds, limit.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok([false; N]),
+        Err(error) => return Err(error.into()),
+    }
+    let mut polled = fds.iter();
+    Ok(wishes.map(|wish| wish.is_some() && polled.next().is_some_and(|fd| !fd.revents().is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_line_of_the_process_table_is_read_whatever_the_name_holds() {
+        let process = parse_stat(7, b"7 (a) b) c) S 3 7 5 0 -1 4194304");
+        assert_eq!(process, Some(Process { pid: 7, parent: 3, session: 5, zombie: false }));
+        assert_eq!(parse_stat(7, b"7 (x"), None);
+        assert!(processes().iter().any(|process| process.pid == own_pid()));
+    }
+
+    #[test]
+    fn descendants_come_after_their_parents_and_a_loop_ends() {
+        let line = |pid, parent| Process { pid, parent, session: 1, zombie: false };
+        let table = [line(1, 3), line(2, 1), line(3, 2), line(9, 8)];
+        let found: Vec<u32> = descendants(&table, &[1]).iter().map(|process| process.pid).collect();
+        assert_eq!(found, [2, 3]);
+    }
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "`wait` is what is tested")]
+    fn the_end_of_a_child_is_told_with_its_usage() {
+        let child = Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let exit = wait(child.id()).unwrap();
+        assert_eq!((exit.code, exit.signal), (Some(3), None));
+        assert!(exit.peak_kib > 0);
+        assert_eq!(wait(child.id()), None);
+        let child = Command::new("/bin/sh").args(["-c", "kill -SEGV $$"]).spawn().unwrap();
+        let exit = wait(child.id()).unwrap();
+        assert_eq!(exit.signal.map(signal_name).as_deref(), Some("SIGSEGV"));
+    }
+
+    #[test]
+    fn descriptors_travel_with_a_message() {
+        let (one, other) = message_pair().unwrap();
+        let (read, write) = pipe(1 << 16).unwrap();
+        send_message(&one, b"hello", &[write.as_fd()]).unwrap();
+        drop(write);
+        let mut buffer = [0; 16];
+        let (length, fds) = receive_message(&other, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"hello"[..], 1));
+        assert_eq!(write_now(&fds[0], b"x").unwrap(), Some(1));
+        drop(fds);
+        assert_eq!(read_now(&read, &mut buffer).unwrap(), Some(1));
+        assert_eq!(read_now(&read, &mut buffer).unwrap(), Some(0));
+        drop(one);
+        assert_eq!(receive_message(&other, &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_bell_is_heard_once() {
+        let bell = Bell::new().unwrap();
+        let ready =
+            |bell: &Bell| poll([Some((bell.as_fd(), Wish::Read)), None], Some(Duration::ZERO)).unwrap();
+        assert_eq!(ready(&bell), [false, false]);
+        bell.ring();
+        bell.ring();
+        assert_eq!(ready(&bell), [true, false]);
+        bell.silence();
+        assert_eq!(ready(&bell), [false, false]);
+    }
+}
