@@ -209,7 +209,10 @@ mod tests {
         let seal = Seal::new(SALT);
         let start = Position::new(1, 64);
         let (bytes, crc) = header.encode(SALT, seal, start);
-        assert_eq!(hex(&bytes), "GOLDEN");
+        assert_eq!(
+            hex(&bytes),
+            "937069706567727088776655443322110700000000000000030000000100000090010000640000002800000002000000ddccbbaa0000000000000000b2b7b50a"
+        );
         assert_eq!(Header::decode(&bytes, SALT, seal, start), Some((header, crc)));
         assert_eq!(Header::decode(&bytes, SALT, seal, Position::new(2, 64)), None, "copied elsewhere");
         assert_eq!(Header::decode(&bytes, SALT + 1, Seal::new(SALT + 1), start), None, "of another store");
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn golden_close_group() {
         let group = Group::close(Position::new(1, 64), 3, Millis(0x0190_0000_0001), Seal::new(SALT));
-        assert_eq!(hex(&group.frames), "GOLDEN");
+        assert_eq!(hex(&group.frames), "1b1045155d0a8000001000000000030000000100000090010000000000000000");
         assert_eq!(HEADER_BYTES + group.frames.len(), CLOSE_GROUP_BYTES);
     }
 }

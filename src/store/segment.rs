@@ -297,7 +297,10 @@ mod tests {
             begun: Millis(0x0190_0000_0001),
         };
         let (bytes, crc) = header.encode(format.salt, format.seal());
-        assert_eq!(hex(&bytes), "GOLDEN");
+        assert_eq!(
+            hex(&bytes),
+            "937069706573656701000000020000000123456789abcdef00112233445566778877665544332211341200100000000001000000900100000000000015d5a893"
+        );
         assert_eq!(SegmentHeader::decode(&bytes, 2, &format), Some((header, crc)));
         assert_eq!(SegmentHeader::decode(&bytes, 3, &format), None, "under another number");
         assert_eq!(SegmentHeader::decode(&bytes[..63], 2, &format), None);

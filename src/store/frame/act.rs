@@ -148,13 +148,12 @@ fn encode_input(input: &KeyInput, out: &mut Vec<u8>) {
     let no_digest = if input.digest.is_none() { NO_DIGEST } else { 0 };
     match (input.facts.as_str(), plain_extension(&input.facts)) {
         ("{}", _) => out.push(EMPTY | no_digest),
-        (_, Some(ext)) => match known(ext) {
-            Some(code) => out.push(code | no_digest),
-            None => {
-                out.push(EXT | no_digest);
+        (_, Some(ext)) => {
+            out.push(known(ext).unwrap_or(EXT) | no_digest);
+            if known(ext).is_none() {
                 bytes::put_text(out, ext);
             }
-        },
+        }
         (facts, None) => {
             out.push(TEXT | no_digest);
             bytes::put_text(out, facts);

@@ -325,7 +325,9 @@ fn a_failed_write_or_sync_poisons_the_log_and_nothing_announced_is_lost() {
         assert_eq!(synced.len(), kept);
 
         let (frames, replay) = all(dir.path());
-        assert!(!replay.start.is_clean() && replay.damage.is_empty());
+        // Where not even the header of a segment was written, there is none.
+        assert_eq!(replay.start.is_clean(), writes == 1);
+        assert!(replay.damage.is_empty());
         let found: Vec<Position> = frames.iter().map(|(position, ..)| *position).collect();
         assert!(found.starts_with(&synced));
     }
