@@ -107,11 +107,21 @@ pub struct DefinedTarget {
     pub publish: Option<String>,
 }
 
+/// The place of a payload in the log. It is known as soon as the payload is appended, when the length of its group's
+/// frames, and with it the offset in the file, is not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PayloadPlace {
+    /// Where the group begins whose payload this is.
+    pub group: Position,
+    /// The first byte, counted from the first payload of the group.
+    pub offset: u32,
+}
+
 /// Where the bytes of an output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// In the log, at this position.
-    Payload(Position),
+    /// In the log, behind the frames of a group.
+    Payload(PayloadPlace),
     /// In a file of its own, named by its digest.
     Blob,
     /// The action's own input, passed on unchanged.
@@ -158,7 +168,7 @@ pub struct LogRange {
 pub struct Act {
     /// The first eight bytes of the key.
     pub key: u64,
-    /// The run that made it (from the group's header).
+    /// The run that made it.
     pub run: u32,
     /// What is the same for all documents.
     pub recipe: Position,
@@ -270,7 +280,7 @@ pub struct StoryEntry {
 pub struct Story {
     /// Whose story.
     pub doc: DocNumber,
-    /// The run that wrote it (from the group's header).
+    /// The run that wrote it.
     pub run: u32,
     /// The frame that gives the document its name.
     pub names: Position,

@@ -1,0 +1,240 @@
+//! Opening a log: its end, what is torn, what is damaged, and all frames from a position on.
+//!
+//! A log that was closed in order says so in its last bytes; nothing else is read. Otherwise every frame from where the
+//! index stands is read again: damaged ones are skipped and reported, and only the last group, the one that may have
+//! been half on disk when the power went, is cut at its first flaw. Reads alone: [`set_aside`] is for the owner.
+
+#[cfg(test)]
+mod tests;
+mod walk;
+mod window;
+
+use crate::error::{Error, Result};
+use crate::model::action::Position;
+use crate::store::disk::Access;
+use crate::store::frame::FrameRef;
+use crate::store::quarantine::Quarantine;
+use crate::store::segment::{FIRST_GROUP, Segments};
+
+use walk::Walk;
+
+/// Where a log ends, and how it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The end of all frames that count.
+    pub end: Position,
+    /// The end of what was there before the log was closed. An index that stands here, or behind, has seen everything.
+    /// Absent after an unclean end.
+    pub closed: Option<Position>,
+    /// The newest run that was seen; 0 if none was.
+    pub run: u32,
+    /// What lies behind the end and does not count.
+    pub torn: Option<Torn>,
+    /// How the log goes on.
+    pub(crate) next: Next,
+}
+
+impl Start {
+    /// Whether the log was closed in order.
+    pub fn is_clean(&self) -> bool {
+        self.closed.is_some()
+    }
+}
+
+/// How a log goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// Behind the group with this number and checksum.
+    Group { number: u64, previous: u32 },
+    /// In a new segment: nothing is ever appended behind an unclean end.
+    Segment(u32),
+}
+
+/// A tail that was never finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// Its first byte.
+    pub at: Position,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// A part of the log that was finished once and cannot be read now. Its actions are not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first byte.
+    pub from: Position,
+    /// The first byte behind it.
+    pub to: Position,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// What a pass over the log found.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Where the log ends, and how it goes on.
+    pub start: Start,
+    /// How many frames were seen.
+    pub frames: u64,
+    /// What could not be read.
+    pub damage: Vec<Damage>,
+}
+
+/// The end of a log that was closed in order, or is empty; nothing if its last run was not closed.
+/// Reads the last bytes of the last segment and no others.
+pub fn clean_end(segments: &Segments) -> Result<Option<Start>> {
+    let Some(number) = segments.numbers()?.pop() else {
+        let empty = Position(0);
+        return Ok(Some(Start {
+            end: empty,
+            closed: Some(empty),
+            run: 0,
+            torn: None,
+            next: Next::Segment(1),
+        }));
+    };
+    let Some(file) = segments.file(number)? else { return Ok(None) };
+    let closed = segments.header(&*file, number).and_then(|_| segments.closed(&*file, number));
+    Ok(closed.map(|closed| Start {
+        end: closed.end,
+        closed: Some(closed.group),
+        run: closed.header.run,
+        torn: None,
+        next: Next::Group { number: closed.header.number, previous: closed.crc },
+    }))
+}
+
+/// Visits every frame in `from..to` with its run, in order; `to` absent: to the end of the log.
+///
+/// `from` is best a position that [`Log::synced`](crate::store::log::Log::synced) gave; any other works and takes
+/// longer. If the log ends before `from`, so does [`Start::end`]: whoever stood there knows a log that is gone.
+pub fn replay(
+    segments: &Segments,
+    from: Position,
+    to: Option<Position>,
+    visit: &mut dyn FnMut(u32, FrameRef<'_>),
+) -> Result<Replay> {
+    let clean = clean_end(segments)?;
+    let numbers = segments.numbers()?;
+    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+        let start = clean.unwrap_or(Start {
+            end: Position(0),
+            closed: None,
+            run: 0,
+            torn: None,
+            next: Next::Segment(1),
+        });
+        return Ok(Replay { start, frames: 0, damage: Vec::new() });
+    };
+    // The segment of `from`, or the one before if it is gone.
+    let begin = numbers.iter().rev().find(|number| **number <= from.segment()).unwrap_or(first);
+    let parts = parts(segments, &numbers, *begin, clean.as_ref(), to)?;
+
+    let mut walk = Walk::new(segments, from, visit);
+    let mut end = None;
+    let mut torn = None;
+    for part in &parts {
+        let stopped = walk.segment(part)?;
+        end = stopped.end.or(end);
+        torn = stopped.torn.or(torn);
+    }
+    let (run, frames, damage) = walk.finish();
+    let start = match clean {
+        Some(clean) => clean,
+        None => Start {
+            end: end.unwrap_or(Position::new(*begin, 0)),
+            closed: None,
+            run,
+            torn,
+            next: Next::Segment(last + 1),
+        },
+    };
+    Ok(Replay { start, frames, damage })
+}
+
+/// Before the owner goes on behind an unclean end: what counts is made durable, what does not is copied to the
+/// quarantine. The old files stay as they are.
+pub fn set_aside(segments: &Segments, quarantine: &Quarantine, start: &Start) -> Result<()> {
+    if start.is_clean() || start.end.segment() == 0 {
+        return Ok(());
+    }
+    // What was read may never have reached the disk, and frames that build on it are about to.
+    let path = segments.path(start.end.segment());
+    match segments.disk().open(&path, Access::Write).and_then(|file| file.sync()) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("sync", &path, &e)),
+        _ => {}
+    }
+    let Some(torn) = start.torn else { return Ok(()) };
+    let Some(file) = segments.file(torn.at.segment())? else { return Ok(()) };
+    let mut bytes = vec![0; torn.bytes as usize];
+    let name = format!("segment-{:06}-from-{}", torn.at.segment(), torn.at.offset());
+    let copy = file.read_at(&mut bytes, torn.at.offset().into()).map_err(|e| Error::io("read", &path, &e));
+    // A copy for people: a full disk does not keep the store shut.
+    match copy.and_then(|read| quarantine.put(&name, &bytes[..read])) {
+        Ok(copy) => tracing::info!("{} torn bytes are set aside in `{}`", torn.bytes, copy.display()),
+        Err(e) => tracing::warn!("{e}"),
+    }
+    Ok(())
+}
+
+/// A segment that is to be walked, and as far as what.
+pub(crate) struct Part {
+    /// Its number.
+    pub(crate) number: u32,
+    /// The checksum of its header, if that is not damaged.
+    pub(crate) header: Option<u32>,
+    /// Where it ends.
+    pub(crate) bound: Bound,
+}
+
+/// Where what counts in a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// Here; up to it everything was finished once.
+    At(Position),
+    /// Nobody knows: the next segment's header is damaged.
+    Unknown,
+    /// Where the last whole group ends, or within it: the log was not closed.
+    Tail,
+}
+
+/// The segments from `begin` on with their ends. A segment says in its header where those before it ended.
+fn parts(
+    segments: &Segments,
+    numbers: &[u32],
+    begin: u32,
+    clean: Option<&Start>,
+    to: Option<Position>,
+) -> Result<Vec<Part>> {
+    let last = to.map_or(u32::MAX, Position::segment);
+    let mut next_after: Option<Option<Position>> = None;
+    let mut parts = Vec::new();
+    // From the last on, since each is bounded by the one behind it.
+    for number in numbers.iter().rev().copied().filter(|number| *number >= begin) {
+        let Some(file) = segments.file(number)? else { continue };
+        let header = segments.header(&*file, number);
+        let bound = match (next_after, clean) {
+            (None, _) if header.is_none() && walk::is_void(segments, &*file, number)? => continue,
+            (None, Some(clean)) => Bound::At(clean.end),
+            (None, None) => Bound::Tail,
+            // Nothing in it was ever finished.
+            (Some(Some(after)), _) if after <= Position::new(number, FIRST_GROUP) => {
+                next_after = header.map(|(header, _)| Some(header.after)).or(next_after);
+                continue;
+            }
+            (Some(Some(after)), _) if after.segment() == number => Bound::At(after),
+            (Some(_), _) => Bound::Unknown,
+        };
+        next_after = Some(header.map(|(header, _)| header.after));
+        let bound = match to {
+            Some(to) if to.segment() == number => Bound::At(to),
+            _ => bound,
+        };
+        if number <= last {
+            parts.push(Part { number, header: header.map(|(_, crc)| crc), bound });
+        }
+    }
+    parts.reverse();
+    Ok(parts)
+}

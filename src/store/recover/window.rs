@@ -1,0 +1,51 @@
+//! A part of a segment's file in memory: read ahead, and never failing. What the disk cannot read is zeros, which no
+//! checksum takes for anything.
+
+use crate::store::disk::DiskFile;
+
+const READ_AHEAD: usize = 64 << 10;
+const PAGE: usize = 4096;
+
+pub(super) struct Window<'a> {
+    file: &'a dyn DiskFile,
+    size: u64,
+    from: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    pub(super) fn new(file: &'a dyn DiskFile, size: u64) -> Self {
+        Window { file, size, from: 0, bytes: Vec::new() }
+    }
+
+    /// The file's bytes in `offset..offset + length`, fewer where it ends.
+    pub(super) fn get(&mut self, offset: u64, length: u64) -> &[u8] {
+        let end = offset.saturating_add(length).min(self.size);
+        let offset = offset.min(end);
+        if offset < self.from || end > self.from + self.bytes.len() as u64 {
+            let wanted = (end - offset).max(READ_AHEAD as u64).min(self.size - offset);
+            self.bytes.resize(wanted as usize, 0);
+            self.from = offset;
+            read(self.file, &mut self.bytes, offset);
+        }
+        &self.bytes[(offset - self.from) as usize..(end - self.from) as usize]
+    }
+}
+
+fn read(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) {
+    match file.read_at(buffer, offset) {
+        Ok(read) => buffer[read..].fill(0),
+        Err(_) if buffer.len() > PAGE => {
+            // Page by page: one bad place on a disk takes no more than itself.
+            let aligned = PAGE - (offset % PAGE as u64) as usize;
+            let (first, rest) = buffer.split_at_mut(aligned);
+            read(file, first, offset);
+            let mut at = offset + aligned as u64;
+            for page in rest.chunks_mut(PAGE) {
+                read(file, page, at);
+                at += page.len() as u64;
+            }
+        }
+        Err(_) => buffer.fill(0),
+    }
+}
