@@ -11,3 +11,5 @@ pub mod time;
 pub mod fs;
 
 pub mod model;
+
+pub mod pipelinefile;
