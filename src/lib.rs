@@ -15,6 +15,7 @@ pub mod model;
 
 pub mod code;
 pub mod module;
+pub mod pipelinefile;
 pub mod scan;
 pub mod store;
 

@@ -288,6 +288,32 @@ pub struct Settings {
     pub max_fail: Option<String>,
 }
 
+impl Settings {
+    /// These settings, and where they state nothing, those `below`.
+    #[must_use]
+    pub fn over(&self, below: &Settings) -> Settings {
+        let union = |ours: &[String], theirs: &[String]| {
+            let new = theirs.iter().filter(|name| !ours.contains(name));
+            ours.iter().chain(new).cloned().collect()
+        };
+        let mut env = below.env.clone();
+        env.extend(self.env.clone());
+        Settings {
+            timeout: self.timeout.or(below.timeout),
+            retries: self.retries.or(below.retries),
+            memory: self.memory.or(below.memory),
+            workers: self.workers.or(below.workers),
+            batch: self.batch.or(below.batch),
+            rate: self.rate.clone().or_else(|| below.rate.clone()),
+            gpu: self.gpu.or(below.gpu),
+            secrets: union(&self.secrets, &below.secrets),
+            env,
+            budget_usd: self.budget_usd.or(below.budget_usd),
+            max_fail: self.max_fail.clone().or_else(|| below.max_fail.clone()),
+        }
+    }
+}
+
 impl Pipeline {
     /// The name of a stream.
     pub fn node_name(&self, node: Node) -> &str {

@@ -1,0 +1,291 @@
+//! The Pipelinefile: found, read, every name resolved, and every mistake reported in one go with place and hint.
+//!
+//! `load` gives a [`Pipeline`] that holds no mistake which the file and the disk's names prove. What a module's
+//! functions look like is not known here: whoever reads them adds mistakes through [`Loaded::mistake_at_target`].
+//! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
+
+mod command;
+mod disk;
+mod graph;
+mod keys;
+mod mistake;
+mod module;
+mod names;
+mod not_yet;
+mod overrides;
+mod publish;
+mod section;
+mod select;
+mod settings;
+mod source;
+mod spans;
+mod target;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+pub use keys::known_keys;
+pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
+pub use not_yet::{NotYet, not_yet};
+pub use overrides::Override;
+pub use spans::Spans;
+
+use crate::fs;
+use crate::hash::Digest;
+use crate::model::pipeline::{Node, Pipeline, SourceIx, TargetIx};
+use module::Modules;
+use names::Names;
+use section::{Log, entries};
+use target::{Context, Draft};
+
+/// The name of the file.
+pub const FILE_NAME: &str = "Pipelinefile";
+
+/// A Pipelinefile that was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub pipeline: Pipeline,
+    /// What is probably not meant.
+    pub warnings: Vec<Mistake>,
+    /// The digest of the file's bytes.
+    pub digest: Digest,
+    /// Where everything stands.
+    pub spans: Spans,
+    text: Arc<str>,
+    name: String,
+}
+
+/// The nearest Pipelinefile at or above a folder.
+pub fn discover(from: &Path) -> Option<PathBuf> {
+    let from = std::path::absolute(from).ok()?;
+    from.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
+}
+
+/// Reads a Pipelinefile; with any mistake there is none.
+pub fn load(file: &Path, overrides: &[Override]) -> Result<Loaded, Mistakes> {
+    match inspect(file, overrides) {
+        (Some(loaded), mistakes) if mistakes.is_empty() => Ok(loaded),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// Reads a Pipelinefile and all its mistakes (warnings are with what was read). There is a pipeline also where only
+/// files and folders that it names are not there.
+pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes) {
+    let name =
+        file.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+    let alone = |message: String| (None, Mistakes::new(vec![Mistake::nowhere(message)], &name, "".into()));
+    let file = match std::path::absolute(file) {
+        Ok(file) => file,
+        Err(e) => return alone(format!("cannot find `{}`: {}", file.display(), crate::error::io_text(&e))),
+    };
+    let bytes = match fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(e) => return alone(e.to_string()),
+    };
+    let digest = Digest::of(&bytes);
+    let text: Arc<str> = match String::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(e) => {
+            let valid = e.utf8_error().valid_up_to();
+            let line = e.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return alone(format!("{name}:{line}: this is not UTF-8 text"));
+        }
+    };
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    if !errors.is_empty() {
+        let list = errors.iter().map(|error| {
+            Mistake::at(error.span().unwrap_or(text.len()..text.len()), error.message().to_owned())
+        });
+        return (None, Mistakes::new(list.collect(), &name, text.clone()));
+    }
+    let log = Log::default();
+    let pipeline = read(&file, &text, table.get_ref(), overrides, &log);
+    let (mut warnings, mistakes): (Vec<_>, Vec<_>) =
+        log.into_list().into_iter().partition(|mistake| mistake.severity == Severity::Warning);
+    let mistakes = Mistakes::new(mistakes, &name, text.clone());
+    let sound = mistakes.list.iter().all(|mistake| mistake.severity != Severity::Text);
+    let loaded = pipeline.filter(|_| sound).map(|pipeline| {
+        warnings.sort_by_key(|warning| warning.span.clone().map_or(usize::MAX, |span| span.start));
+        Loaded { pipeline, warnings, digest, spans: Spans::of(table.get_ref()), text: text.clone(), name }
+    });
+    (loaded, mistakes)
+}
+
+fn read(file: &Path, text: &str, table: &DeTable<'_>, overrides: &[Override], log: &Log) -> Option<Pipeline> {
+    let root = file.parent()?;
+    section::Section::new("the file".to_owned(), 0..0, table, log).allow(&[keys::FILE]);
+    let tables = |kind| {
+        let value = entries(table).into_iter().find(|entry| entry.key.value == kind);
+        value.map(|entry| target::tables(kind, entry.value, log)).unwrap_or_default()
+    };
+    let (source_tables, target_tables, module_tables) =
+        (tables("source"), tables("target"), tables("module"));
+    let titles = |tables: &[(section::At<&str>, section::Section<'_>)]| {
+        tables
+            .iter()
+            .map(|(name, _)| section::At { value: name.value.to_owned(), span: name.span.clone() })
+            .collect()
+    };
+    let names = Names::new(titles(&source_tables), titles(&target_tables), log);
+    let mut modules = Modules::new(root, log);
+    for (name, section) in &module_tables {
+        modules.add_table(text, name, section);
+    }
+    let sources: Vec<_> =
+        source_tables.iter().map(|(name, section)| source::read(root, name, section, log)).collect();
+    let context = Context { root, text, names: &names, modules: &modules, log };
+    let mut drafts: Vec<Draft> =
+        target_tables.iter().map(|(name, section)| context.read(name, section)).collect();
+    overrides::apply(overrides, &mut drafts, &names, log);
+    for draft in &drafts {
+        draft.check_filter(&modules, log);
+    }
+    let order = graph::order(&drafts, &names, log)?;
+    let lineage = graph::Lineage::new(&drafts, &order, &names, log);
+    let mut with = BTreeMap::new();
+    for ix in &order {
+        lineage.check_streams(*ix);
+        with.insert(*ix, lineage.side_inputs(*ix));
+    }
+    publish::check(root, &sources, &drafts, &lineage, log);
+    if log.any(|mistake| mistake.severity == Severity::Text) {
+        return None;
+    }
+    note_unused(&sources, &drafts, log);
+    modules.note_unused();
+    if drafts.is_empty() {
+        log.add(Mistake::at(0..0, "the file has no target: there is nothing to build").warning());
+    }
+    Some(Pipeline {
+        root: root.to_owned(),
+        file: file.to_owned(),
+        sources: sources.into_iter().map(|draft| draft.source).collect(),
+        targets: graph::reorder(drafts, &order, with),
+        modules: modules.into_made(),
+    })
+}
+
+fn note_unused(sources: &[source::DraftSource], drafts: &[Draft], log: &Log) {
+    for (ix, source) in sources.iter().enumerate() {
+        let node = Node::Source(SourceIx(ix));
+        let used = drafts.iter().any(|draft| {
+            let as_side_input = |with: &target::DraftWith| matches!(with.from.value, target::WithSource::Stream(from) if from == node);
+            draft.target.streams.contains(&node) || draft.with.iter().any(as_side_input)
+        });
+        if !used {
+            let message = format!("no target uses source `{}`", source.source.name);
+            log.add(Mistake::at(source.span.clone(), message).warning());
+        }
+    }
+}
+
+impl Loaded {
+    /// A mistake found later at a key of a target: `module`, `params.min_len`, `route.1.module`; at the target's name
+    /// where it does not state the key.
+    pub fn mistake_at_target(&self, target: &str, key: &str, message: impl Into<String>) -> Mistake {
+        self.mistake_at(&format!("target.{target}"), key, message)
+    }
+
+    /// The same at a key of a module's table (that of `search` for `search:index` without its own), and where there
+    /// is none at the first target that uses the module.
+    pub fn mistake_at_module(&self, module: &str, key: &str, message: impl Into<String>) -> Mistake {
+        let (file, _) = module::split(module);
+        let table = [module, file].into_iter().map(|name| format!("module.{name}"));
+        let Some(table) = table.into_iter().find(|table| self.spans.key(table).is_some()) else {
+            let user = self.pipeline.targets_of_module(module).first().copied();
+            let user = user.map_or("", |ix| self.pipeline.target(ix).name.as_str());
+            return self.mistake_at_target(user, "module", message);
+        };
+        self.mistake_at(&table, key, message)
+    }
+
+    /// The same at a key of a source.
+    pub fn mistake_at_source(&self, source: &str, key: &str, message: impl Into<String>) -> Mistake {
+        self.mistake_at(&format!("source.{source}"), key, message)
+    }
+
+    /// At the value of a key; a parameter's or side input's name, as it is what is wrong; else at the table's name.
+    fn mistake_at(&self, table: &str, key: &str, message: impl Into<String>) -> Mistake {
+        let path = format!("{table}.{key}");
+        let named = key.starts_with("params.") || (key.starts_with("with.") && key.matches('.').count() == 1);
+        let stated = if named { self.spans.key(&path) } else { self.spans.value(&path) };
+        match stated.or_else(|| self.spans.key(table)) {
+            Some(span) => Mistake::at(span, message),
+            None => Mistake::nowhere(message),
+        }
+    }
+
+    /// The warning that a glob of `include` matches nothing; made when the source was scanned.
+    pub fn glob_warning(&self, source: SourceIx, pattern: &str, nearest: Option<&str>) -> Mistake {
+        let source = self.pipeline.source(source);
+        let at = source.include.iter().position(|glob| glob == pattern).unwrap_or_default();
+        let table = format!("source.{}", source.name);
+        let message = format!("source `{}`: no file matches the glob `{pattern}`", source.name);
+        let one = self.spans.value(&format!("{table}.include.{at}"));
+        let mistake = match one {
+            Some(span) => Mistake::at(span, message),
+            None => self.mistake_at(&table, "include", message),
+        };
+        let mistake = match nearest {
+            Some(nearest) => mistake.help(format!("there is `{nearest}`")),
+            None => mistake,
+        };
+        mistake.warning()
+    }
+
+    /// Everything among these targets and what they need that this version does not run.
+    pub fn refused(&self, built: impl Fn(Node) -> bool) -> Vec<Mistake> {
+        let stated = not_yet(&self.pipeline).into_iter().filter(|stated| built(stated.place));
+        stated.map(|stated| self.refuse(&stated)).collect()
+    }
+
+    fn refuse(&self, stated: &NotYet) -> Mistake {
+        let place = self.pipeline.node_name(stated.place);
+        let last = stated.key.rsplit('.').next().unwrap_or_default();
+        let message = match (last, &stated.module) {
+            ("cmd" | "shell", _) => "`{out}/` is not in this version of pipe yet".to_owned(),
+            _ => format!("`{last}` is not in this version of pipe yet"),
+        };
+        let table = match (stated.place, &stated.module) {
+            (_, Some(module)) => {
+                let (file, _) = module::split(module);
+                let own = format!("module.{module}");
+                if self.spans.key(&own).is_some() { own } else { format!("module.{file}") }
+            }
+            (Node::Source(_), None) => format!("source.{place}"),
+            (Node::Target(_), None) => format!("target.{place}"),
+        };
+        let key = self.spans.key(&format!("{table}.{}", stated.key)).or_else(|| self.spans.key(&table));
+        let mistake =
+            key.map_or_else(|| Mistake::nowhere(message.clone()), |span| Mistake::at(span, message.clone()));
+        match stated.place {
+            Node::Target(_) => mistake.help(format!("leave it out, or build without target `{place}`")),
+            Node::Source(_) => mistake.help(format!("leave it out, or build without source `{place}`")),
+        }
+    }
+
+    /// Mistakes that were found later, ready to be drawn or to end the command.
+    pub fn mistakes(&self, list: Vec<Mistake>) -> Mistakes {
+        Mistakes::new(list, &self.name, self.text.clone())
+    }
+
+    /// Mistakes or warnings, drawn.
+    pub fn render(&self, list: &[Mistake], style: Style) -> String {
+        self.mistakes(list.to_vec()).render(style)
+    }
+
+    /// Where a target's name stands, for reports that are no mistakes.
+    pub fn line_of(&self, target: TargetIx) -> Option<usize> {
+        let span = self.spans.key(&format!("target.{}", self.pipeline.target(target).name))?;
+        Some(self.text.get(..span.start)?.matches('\n').count() + 1)
+    }
+}

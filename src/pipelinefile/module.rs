@@ -1,0 +1,257 @@
+//! `[module.x]`, and from a module's name to the program behind it.
+//!
+//! A table holds for the name as written (`search:index`), else for the file's part of it (`search` holds for all
+//! `search:…`). A name without a table, or whose table names no program, is a function in `modules/NAME.py`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::command;
+use super::disk;
+use super::keys;
+use super::mistake::{Mistake, Span};
+use super::section::{At, Log, Section};
+use super::settings;
+use super::source::quoted;
+use super::value;
+use crate::model::pipeline::{Module, ModuleIx, Program, Settings};
+use crate::model::selection::Glob;
+use crate::text;
+
+/// What a table says, whoever uses it.
+#[derive(Clone)]
+pub(super) struct ModuleTable {
+    pub(super) span: Span,
+    pub(super) about: About,
+    pub(super) settings: Settings,
+    pub(super) params: BTreeMap<String, At<Value>>,
+    pub(super) inputs_as_files: bool,
+}
+
+/// The program and what counts of it.
+#[derive(Clone, Default)]
+pub(super) struct About {
+    pub(super) program: Option<Program>,
+    /// A program is named, readable or not.
+    pub(super) stated: bool,
+    pub(super) version: Option<String>,
+    pub(super) code: Option<Vec<String>>,
+    pub(super) probe: Option<String>,
+}
+
+/// All modules: the tables, and what targets made of them.
+pub(super) struct Modules<'a> {
+    root: &'a Path,
+    log: &'a Log,
+    tables: BTreeMap<String, (ModuleTable, Cell<bool>)>,
+    files: Vec<String>,
+    made: RefCell<Vec<Module>>,
+    by_name: RefCell<BTreeMap<String, ModuleIx>>,
+}
+
+impl<'a> Modules<'a> {
+    pub(super) fn new(root: &'a Path, log: &'a Log) -> Modules<'a> {
+        let files = disk::python_modules(root);
+        Modules {
+            root,
+            log,
+            tables: BTreeMap::new(),
+            files,
+            made: RefCell::default(),
+            by_name: RefCell::default(),
+        }
+    }
+
+    /// Takes in `[module.NAME]`.
+    pub(super) fn add_table(&mut self, source: &str, name: &At<&str>, section: &Section<'_>) {
+        section.allow(&[keys::MODULE, keys::SETTINGS]);
+        let (file, function) = split(name.value);
+        if !value::is_name(file) || !function.is_none_or(value::is_identifier) {
+            self.log.add(
+                Mistake::at(name.span.clone(), format!("`{}` is no name for a module", name.value))
+                    .help("letters, digits, `_` and `-`; a function in a file as [module.\"FILE:FUNCTION\"]"),
+            );
+        }
+        let table = ModuleTable {
+            span: name.span.clone(),
+            about: about(source, section, self.log),
+            settings: settings::read(section, self.log),
+            params: section.json_table("params"),
+            inputs_as_files: section.word("inputs", &["files"]).is_some(),
+        };
+        self.tables.insert(name.value.to_owned(), (table, Cell::new(false)));
+    }
+
+    /// The table that holds for a module.
+    pub(super) fn table(&self, name: &str) -> Option<&ModuleTable> {
+        let (file, _) = split(name);
+        let (table, used) = self.tables.get(name).or_else(|| self.tables.get(file))?;
+        used.set(true);
+        Some(table)
+    }
+
+    pub(super) fn settings(&self, name: &str) -> Settings {
+        self.table(name).map(|table| table.settings.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn get(&self, ix: ModuleIx) -> Module {
+        self.made.borrow()[ix.0].clone()
+    }
+
+    pub(super) fn into_made(self) -> Vec<Module> {
+        self.made.into_inner()
+    }
+
+    /// The module that a target calls by name.
+    pub(super) fn resolve(&self, name: &At<String>) -> Option<ModuleIx> {
+        let about = self.table(&name.value).map(|table| table.about.clone()).unwrap_or_default();
+        if !about.stated {
+            self.check_python(name)?;
+        }
+        if let Some(known) = self.by_name.borrow().get(&name.value) {
+            return Some(*known);
+        }
+        let (file, function) = split(&name.value);
+        let program = if !about.stated {
+            let path = PathBuf::from(format!("modules/{file}.py"));
+            Program::Python { file: path, function: function.unwrap_or(file).to_owned() }
+        } else if function.is_some() && !self.tables.contains_key(&name.value) {
+            let mistake =
+                Mistake::at(name.span.clone(), format!("module `{file}` is a program: it has no functions"));
+            self.log.add(mistake.fix("name it alone", name.span.clone(), quoted(file)));
+            return None;
+        } else {
+            about.program.clone()?
+        };
+        let ix = self.push(name.value.clone(), program, about, self.settings(&name.value));
+        self.by_name.borrow_mut().insert(name.value.clone(), ix);
+        Some(ix)
+    }
+
+    /// A module without a name of its own: its target's `cmd` or `shell`.
+    pub(super) fn anonymous(&self, target: &str, about: About) -> Option<ModuleIx> {
+        let program = about.program.clone()?;
+        // The settings are the target's: none lie below them.
+        Some(self.push(target.to_owned(), program, about, Settings::default()))
+    }
+
+    fn push(&self, name: String, program: Program, about: About, settings: Settings) -> ModuleIx {
+        let mut made = self.made.borrow_mut();
+        let About { version, code, probe, .. } = about;
+        made.push(Module { name, program, version, code, probe, settings });
+        ModuleIx(made.len() - 1)
+    }
+
+    fn check_python(&self, name: &At<String>) -> Option<()> {
+        let (file, function) = split(&name.value);
+        let function = function.unwrap_or(file);
+        if !value::is_name(file) || !value::is_identifier(function) {
+            self.log.add(
+                Mistake::at(name.span.clone(), format!("`{}` names no function", name.value))
+                    .help("`words` is the function `words` in modules/words.py")
+                    .help("`search:index` is the function `index` in modules/search.py"),
+            );
+            return None;
+        }
+        if !self.files.iter().any(|known| known == file) {
+            self.log.add(self.missing(name, file, function));
+        }
+        Some(())
+    }
+
+    fn missing(&self, name: &At<String>, file: &str, function: &str) -> Mistake {
+        let mistake = Mistake::at(name.span.clone(), format!("there is no module `{}`", name.value))
+            .label(format!("no file modules/{file}.py"));
+        let commands =
+            self.tables.iter().filter(|(_, (table, _))| table.about.stated).map(|(name, _)| name.as_str());
+        let known = self.files.iter().map(String::as_str).chain(commands);
+        match text::nearest(file, known) {
+            Some(near) => {
+                let meant = name.value.replacen(file, near, 1);
+                mistake.fix("a module with a similar name exists", name.span.clone(), quoted(&meant))
+            }
+            None => mistake.help(format!(
+                "write the function `{function}` in modules/{file}.py, or say in [module.{file}] how it is run"
+            )),
+        }
+        .on_disk()
+    }
+
+    /// Warnings of tables that no target uses.
+    pub(super) fn note_unused(&self) {
+        for (name, (table, _)) in self.tables.iter().filter(|(_, (_, used))| !used.get()) {
+            self.log.add(
+                Mistake::at(table.span.clone(), format!("no target uses module `{name}`"))
+                    .label("its settings hold for nothing")
+                    .warning(),
+            );
+        }
+    }
+
+    /// The names that `[module.x]` tables have.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.tables.contains_key(name) || self.files.iter().any(|file| file == name)
+    }
+}
+
+/// Reads the keys that say what program it is; of a module, or of a target with a command of its own.
+pub(super) fn about(source: &str, section: &Section<'_>, log: &Log) -> About {
+    let ways: Vec<&str> =
+        ["cmd", "shell", "url", "image"].into_iter().filter(|key| section.has(key)).collect();
+    // A container's command may stand beside its image.
+    let fine = ways.len() < 2 || ways == ["cmd", "image"];
+    if !fine {
+        log.add(
+            Mistake::at(section.key_span(ways[1]), format!("{} is run in two ways", section.name))
+                .label(format!("`{}`", ways[1]))
+                .also(section.key_span(ways[0]), format!("and `{}`", ways[0]))
+                .help("leave one of them out"),
+        );
+    }
+    let cmd = section.text("cmd");
+    let image = section.text("image");
+    let program = match (&cmd, &image) {
+        (cmd, Some(image)) => {
+            Some(Program::Image(image.value.clone(), cmd.as_ref().map(|cmd| cmd.value.clone())))
+        }
+        (Some(cmd), None) => command::cmd(source, cmd, log),
+        (None, None) => {
+            let shell = section.text("shell").and_then(|script| command::shell(source, &script, log));
+            shell.or_else(|| url(section, log))
+        }
+    };
+    About {
+        program: program.filter(|_| fine),
+        stated: !ways.is_empty(),
+        version: section.text("version").map(|version| version.value),
+        code: section.has("code").then(|| code(section, log)),
+        probe: section.text("probe").map(|probe| probe.value),
+    }
+}
+
+fn url(section: &Section<'_>, log: &Log) -> Option<Program> {
+    let url = section.text("url")?;
+    if url.value.starts_with("http://") || url.value.starts_with("https://") {
+        return Some(Program::Url(url.value));
+    }
+    log.add(Mistake::at(url.span, "`url` must begin with https:// or http://".to_owned()));
+    None
+}
+
+fn code(section: &Section<'_>, log: &Log) -> Vec<String> {
+    let globs = section.texts("code").unwrap_or_default();
+    for glob in &globs {
+        if let Err(problem) = Glob::new(&glob.value) {
+            log.add(Mistake::at(glob.span.clone(), format!("the glob `{}` is wrong: {problem}", glob.value)));
+        }
+    }
+    globs.into_iter().map(|glob| glob.value).collect()
+}
+
+/// The file's part of a name, and the function's.
+pub(super) fn split(name: &str) -> (&str, Option<&str>) {
+    name.split_once(':').map_or((name, None), |(file, function)| (file, Some(function)))
+}

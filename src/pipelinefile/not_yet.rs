@@ -1,0 +1,101 @@
+//! What the language has and this version does not run: refused by `build`, never left out in silence.
+
+use super::command::{self, Brace};
+use crate::model::pipeline::{
+    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb,
+};
+
+/// A key that this version cannot act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotYet {
+    /// The source or target that states it (or uses a module that does).
+    pub place: Node,
+    /// The module whose table states it, if the target does not.
+    pub module: Option<String>,
+    /// The key as it is called in the file: `split`, `publish.index`, `with.vendor.on`.
+    pub key: String,
+}
+
+/// Everything in a pipeline that a build must refuse; whoever builds a part asks only for the places that it builds.
+pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
+    let mut found = Vec::new();
+    for (ix, source) in pipeline.sources.iter().enumerate() {
+        if source.rows.is_some() {
+            found.push(NotYet { place: Node::Source(SourceIx(ix)), module: None, key: "rows".to_owned() });
+        }
+    }
+    for (ix, target) in pipeline.targets.iter().enumerate() {
+        let place = Node::Target(TargetIx(ix));
+        let mut add = |key: &str, module: Option<&Module>| {
+            let module = module.map(|module| module.name.clone());
+            found.push(NotYet { place, module, key: key.to_owned() });
+        };
+        of_target(target, &mut |key| add(key, None));
+        let modules = modules_of(target);
+        let of_modules: Vec<&str> =
+            modules.iter().flat_map(|ix| of_settings(&pipeline.module(*ix).settings)).collect();
+        // The target's settings hold those of its module.
+        for key in of_settings(&target.settings).into_iter().filter(|key| !of_modules.contains(key)) {
+            add(key, None);
+        }
+        for module in modules.into_iter().map(|ix| pipeline.module(ix)) {
+            let own = module.name == target.name;
+            let key = match &module.program {
+                Program::Url(_) => Some("url"),
+                Program::Image(..) => Some("image"),
+                program if command::braces_of(program).contains(&Brace::OutFolder) => match program {
+                    Program::Shell(_) => Some("shell"),
+                    _ => Some("cmd"),
+                },
+                _ => None,
+            };
+            for key in key.into_iter().chain(of_settings(&module.settings)) {
+                add(key, Some(module).filter(|_| !own));
+            }
+        }
+    }
+    found
+}
+
+fn modules_of(target: &Target) -> Vec<ModuleIx> {
+    match &target.call {
+        Call::Module(ix) => vec![*ix],
+        Call::Route(branches) => {
+            let called = branches.iter().filter_map(|branch| match branch.action {
+                BranchAction::Module(ix) => Some(ix),
+                _ => None,
+            });
+            called.collect()
+        }
+    }
+}
+
+fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
+    let publish = target.publish.as_ref();
+    let stated = [
+        ("group", target.verb == Verb::Group),
+        ("split", target.split),
+        ("reduce", target.reduce),
+        ("route", matches!(target.call, Call::Route(_))),
+        ("hold", target.hold.is_some()),
+        ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
+        ("publish.content", publish.is_some_and(|publish| publish.content)),
+    ];
+    stated.iter().filter(|(_, is)| *is).for_each(|(key, _)| add(key));
+    for with in target.with.iter().filter(|with| with.on.is_some()) {
+        add(&format!("with.{}.on", with.name));
+    }
+}
+
+fn of_settings(settings: &Settings) -> Vec<&'static str> {
+    let stated = [
+        ("retries", settings.retries.is_some()),
+        ("memory", settings.memory.is_some()),
+        ("batch", settings.batch.is_some()),
+        ("rate", settings.rate.is_some()),
+        ("gpu", settings.gpu.is_some()),
+        ("budget", settings.budget_usd.is_some()),
+        ("max_fail", settings.max_fail.is_some()),
+    ];
+    stated.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
+}
