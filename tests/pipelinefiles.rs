@@ -3,6 +3,9 @@
 //! `invalid/NAME.toml` gets the report `invalid/NAME.stderr`. To write the reports anew after a change of words:
 //! `UPDATE_REPORTS=1 cargo test --test pipelinefiles`, then read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::disallowed_methods, reason = "tests make and read their own files")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,12 +23,10 @@ fn files(kind: &str, ending: &str) -> Vec<PathBuf> {
     files
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests make and read their own files")]
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests make and read their own files")]
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -132,13 +133,14 @@ const LYING_THERE: [&str; 9] = [
 ];
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "says whether the reports are written anew")]
 fn every_mistake_gets_its_report() {
     let update = std::env::var_os("UPDATE_REPORTS").is_some();
     let mut different = Vec::new();
     for path in files("invalid", ".toml") {
         let dir = tempfile::tempdir().unwrap();
-        LYING_THERE.iter().for_each(|file| write(&dir.path().join(file), ""));
+        for file in LYING_THERE {
+            write(&dir.path().join(file), "");
+        }
         let file = dir.path().join("Pipelinefile");
         write(&file, &text(&path));
         let (loaded, mistakes) = inspect(&file, &[]);

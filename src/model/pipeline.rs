@@ -81,6 +81,7 @@ pub enum Verb {
 }
 
 /// `[target.x]`: a module's place in the pipeline.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its name.

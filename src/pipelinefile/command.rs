@@ -144,7 +144,7 @@ mod tests {
             of("awk '{print}' {input}"),
             [Brace::Unknown("print".into()), Brace::Unknown("input".into())]
         );
-        assert_eq!(of("{with.} {x{in}"), [Brace::Unknown("with.".into())]);
+        assert_eq!(of("{with.} {x{in}"), [Brace::Unknown("with.".into()), Brace::In]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::mistake::{Mistake, Span};
 use super::names::Names;
 use super::section::Log;
-use super::target::{Draft, DraftWith, WithSource};
+use super::target::Draft;
+use super::with::{DraftWith, WithSource};
 use crate::model::pipeline::{BranchAction, Call, Missing, Node, SourceIx, TargetIx, Verb, With, WithFrom};
 
 /// Documents that have ids of one kind: what is in one family can be told apart and found by id.
@@ -45,7 +46,9 @@ pub(super) fn order(drafts: &[Draft], names: &Names, log: &Log) -> Option<Vec<Ta
     let mut waiting: Vec<usize> = edges.iter().map(Vec::len).collect();
     let mut behind: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
     for (ix, needs) in edges.iter().enumerate() {
-        needs.iter().for_each(|(need, _)| behind[need.0].push(ix));
+        for (need, _) in needs {
+            behind[need.0].push(ix);
+        }
     }
     let mut ready: BTreeSet<usize> = (0..drafts.len()).filter(|ix| waiting[*ix] == 0).collect();
     let mut order = Vec::with_capacity(drafts.len());
@@ -237,7 +240,7 @@ impl<'a> Lineage<'a> {
             WithSource::File(written, path) => return Some(WithFrom::File(written.clone(), path.clone())),
             WithSource::Stream(node) => *node,
         };
-        if with.on.is_some() {
+        if with.by_value {
             return Some(WithFrom::Value(node));
         }
         if let Node::Target(target) = node
@@ -268,18 +271,14 @@ impl<'a> Lineage<'a> {
                     "the documents of `{theirs}` are not those of `{ours}`, and not what they were made from"
                 ),
             );
-            match self.drafts[ix.0].target.verb {
-                Verb::All => {
-                    mistake.help(format!("an `all` is one action: collect `{theirs}` by an `all` first"))
-                }
-                _ => {
-                    let mistake = mistake.help(format!(
-                        "to match by value: {{ from = \"{theirs}\", on = \"meta.NAME\", missing = \"none\" }}"
-                    ));
-                    match node {
-                        Node::Source(_) => mistake.help("one file for all documents is \"file:PATH\""),
-                        Node::Target(_) => mistake,
-                    }
+            if self.drafts[ix.0].target.verb == Verb::All {
+                mistake.help(format!("an `all` is one action: collect `{theirs}` by an `all` first"))
+            } else {
+                let by_value = format!("{{ from = \"{theirs}\", on = \"meta.NAME\", missing = \"none\" }}");
+                let mistake = mistake.help(format!("to match by value: {by_value}"));
+                match node {
+                    Node::Source(_) => mistake.help("one file for all documents is \"file:PATH\""),
+                    Node::Target(_) => mistake,
                 }
             }
         };
@@ -306,7 +305,7 @@ impl<'a> Lineage<'a> {
                 }
             }
         }
-        if draft.target.by.as_deref() == Some("parent") {
+        if draft.target.verb == Verb::Group && draft.target.by.as_deref() == Some("parent") {
             for stream in &draft.streams {
                 if self.results_of(stream.value).iter().any(|family| !matches!(family, Family::Split(_))) {
                     let name = self.names.name(stream.value);
@@ -333,6 +332,11 @@ impl<'a> Lineage<'a> {
     /// Whether a target's results are children of a split.
     pub(super) fn makes_children(&self, ix: TargetIx) -> bool {
         self.results[ix.0].iter().any(|family| matches!(family, Family::Split(_)))
+    }
+
+    /// Whether a target's results are groups.
+    pub(super) fn makes_groups(&self, ix: TargetIx) -> bool {
+        self.results[ix.0].iter().any(|family| matches!(family, Family::Group(_)))
     }
 }
 

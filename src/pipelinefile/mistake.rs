@@ -192,8 +192,15 @@ impl Mistakes {
 
     /// A span that lies within the text and on characters, whoever made it.
     fn inside(&self, span: &Span) -> Span {
-        let end = self.text.ceil_char_boundary(span.end.min(self.text.len()));
-        self.text.floor_char_boundary(span.start.min(end))..end
+        let (mut start, mut end) = (span.start.min(self.text.len()), span.end.min(self.text.len()));
+        while !self.text.is_char_boundary(end) {
+            end += 1;
+        }
+        start = start.min(end);
+        while !self.text.is_char_boundary(start) {
+            start -= 1;
+        }
+        start..end
     }
 }
 
@@ -223,7 +230,7 @@ mod tests {
         assert!(drawn.contains("error: there is no stream `inbx`"), "{drawn}");
         assert!(drawn.contains("--> Pipelinefile:2:8"), "{drawn}");
         assert!(drawn.contains("^^^^^^ not found"), "{drawn}");
-        assert!(drawn.contains("2 + each = \"inbox\""), "{drawn}");
+        assert!(drawn.contains("2 | each = \"inbox\""), "{drawn}");
         assert!(!drawn.contains('\u{1b}') && mistakes.render(Style::Colour).contains('\u{1b}'));
         let error = mistakes.into_error(Style::Plain);
         assert_eq!((error.to_string().as_str(), error.kind.exit_code()), ("Pipelinefile has 1 mistake", 2));

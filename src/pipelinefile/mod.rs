@@ -3,8 +3,12 @@
 //! `load` gives a [`Pipeline`] that holds no mistake which the file and the disk's names prove. What a module's
 //! functions look like is not known here: whoever reads them adds mistakes through [`Loaded::mistake_at_target`].
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
+//!
+//! Inside, each file imports only those before it: `mistake keys value disk`, `section spans`, `select settings source
+//! command`, `module`, `names`, `context`, `with publish`, `target`, `overrides graph`, `publish_check`, `not_yet`.
 
 mod command;
+mod context;
 mod disk;
 mod graph;
 mod keys;
@@ -14,6 +18,7 @@ mod names;
 mod not_yet;
 mod overrides;
 mod publish;
+mod publish_check;
 mod section;
 mod select;
 mod settings;
@@ -21,6 +26,7 @@ mod source;
 mod spans;
 mod target;
 mod value;
+mod with;
 
 #[cfg(test)]
 mod tests;
@@ -40,10 +46,11 @@ pub use spans::Spans;
 use crate::fs;
 use crate::hash::Digest;
 use crate::model::pipeline::{Node, Pipeline, SourceIx, TargetIx};
+use context::Context;
 use module::Modules;
 use names::Names;
 use section::{Log, entries};
-use target::{Context, Draft};
+use target::Draft;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "Pipelinefile";
@@ -96,14 +103,20 @@ pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes
         Ok(text) => text.into(),
         Err(e) => {
             let valid = e.utf8_error().valid_up_to();
-            let line = e.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = String::from_utf8_lossy(&e.as_bytes()[..valid]).matches('\n').count() + 1;
             return alone(format!("{name}:{line}: this is not UTF-8 text"));
         }
     };
     let (table, errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {
         let list = errors.iter().map(|error| {
-            Mistake::at(error.span().unwrap_or(text.len()..text.len()), error.message().to_owned())
+            let span = error.span().unwrap_or(text.len()..text.len());
+            let mistake = Mistake::at(span, error.message().to_owned());
+            if error.message().contains("dotted key") {
+                mistake.help("beside `id` itself, its parts are written in quotes: \"id.ext\" = \"pdf\"")
+            } else {
+                mistake
+            }
         });
         return (None, Mistakes::new(list.collect(), &name, text.clone()));
     }
@@ -151,12 +164,12 @@ fn read(file: &Path, text: &str, table: &DeTable<'_>, overrides: &[Override], lo
     }
     let order = graph::order(&drafts, &names, log)?;
     let lineage = graph::Lineage::new(&drafts, &order, &names, log);
-    let mut with = BTreeMap::new();
+    let mut inputs = BTreeMap::new();
     for ix in &order {
         lineage.check_streams(*ix);
-        with.insert(*ix, lineage.side_inputs(*ix));
+        inputs.insert(*ix, lineage.side_inputs(*ix));
     }
-    publish::check(root, &sources, &drafts, &lineage, log);
+    publish_check::check(root, &sources, &drafts, &lineage, log);
     if log.any(|mistake| mistake.severity == Severity::Text) {
         return None;
     }
@@ -169,7 +182,7 @@ fn read(file: &Path, text: &str, table: &DeTable<'_>, overrides: &[Override], lo
         root: root.to_owned(),
         file: file.to_owned(),
         sources: sources.into_iter().map(|draft| draft.source).collect(),
-        targets: graph::reorder(drafts, &order, with),
+        targets: graph::reorder(drafts, &order, inputs),
         modules: modules.into_made(),
     })
 }
@@ -178,7 +191,7 @@ fn note_unused(sources: &[source::DraftSource], drafts: &[Draft], log: &Log) {
     for (ix, source) in sources.iter().enumerate() {
         let node = Node::Source(SourceIx(ix));
         let used = drafts.iter().any(|draft| {
-            let as_side_input = |with: &target::DraftWith| matches!(with.from.value, target::WithSource::Stream(from) if from == node);
+            let as_side_input = |with: &with::DraftWith| matches!(with.from.value, with::WithSource::Stream(from) if from == node);
             draft.target.streams.contains(&node) || draft.with.iter().any(as_side_input)
         });
         if !used {

@@ -44,7 +44,6 @@ pub(super) struct About {
 
 /// All modules: the tables, and what targets made of them.
 pub(super) struct Modules<'a> {
-    root: &'a Path,
     log: &'a Log,
     tables: BTreeMap<String, (ModuleTable, Cell<bool>)>,
     files: Vec<String>,
@@ -55,14 +54,7 @@ pub(super) struct Modules<'a> {
 impl<'a> Modules<'a> {
     pub(super) fn new(root: &'a Path, log: &'a Log) -> Modules<'a> {
         let files = disk::python_modules(root);
-        Modules {
-            root,
-            log,
-            tables: BTreeMap::new(),
-            files,
-            made: RefCell::default(),
-            by_name: RefCell::default(),
-        }
+        Modules { log, tables: BTreeMap::new(), files, made: RefCell::default(), by_name: RefCell::default() }
     }
 
     /// Takes in `[module.NAME]`.

@@ -1,152 +1,75 @@
-//! What the file alone proves wrong about publishing (`semantics.md` 27).
+//! `publish`, as a target states it. What the whole file proves wrong about it is seen in `publish_check`.
 
-use std::path::{Path, PathBuf};
+use toml::de::DeValue;
 
-use super::disk;
-use super::graph::Lineage;
-use super::mistake::Mistake;
-use super::section::Log;
-use super::source::{DraftSource, quoted};
-use super::target::{Draft, WithSource};
-use crate::model::pipeline::{Node, SourceIx, TargetIx, Verb};
-use crate::model::selection::{Field, IdPart, Template};
+use super::context::Context;
+use super::keys;
+use super::mistake::{Mistake, Span};
+use super::section::{At, Section};
+use crate::model::pipeline::Publish;
+use crate::model::selection::Template;
 
-/// Notes every target that cannot be published as it says.
-pub(super) fn check(
-    root: &Path,
-    sources: &[DraftSource],
-    drafts: &[Draft],
-    lineage: &Lineage<'_>,
-    log: &Log,
-) {
-    for (ix, draft) in drafts.iter().enumerate() {
-        let Some(publish) = &draft.target.publish else { continue };
-        check_same(draft, &drafts[..ix], log);
-        check_fields(TargetIx(ix), draft, sources, lineage, log);
-        check_place(root, sources, drafts, draft, &publish.path, log);
-    }
-}
-
-fn check_same(draft: &Draft, earlier: &[Draft], log: &Log) {
-    let template = |draft: &Draft| Some(draft.target.publish.as_ref()?.path.for_target(&draft.target.name));
-    if let Some(other) = earlier.iter().find(|other| template(other) == template(draft)) {
-        let (a, b) = (&other.target.name, &draft.target.name);
-        log.add(
-            Mistake::at(draft.publish.clone(), format!("targets `{a}` and `{b}` publish the same files"))
-                .label(format!("`{b}`"))
-                .also(other.publish.clone(), format!("`{a}`"))
-                .help("`{target}` in the template tells them apart"),
-        );
-    }
-}
-
-fn check_fields(ix: TargetIx, draft: &Draft, sources: &[DraftSource], lineage: &Lineage<'_>, log: &Log) {
-    let Some(publish) = &draft.target.publish else { return };
-    let fields: Vec<&Field> = publish.path.fields().collect();
-    let single = |node: &Node| match node {
-        Node::Source(SourceIx(ix)) => {
-            let source = &sources[*ix].source;
-            source.rows.is_none() && source.paths.iter().all(|path| path.path.is_file())
-        }
-        Node::Target(_) => lineage.is_single(*node),
-    };
-    let one = draft.target.verb == Verb::All
-        || lineage.is_single(Node::Target(ix))
-        || (draft.streams.len() == 1 && draft.target.streams.iter().all(single));
-    if fields.is_empty() && !(one && !draft.target.split) {
-        let folder = publish.path.to_string();
-        let folder = folder.rsplit_once('/').map_or("out", |(folder, _)| folder).to_owned();
-        log.add(
-            Mistake::at(draft.publish.clone(), "all documents would be published as one file")
-                .help(format!(
-                    "name the document in the template, as in {}",
-                    quoted(&format!("{folder}/{{id}}.{{ext}}"))
-                ))
-                .help("publish = true is \"out/{target}/{id}.{ext}\""),
-        );
-    } else if lineage.makes_children(ix)
-        && !fields.iter().any(|field| matches!(field, Field::Id(IdPart::Whole | IdPart::Child)))
-    {
-        log.add(
-            Mistake::at(draft.publish.clone(), "the children of a document would be published as one file")
-                .help("a split has many documents: use {id.child} or {id} in the template"),
-        );
-    }
-}
-
-/// What is published must not come in again, nor lie where the user's files lie.
-fn check_place(
-    root: &Path,
-    sources: &[DraftSource],
-    drafts: &[Draft],
-    draft: &Draft,
-    template: &Template,
-    log: &Log,
-) {
-    let name = &draft.target.name;
-    let at = || draft.publish.clone();
-    let folder = template.folder(name);
-    let fixed = template.fields().next().is_none();
-    if folder.is_empty() && !fixed {
-        log.add(
-            Mistake::at(at(), format!("`{template}` publishes among your own files"))
-                .help(format!("publish into a folder of its own: {}", quoted(&format!("out/{template}")))),
-        );
-        return;
-    }
-    let own = if fixed { disk::absolute(root, &template.for_target(name)) } else { root.join(&folder) };
-    for source in sources {
-        let title = &source.source.name;
-        for path in &source.source.paths {
-            let read_back = overlaps(&own, &path.path, fixed) && !is_excluded(source, &own, &path.path);
-            if read_back {
-                log.add(
-                    Mistake::at(at(), format!("target `{name}` would publish into source `{title}`"))
-                        .label(format!("inside `{}`", path.written))
-                        .also(source.span.clone(), "the source")
-                        .help("what is published would come in again as documents")
-                        .help(format!(
-                            "publish elsewhere, or leave it out: exclude = [{}]",
-                            excluding(&own, &path.path)
-                        )),
-                );
+impl Context<'_> {
+    /// Reads `publish`; what is wrong is noted.
+    pub(super) fn publish(&self, section: &Section<'_>) -> Option<Publish> {
+        let value = section.get("publish")?;
+        let plain = |path| Publish { path, remove_stale: false, index: None, content: false };
+        match value.get_ref() {
+            DeValue::Boolean(false) => None,
+            DeValue::Boolean(true) => self.template(Template::DEFAULT, value.span()).map(plain),
+            DeValue::String(text) => self.template(text, value.span()).map(plain),
+            DeValue::Table(_) => {
+                let table = section.section("publish", "a table")?;
+                table.allow(&[keys::PUBLISH]);
+                let stale = table.word("stale", &["keep", "remove"]);
+                let index = table.text("index");
+                if let Some(index) = &index {
+                    self.check_index(index);
+                }
+                let content = table.flag("content").is_some_and(|content| content.value);
+                if content && index.is_none() {
+                    let message = "`content` goes with `index`: it puts the text into the listing";
+                    self.log.add(Mistake::at(table.key_span("content"), message));
+                }
+                let path = match table.get("path").map(|path| (path.get_ref(), path.span())) {
+                    None => self.template(Template::DEFAULT, value.span()),
+                    Some((DeValue::Boolean(true), span)) => self.template(Template::DEFAULT, span),
+                    Some((DeValue::String(text), span)) => self.template(text, span),
+                    Some(_) => {
+                        table.wrong("path", table.get("path")?, "a template, as in \"out/{id}.{ext}\"");
+                        None
+                    }
+                }?;
+                let remove_stale = stale.is_some_and(|stale| stale.value == "remove");
+                Some(Publish { path, remove_stale, index: index.map(|index| index.value), content })
+            }
+            _ => {
+                section.wrong("publish", value, "true, a template such as \"out/{id}.{ext}\", or a table");
+                None
             }
         }
     }
-    for reader in drafts {
-        for with in &reader.with {
-            if let WithSource::File(written, path) = &with.from.value
-                && overlaps(&own, path, fixed)
-            {
-                log.add(
-                    Mistake::at(at(), format!("target `{name}` would publish into `{written}`"))
-                        .also(
-                            with.from.span.clone(),
-                            format!("target `{}` reads it here", reader.target.name),
-                        )
-                        .help("take the target itself as the side input, not what it publishes"),
-                );
+
+    fn template(&self, text: &str, span: Span) -> Option<Template> {
+        match Template::parse(text) {
+            Ok(template) => Some(template),
+            Err(problem) => {
+                self.log.add(Mistake::at(span, format!("the template `{text}` is wrong: {problem}")));
+                None
             }
         }
     }
-}
 
-/// Whether files below `own` (or the file `own` itself) may lie in `other`, or are it.
-fn overlaps(own: &Path, other: &Path, is_file: bool) -> bool {
-    own.starts_with(other) || (!is_file && other.starts_with(own))
-}
-
-fn is_excluded(source: &DraftSource, own: &Path, folder: &Path) -> bool {
-    let rel = own.strip_prefix(folder).ok().and_then(Path::to_str);
-    rel.is_some_and(|rel| !rel.is_empty() && source.globs.as_ref().is_some_and(|globs| globs.excludes(rel)))
-}
-
-fn excluding(own: &Path, folder: &Path) -> String {
-    let rel: PathBuf = own.strip_prefix(folder).map(Path::to_owned).unwrap_or_default();
-    let first = rel.iter().next().and_then(|part| part.to_str()).unwrap_or("out");
-    if rel.components().count() > 1 || rel.extension().is_none() {
-        quoted(&format!("{first}/**"))
-    } else {
-        quoted(first)
+    fn check_index(&self, index: &At<String>) {
+        let problem = match Template::parse(&index.value) {
+            Ok(template) if template.fields().next().is_some() => {
+                Some("it is one file, without fields".to_owned())
+            }
+            Ok(_) => None,
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = problem {
+            self.log.add(Mistake::at(index.span.clone(), format!("`index` is wrong: {problem}")));
+        }
     }
 }

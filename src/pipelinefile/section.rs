@@ -219,8 +219,13 @@ impl<'a> Section<'a> {
 
 /// A value that is not what it must be.
 pub(super) fn wrong_value(key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> Mistake {
-    let mistake = Mistake::at(value.span(), format!("`{key}` must be {wanted}"))
-        .label(format!("this is {}", value::kind(value.get_ref())));
+    let mut mistake = Mistake::at(value.span(), format!("`{key}` must be {wanted}"));
+    let kind = value::kind(value.get_ref());
+    // The kind is right where examples show it: then its content is what is wrong.
+    let kind_fits = wanted.contains(kind) || (value.get_ref().is_str() && wanted.contains('"'));
+    if !kind_fits {
+        mistake = mistake.label(format!("this is {kind}"));
+    }
     let unquoted = value.get_ref().as_str().filter(|text| {
         let flag = wanted.contains("true or false") && matches!(*text, "true" | "false");
         flag || (wanted.contains("number") && text.parse::<f64>().is_ok())

@@ -42,6 +42,9 @@ fn unknown(name: &str, span: Span, allowed: Allowed, write: impl Fn(&str) -> Opt
     let near = text::nearest(name, Field::NAMES.into_iter().filter(fits));
     match near.and_then(write) {
         Some(meant) => mistake.fix("a field with a similar name exists", span, meant),
+        None if Field::parse(&format!("meta.{name}")).is_some() && !name.contains(['.', ' ']) => {
+            mistake.help(allowed.words).help(format!("a value in `meta` is called `meta.{name}`"))
+        }
         None => mistake.help(allowed.words),
     }
 }
@@ -71,7 +74,9 @@ fn collect(path: &str, table: &DeTable<'_>, conditions: &mut Vec<(Field, Conditi
         }
         let Some(field) = Field::parse(&name) else {
             // Only the last step of the name stands at the span.
+            let in_quotes = entry.key.span.len() > entry.key.value.len();
             let step = |near: &str| match path {
+                "" if in_quotes => Some(quoted(near)),
                 "" => Some(near.to_owned()),
                 path => near.strip_prefix(path)?.strip_prefix('.').map(str::to_owned),
             };

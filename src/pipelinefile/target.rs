@@ -1,27 +1,25 @@
 //! `[target.x]`: its keys, with every name resolved. What depends on the whole graph is checked in `graph`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use toml::de::DeValue;
 
 use super::command::{self, Brace};
-use super::disk;
+use super::context::Context;
 use super::keys;
 use super::mistake::{Mistake, Span};
 use super::module::{self, Modules};
-use super::names::Names;
 use super::section::{At, Log, Section, entries};
 use super::select;
 use super::settings;
 use super::source::quoted;
 use super::value;
+use super::with::DraftWith;
 use crate::model::pipeline::{
-    Branch, BranchAction, Call, Hold, Missing, ModuleIx, Node, Program, Publish, Settings, Target, TargetIx,
-    Verb,
+    Branch, BranchAction, Call, Hold, ModuleIx, Node, Program, Settings, Target, TargetIx, Verb,
 };
-use crate::model::selection::{Field, IdPart, Template};
+use crate::model::selection::{Field, IdPart};
 
 /// A target whose names are resolved; the numbers of targets are those of the file's order.
 pub(super) struct Draft {
@@ -36,30 +34,6 @@ pub(super) struct Draft {
     pub(super) publish: Span,
     /// Everything that gives a parameter, with the place of its name.
     pub(super) params: BTreeMap<String, At<Value>>,
-}
-
-/// A side input whose kind the graph decides.
-pub(super) struct DraftWith {
-    pub(super) name: At<String>,
-    pub(super) from: At<WithSource>,
-    pub(super) on: Option<(Field, Field)>,
-    pub(super) missing: Option<Missing>,
-    pub(super) many: bool,
-}
-
-/// What a side input names.
-pub(super) enum WithSource {
-    Stream(Node),
-    File(String, PathBuf),
-}
-
-/// What reading a target needs.
-pub(super) struct Context<'a> {
-    pub(super) root: &'a Path,
-    pub(super) text: &'a str,
-    pub(super) names: &'a Names,
-    pub(super) modules: &'a Modules<'a>,
-    pub(super) log: &'a Log,
 }
 
 /// The share of members that must have succeeded, unless a target says otherwise.
@@ -322,123 +296,9 @@ impl Context<'_> {
         (own.over(&below), params)
     }
 
-    fn with(&self, section: &Section<'_>) -> Vec<DraftWith> {
-        let wanted = "a table, as in { model = \"TARGET\" } or { model = \"file:PATH\" }";
-        let Some(table) = section.section("with", wanted) else { return Vec::new() };
-        let mut inputs = Vec::new();
-        for entry in table.entries() {
-            let name = At { value: entry.key.value.to_owned(), span: entry.key.span.clone() };
-            if !value::is_identifier(&name.value) {
-                self.log.add(
-                    Mistake::at(name.span, format!("`{}` is no name for a side input", name.value))
-                        .help("side inputs are keyword arguments: letters, digits and `_`"),
-                );
-                continue;
-            }
-            match entry.value.get_ref() {
-                DeValue::String(text) => {
-                    let written = At { value: text.to_string(), span: entry.value.span() };
-                    if let Some(from) = self.with_source(&written) {
-                        let from = At { value: from, span: written.span };
-                        inputs.push(DraftWith { name, from, on: None, missing: None, many: false });
-                    }
-                }
-                DeValue::Table(table) => {
-                    let title = format!("side input `{}` of {}", name.value, section.name);
-                    let table = Section::new(title, name.span.clone(), table, self.log);
-                    inputs.extend(self.with_table(name, &table));
-                }
-                _ => section.wrong(entry.key.value, entry.value, "a text in quotes or a table with `from`"),
-            }
-        }
-        inputs.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-        inputs
-    }
-
-    fn with_table(&self, name: At<String>, table: &Section<'_>) -> Option<DraftWith> {
-        table.allow(&[keys::WITH]);
-        if !table.has("from") {
-            self.log.add(Mistake::at(name.span.clone(), format!("{} has no `from`", table.name)));
-        }
-        let missing =
-            table.word("missing", &["none", "skip", "fail"]).map(|word| match word.value.as_str() {
-                "none" => Missing::None,
-                "skip" => Missing::Skip,
-                _ => Missing::Fail,
-            });
-        let on = self.on(table);
-        let many = table.flag("many");
-        if table.has("on") && !table.has("missing") {
-            self.log.add(
-                Mistake::at(table.key_span("on"), "`on` without `missing`")
-                    .help("say what happens to a document that matches nothing: missing = \"none\", \"skip\" or \"fail\""),
-            );
-        }
-        if many.is_some() && !table.has("on") {
-            self.log
-                .add(Mistake::at(table.key_span("many"), "`many` goes with `on`: by id there is one match"));
-        }
-        let written = table.text("from")?;
-        let from = self.with_source(&written)?;
-        if let (WithSource::File(..), true) = (&from, table.has("on")) {
-            self.log.add(Mistake::at(
-                table.key_span("on"),
-                "a file is the same for every document: leave out `on`",
-            ));
-        }
-        let from = At { value: from, span: written.span };
-        Some(DraftWith { name, from, on, missing, many: many.is_some_and(|many| many.value) })
-    }
-
-    fn with_source(&self, written: &At<String>) -> Option<WithSource> {
-        let Some(file) = written.value.strip_prefix("file:") else {
-            return self.names.stream(written, self.modules, self.log).map(WithSource::Stream);
-        };
-        let path = disk::absolute(self.root, file);
-        if file.is_empty() || !path.exists() {
-            let mistake = Mistake::at(written.span.clone(), format!("there is no file or folder `{file}`"))
-                .label("not found")
-                .on_disk();
-            self.log.add(match disk::similar(self.root, file) {
-                Some(near) => {
-                    let meant = quoted(&format!("file:{near}"));
-                    mistake.fix("a similar name lies there", written.span.clone(), meant)
-                }
-                None => mistake.help("paths are relative to the folder of the Pipelinefile"),
-            });
-        }
-        Some(WithSource::File(file.to_owned(), path))
-    }
-
-    fn on(&self, table: &Section<'_>) -> Option<(Field, Field)> {
-        let fields = table.texts("on")?;
-        let read: Vec<Field> = fields
-            .iter()
-            .filter_map(|written| {
-                let field = select::field(written, select::IDS_AND_META, self.log)?;
-                if field == Field::Id(IdPart::Whole) {
-                    self.log.add(
-                        Mistake::at(written.span.clone(), "ids of different documents are never equal")
-                            .help("name a part: id.rel, id.stem, … Without `on`, documents come by id"),
-                    );
-                }
-                Some(field)
-            })
-            .collect();
-        match (read.as_slice(), fields.len()) {
-            ([one], 1) => Some((one.clone(), one.clone())),
-            ([mine, theirs], 2) => Some((mine.clone(), theirs.clone())),
-            (_, n) if n > 2 => {
-                let message = "`on` is a field, or two: [\"mine\", \"theirs\"]";
-                self.log.add(Mistake::at(table.value_span("on"), message));
-                None
-            }
-            _ => None,
-        }
-    }
-
+    /// Sorted, so that the order in the file changes no key.
     fn sees(&self, section: &Section<'_>, sets: bool) -> Vec<Field> {
-        let default = || if sets { vec![Field::Ext, Field::Id(IdPart::Whole)] } else { vec![Field::Ext] };
+        let default = || if sets { vec![Field::Id(IdPart::Whole), Field::Ext] } else { vec![Field::Ext] };
         let Some(value) = section.get("sees") else { return default() };
         if value.get_ref().as_array().is_some_and(|fields| fields.is_empty()) {
             return Vec::new();
@@ -467,68 +327,6 @@ impl Context<'_> {
             });
         }
         Some(bare.to_owned())
-    }
-
-    fn publish(&self, section: &Section<'_>) -> Option<Publish> {
-        let value = section.get("publish")?;
-        let plain = |path| Publish { path, remove_stale: false, index: None, content: false };
-        match value.get_ref() {
-            DeValue::Boolean(false) => None,
-            DeValue::Boolean(true) => self.template(Template::DEFAULT, value.span()).map(plain),
-            DeValue::String(text) => self.template(text, value.span()).map(plain),
-            DeValue::Table(_) => {
-                let table = section.section("publish", "a table")?;
-                table.allow(&[keys::PUBLISH]);
-                let stale = table.word("stale", &["keep", "remove"]);
-                let index = table.text("index");
-                if let Some(index) = &index {
-                    self.check_index(index);
-                }
-                let content = table.flag("content").is_some_and(|content| content.value);
-                if content && index.is_none() {
-                    let message = "`content` goes with `index`: it puts the text into the listing";
-                    self.log.add(Mistake::at(table.key_span("content"), message));
-                }
-                let path = match table.get("path").map(|path| (path.get_ref(), path.span())) {
-                    None => self.template(Template::DEFAULT, value.span()),
-                    Some((DeValue::Boolean(true), span)) => self.template(Template::DEFAULT, span),
-                    Some((DeValue::String(text), span)) => self.template(text, span),
-                    Some(_) => {
-                        table.wrong("path", table.get("path")?, "a template, as in \"out/{id}.{ext}\"");
-                        None
-                    }
-                }?;
-                let remove_stale = stale.is_some_and(|stale| stale.value == "remove");
-                Some(Publish { path, remove_stale, index: index.map(|index| index.value), content })
-            }
-            _ => {
-                section.wrong("publish", value, "true, a template such as \"out/{id}.{ext}\", or a table");
-                None
-            }
-        }
-    }
-
-    fn template(&self, text: &str, span: Span) -> Option<Template> {
-        match Template::parse(text) {
-            Ok(template) => Some(template),
-            Err(problem) => {
-                self.log.add(Mistake::at(span, format!("the template `{text}` is wrong: {problem}")));
-                None
-            }
-        }
-    }
-
-    fn check_index(&self, index: &At<String>) {
-        let problem = match Template::parse(&index.value) {
-            Ok(template) if template.fields().next().is_some() => {
-                Some("it is one file, without fields".to_owned())
-            }
-            Ok(_) => None,
-            Err(problem) => Some(problem),
-        };
-        if let Some(problem) = problem {
-            self.log.add(Mistake::at(index.span.clone(), format!("`index` is wrong: {problem}")));
-        }
     }
 }
 

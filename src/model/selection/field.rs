@@ -105,8 +105,7 @@ impl Field {
             IdPart::Stem => id.stem(),
             IdPart::Ext => return Some(id.ext()),
             IdPart::Child => id.as_str().rsplit_once('#')?.1,
-            IdPart::Value if id.rel().is_empty() || id.rel().contains('#') => return None,
-            IdPart::Value => id.rel(),
+            IdPart::Value => Some(id.rel()).filter(|value| !value.is_empty() && !value.contains('#'))?,
         };
         Some(text.to_owned())
     }

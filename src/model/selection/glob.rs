@@ -62,10 +62,9 @@ impl GlobSet {
         };
         let trimmed = || exclude.iter().map(|glob| glob.trim_end_matches('/'));
         let below = trimmed().map(|glob| format!("{glob}/**"));
-        let pruned = trimmed().filter_map(|glob| match glob.strip_suffix("/**") {
-            Some("") | None if glob == "**" => Some("**".to_owned()),
-            Some(folder) => Some(folder.to_owned()),
-            None => Some(glob.to_owned()),
+        let pruned = trimmed().map(|glob| match glob.strip_suffix("/**") {
+            Some(folder) => folder.to_owned(),
+            None => glob.to_owned(),
         });
         Ok(GlobSet {
             include: included,

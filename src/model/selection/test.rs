@@ -134,7 +134,7 @@ impl Pattern {
             Pattern::Is(wanted) => equal(wanted, value),
             Pattern::Text(text) => match value {
                 Value::String(string) => string == text,
-                Value::Bool(_) => value.to_string() == *text,
+                Value::Bool(flag) => *text == if *flag { "true" } else { "false" },
                 Value::Number(number) => {
                     text.parse::<f64>().is_ok_and(|wanted| number.as_f64() == Some(wanted))
                 }
@@ -270,7 +270,8 @@ mod tests {
         Condition::parse(&Field::parse(field).unwrap(), value)
     }
 
-    fn passes(field: &str, test: &Value, value: Option<Value>) -> bool {
+    fn passes(field: &str, test: &Value, value: impl Into<Option<Value>>) -> bool {
+        let value = value.into();
         let field = Field::parse(field).unwrap();
         let test = Test::new(vec![(field.clone(), Condition::parse(&field, test).unwrap())]);
         test.passes(&|_| value.clone())
