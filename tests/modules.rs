@@ -296,7 +296,7 @@ fn a_module_gets_its_params_and_side_inputs_and_sees_no_more_than_it_may() {
         [
             "{\"text\": \"show\", \"ext\": \"txt\", \"doc_id\": \"inbox/a.txt\", \"sees\": [\"ext\", \"id\"], \
              \"with\": {\"fix\": {\"text\": \"side\", \"ext\": \"txt\"}, \"none\": null}}",
-            "{\"path\": \"/nowhere/x\", \"sees\": [\"ext\", \"id\"]}",
+            "{\"path\": \"/nowhere/x\", \"ext\": \"\", \"sees\": [\"ext\", \"id\"]}",
         ]
     );
 }
@@ -571,7 +571,7 @@ fn a_filter_gets_files_and_makes_one() {
     let mut project =
         Project::shell("cat {in} {with.fix} \"{with.all}\" > {out}; printf %s {param.end} >> '{out}'");
     project.launch.params.insert("end".to_owned(), "it's $HOME".into());
-    project.launch.with = vec![("all".to_owned(), input("shared "))];
+    project.launch.with = vec![("all".to_owned(), Side::One(input("shared ")))];
     let mut running = project.start();
     let mut one = request(1, "doc ");
     one.with = vec![("fix".to_owned(), Side::Many(vec![input("a "), input("b ")]))];
