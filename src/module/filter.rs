@@ -92,7 +92,7 @@ struct Filter {
     makes_file: bool,
     log: Log,
     /// Shared side inputs as files.
-    shared: Vec<(String, PathBuf)>,
+    shared: Vec<(String, Vec<PathBuf>)>,
 }
 
 impl Filter {
@@ -129,10 +129,7 @@ impl Filter {
             cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
         };
         std::fs::create_dir_all(&minder.scratch).map_err(lost)?;
-        let shared = launch.with.iter().map(|(name, input)| {
-            Ok((name.clone(), as_file(input, &minder.scratch.join(format!("with-{name}")))?))
-        });
-        let shared = shared.collect::<io::Result<_>>().map_err(lost)?;
+        let shared = as_files(&launch.with, &minder.scratch).map_err(lost)?;
         Ok(Filter { launch, words, shell, program, takes_file, makes_file, log, shared })
     }
 
@@ -190,7 +187,7 @@ impl Filter {
 
     /// The extension of the result: the target's, else the document's, else `txt`.
     fn ext(&self, input: &Input) -> String {
-        let of_input = || Some(&input.ext).filter(|ext| !ext.is_empty());
+        let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty());
         let set = matches!(input.body, Body::Manifest { .. });
         let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
         ext.cloned().unwrap_or_else(|| "txt".to_owned())
@@ -210,38 +207,22 @@ impl Filter {
         };
         std::fs::create_dir_all(folder).map_err(lost)?;
         let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
-        let mut with: Vec<(&str, Vec<PathBuf>)> =
-            self.shared.iter().map(|(name, path)| (name.as_str(), vec![path.clone()])).collect();
-        for (name, side) in &request.with {
-            let inputs: &[Input] = match side {
-                Side::Absent => &[],
-                Side::One(input) => std::slice::from_ref(input),
-                Side::Many(inputs) => inputs,
-            };
-            let files = inputs
-                .iter()
-                .enumerate()
-                .map(|(i, input)| as_file(input, &folder.join(format!("with-{name}-{i}"))))
-                .collect::<io::Result<_>>()
-                .map_err(lost)?;
-            with.push((name, files));
-        }
+        let own = as_files(&request.with, folder).map_err(lost)?;
+        let files_of = |name: &str| {
+            let mut known = own.iter().chain(&self.shared);
+            known.find(|(known, _)| known == name).map(|(_, files)| files)
+        };
         let value = |hole: &Hole| -> Vec<OsString> {
             match hole {
                 Hole::In => vec![input.clone().into()],
                 Hole::Out | Hole::OutFolder => vec![out.into()],
                 Hole::Param(name) => vec![self.launch.params.get(name).map(shown).unwrap_or_default().into()],
-                Hole::With(name) => {
-                    let found = with.iter().find(|(known, _)| known == name);
-                    found.map(|(_, files)| files.iter().map(OsString::from).collect()).unwrap_or_default()
-                }
+                Hole::With(name) => files_of(name).into_iter().flatten().map(OsString::from).collect(),
             }
         };
-        if let Some(Hole::With(name)) = self
-            .words
-            .iter()
-            .flat_map(Template::holes)
-            .find(|hole| matches!(hole, Hole::With(name) if !with.iter().any(|(known, _)| known == name)))
+        let mut holes = self.words.iter().flat_map(Template::holes);
+        if let Some(Hole::With(name)) =
+            holes.find(|hole| matches!(hole, Hole::With(name) if files_of(name).is_none()))
         {
             return Err(cannot_start(format!("the target gives no side input for `{{with.{name}}}`")));
         }
@@ -339,7 +320,8 @@ impl Filter {
 /// The result of a process that ended well.
 fn take_output(minder: &Minder, id: u64, out: &Path, ext: String) -> Done {
     let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
-    let place = Place { tmp: &minder.launch.tmp, keep, ext: None };
+    let folder = minder.scratch.join(id.to_string());
+    let place = Place { ours: &folder, keep, ext: None };
     match place.take_file(out) {
         Ok(body) => Done::Output(Output { body, ext, meta: String::new() }),
         Err(mut failure) => {
@@ -351,15 +333,32 @@ fn take_output(minder: &Minder, id: u64, out: &Path, ext: String) -> Done {
     }
 }
 
+/// Side inputs as files; those that have none are written into `folder`.
+fn as_files(with: &[(String, Side)], folder: &Path) -> io::Result<Vec<(String, Vec<PathBuf>)>> {
+    let files = |name: &str, side: &Side| -> io::Result<Vec<PathBuf>> {
+        let inputs: &[Input] = match side {
+            Side::Absent => &[],
+            Side::One(input) => std::slice::from_ref(input),
+            Side::Many(inputs) => inputs,
+        };
+        inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| as_file(input, &folder.join(format!("with-{name}-{i}"))))
+            .collect()
+    };
+    with.iter().map(|(name, side)| Ok((name.clone(), files(name, side)?))).collect()
+}
+
 /// A file with the content of an input: its own, or one that is written.
 fn as_file(input: &Input, stem: &Path) -> io::Result<PathBuf> {
     match &input.body {
         Body::Path(path) | Body::Manifest { path, .. } => Ok(path.clone()),
         Body::Bytes(bytes) => {
             let mut name = stem.as_os_str().to_owned();
-            if !input.ext.is_empty() {
+            if let Some(ext) = input.ext.as_ref().filter(|ext| !ext.is_empty()) {
                 name.push(".");
-                name.push(&input.ext);
+                name.push(ext);
             }
             let path = PathBuf::from(name);
             io::Write::write_all(&mut File::create(&path)?, bytes)?;

@@ -26,6 +26,9 @@ pub const ARGUMENT: &str = "__host";
 /// How long the host may take to end what is left.
 const FAREWELL: Duration = Duration::from_secs(12);
 
+/// How long a host whose channel broke may take to die.
+const DYING: Duration = Duration::from_millis(200);
+
 /// The hosts of this process that are alive: they are no orphans.
 static LIVING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
@@ -86,7 +89,10 @@ impl Host {
     /// To be called when a channel broke: if the host is dead, ends what it left behind.
     pub(super) fn check(&self) {
         let mut running = lock(&self.running);
-        let dead = running.as_mut().is_some_and(|host| !matches!(host.child.try_wait(), Ok(None)));
+        // A dying process closes one descriptor after the other, and is no zombie before all are closed.
+        let dead = running.as_ref().is_some_and(|host| {
+            matches!(sys::poll([Some((host.lifeline.as_fd(), sys::Wish::Read))], Some(DYING)), Ok([true]))
+        });
         if dead && let Some(host) = running.take() {
             bury(host);
         }

@@ -23,7 +23,7 @@ pub struct Launch {
     /// Only those that the module declares.
     pub params: BTreeMap<String, serde_json::Value>,
     /// Shared side inputs by name.
-    pub with: Vec<(String, Input)>,
+    pub with: Vec<(String, Side)>,
     /// Names of side inputs that come with each document.
     pub with_each: Vec<String>,
     /// The fields that the module may read, as written in the Pipelinefile.
@@ -48,8 +48,8 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Input {
     /// The content.
     pub body: Body,
-    /// The extension, lower case, without a dot; empty: none, or not seen.
-    pub ext: String,
+    /// The extension, lower case, without a dot; empty: it has none; absent: it is not seen.
+    pub ext: Option<String>,
     /// The digest of the content.
     pub digest: Option<Digest>,
     /// The visible meta: a compact JSON object.
@@ -61,7 +61,7 @@ pub struct Input {
 impl Input {
     /// An input of which only the content and the extension are seen.
     pub fn new(body: Body, ext: impl Into<String>) -> Self {
-        Input { body, ext: ext.into(), digest: None, meta: None, id: None }
+        Input { body, ext: Some(ext.into()), digest: None, meta: None, id: None }
     }
 }
 
@@ -81,7 +81,7 @@ pub enum Body {
     },
 }
 
-/// A side input of one document.
+/// A side input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
     /// There is none, and the target says that this is fine.

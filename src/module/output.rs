@@ -15,8 +15,8 @@ const IN_MEMORY: u64 = 256 * 1024;
 
 /// Where the results of a slot go.
 pub(super) struct Place<'a> {
-    /// The scratch folder of the store: what lies below it is ours to move.
-    pub(super) tmp: &'a Path,
+    /// The document's scratch folder: a file in it is ours to move, any other is copied.
+    pub(super) ours: &'a Path,
     /// Where a file that must not vanish with its document's scratch folder goes. Unique.
     pub(super) keep: PathBuf,
     /// The extension that results get, whatever the module says.
@@ -113,7 +113,7 @@ impl Place<'_> {
             }
         }
         // Only a plain file of the scratch folder is ours to move; whatever else is named stays where it is.
-        if meta.is_file() && path.starts_with(self.tmp) && std::fs::rename(path, &self.keep).is_ok() {
+        if meta.is_file() && path.starts_with(self.ours) && std::fs::rename(path, &self.keep).is_ok() {
             let kept = File::open(&self.keep).map_err(|e| lost(&e))?;
             let (digest, length) = copy_hashed(kept, &mut io::sink()).map_err(|e| lost(&e))?;
             return Ok(OutputBody::File { path: self.keep.clone(), digest, length });
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn place(tmp: &Path) -> Place<'_> {
-        Place { tmp, keep: tmp.join("kept"), ext: None }
+        Place { ours: tmp, keep: tmp.join("kept"), ext: None }
     }
 
     fn frame(json: &str) -> OutputFrame<'_> {

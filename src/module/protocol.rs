@@ -20,12 +20,7 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch) {
     out.extend_from_slice(b"{\"setup\":{\"params\":");
     json(out, &launch.params);
     out.extend_from_slice(b",\"with\":{");
-    for (i, (name, input)) in launch.with.iter().enumerate() {
-        comma(out, i);
-        json(out, name);
-        out.push(b':');
-        object(out, input);
-    }
+    sides(out, &launch.with);
     out.extend_from_slice(b"},\"with_each\":");
     json(out, &launch.with_each);
     out.extend_from_slice(b",\"sees\":");
@@ -49,26 +44,31 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
     json(out, &tmp.to_string_lossy());
     if !request.with.is_empty() {
         out.extend_from_slice(b",\"with\":{");
-        for (i, (name, side)) in request.with.iter().enumerate() {
-            comma(out, i);
-            json(out, name);
-            out.push(b':');
-            match side {
-                Side::Absent => out.extend_from_slice(b"null"),
-                Side::One(input) => object(out, input),
-                Side::Many(inputs) => {
-                    out.push(b'[');
-                    for (i, input) in inputs.iter().enumerate() {
-                        comma(out, i);
-                        object(out, input);
-                    }
-                    out.push(b']');
-                }
-            }
-        }
+        sides(out, &request.with);
         out.push(b'}');
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// Side inputs by name, without braces.
+fn sides(out: &mut Vec<u8>, with: &[(String, Side)]) {
+    for (i, (name, side)) in with.iter().enumerate() {
+        comma(out, i);
+        json(out, name);
+        out.push(b':');
+        match side {
+            Side::Absent => out.extend_from_slice(b"null"),
+            Side::One(input) => object(out, input),
+            Side::Many(inputs) => {
+                out.push(b'[');
+                for (i, input) in inputs.iter().enumerate() {
+                    comma(out, i);
+                    object(out, input);
+                }
+                out.push(b']');
+            }
+        }
+    }
 }
 
 fn object(out: &mut Vec<u8>, input: &Input) {
@@ -101,9 +101,9 @@ fn fields(out: &mut Vec<u8>, input: &Input, id_name: &str) {
             json(out, members);
         }
     }
-    if !input.ext.is_empty() {
+    if let Some(ext) = &input.ext {
         out.extend_from_slice(b",\"ext\":");
-        json(out, &input.ext);
+        json(out, ext);
     }
     if let Some(digest) = &input.digest {
         out.extend_from_slice(b",\"digest\":");

@@ -393,7 +393,8 @@ impl Worker {
         let done = match (frame.output, frame.skip, frame.error) {
             (Some(output), None, None) => {
                 let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
-                let place = Place { tmp: &minder.launch.tmp, keep, ext: minder.launch.ext.as_deref() };
+                let ours = minder.scratch.join(id.to_string());
+                let place = Place { ours: &ours, keep, ext: minder.launch.ext.as_deref() };
                 place.of_frame(output)
             }
             (None, Some(reason), None) => Done::Skip(reason),

@@ -14,7 +14,7 @@ fn launch() -> Launch {
         python: None,
         env: Vec::new(),
         params: BTreeMap::from([("n".to_owned(), 5.into())]),
-        with: vec![("model".to_owned(), Input::new(Body::Path("/m".into()), "bin"))],
+        with: vec![("model".to_owned(), Side::One(Input::new(Body::Path("/m".into()), "bin")))],
         with_each: vec!["fix".to_owned()],
         sees: vec!["ext".to_owned()],
         log: PathBuf::from("/l"),
@@ -53,13 +53,14 @@ fn golden_requests() {
     assert_eq!(
         written(&launch(), &request),
         "{\"id\":7,\"text\":\"ö\\\"\\n\",\"ext\":\"txt\",\"tmp\":\"/t/3/7\",\
-         \"with\":{\"fix\":[{\"text\":\"a\"},{\"base64\":\"/w==\",\"ext\":\"bin\"}],\"none\":null}}\n"
+         \"with\":{\"fix\":[{\"text\":\"a\",\"ext\":\"\"},{\"base64\":\"/w==\",\"ext\":\"bin\"}],\"none\":null}}\n"
     );
 }
 
 #[test]
 fn what_is_seen_is_sent_and_nothing_else() {
     let mut input = Input::new(Body::Manifest { path: "/s".into(), members: 2 }, "");
+    input.ext = None;
     input.id = Some("g/a".to_owned());
     input.meta = Some("{\"lang\":\"en\"}".to_owned());
     let mut launch = launch();
