@@ -47,18 +47,11 @@ pub struct Differences {
     length: usize,
 }
 
-<<<<<<< HEAD
-/// What differs in one directory, in order of names.
-#[derive(Debug)]
-pub(super) struct Block {
-    dir: Arc<str>,
-=======
 /// What differs in one directory or in a stretch of its names, in order of names.
 #[derive(Debug)]
 pub(super) struct Block {
     dir: Arc<str>,
     stretch: usize,
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     kinds: Vec<Tag>,
     /// The names of the new ones, each ended by a line feed.
     new: String,
@@ -74,14 +67,9 @@ enum Tag {
 }
 
 impl Block {
-<<<<<<< HEAD
-    pub(super) fn of(dir: Arc<str>) -> Self {
-        Block { dir, kinds: Vec::new(), new: String::new(), known: Vec::new() }
-=======
     /// Of stretches, those with a greater number have the greater names.
     pub(super) fn of(dir: Arc<str>, stretch: usize) -> Self {
         Block { dir, stretch, kinds: Vec::new(), new: String::new(), known: Vec::new() }
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,15 +99,6 @@ impl Block {
         self.kinds.push(tag);
         self.known.push(known);
     }
-<<<<<<< HEAD
-}
-
-impl Differences {
-    /// Before: no two blocks are of the same directory.
-    pub(super) fn new(mut directories: Vec<Block>) -> Self {
-        directories.sort_unstable_by(|a, b| directory_order(&a.dir, &b.dir));
-        let length = directories.iter().map(|block| block.kinds.len()).sum();
-=======
 
     fn append(&mut self, next: Block) {
         self.kinds.extend(next.kinds);
@@ -140,7 +119,6 @@ impl Differences {
                 _ => directories.push(block),
             }
         }
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         Differences { directories, length }
     }
 
@@ -299,15 +277,10 @@ mod tests {
         }
         let pack = |(dir, mut names): (&str, Vec<&str>)| {
             names.sort_unstable();
-<<<<<<< HEAD
-            let mut block = Block::of(dir.into());
-            names.into_iter().for_each(|name| block.push_new(name));
-=======
             let mut block = Block::of(dir.into(), 0);
             for name in names {
                 block.push_new(name);
             }
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             block
         };
         Differences::new(blocks.into_iter().map(pack).collect())

@@ -1,18 +1,11 @@
 //! One directory of a walk: its names beside those that were known, in one pass over both.
 //!
-<<<<<<< HEAD
-//! A known file costs one stat, a new one none (reading it tells the rest); globs are asked about new names only.
-=======
 //! A long directory is cut into stretches of names that any thread may take. A known file costs one stat, a new one none (reading it tells the rest); globs are asked about new names only.
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-<<<<<<< HEAD
-=======
 use std::ops::Range;
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,13 +18,8 @@ use crate::scan::differences::{Block, join};
 use crate::scan::files::{self, Listing, Sort, Status};
 use crate::scan::{Counts, Ignored, Known, Problem, Request};
 
-<<<<<<< HEAD
-/// How many names are looked at between two looks at `cancel`.
-const STRIDE: usize = 1024;
-=======
 /// How many names one thread takes at once; few in tests, so that they cut directories too.
 const STRETCH: usize = if cfg!(test) { 4 } else { 4096 };
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 
 /// A directory that waits for its turn.
 pub(super) struct Waiting {
@@ -45,8 +33,6 @@ pub(super) struct Waiting {
     pub(super) only: Option<Vec<String>>,
 }
 
-<<<<<<< HEAD
-=======
 /// What waits for a thread.
 pub(super) enum Work {
     /// A directory that nobody opened yet.
@@ -79,7 +65,6 @@ struct Open {
     listing: Listing,
 }
 
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 /// What one thread found.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -130,20 +115,11 @@ enum Thing {
     Unreadable(String),
 }
 
-<<<<<<< HEAD
-/// The directory in hand.
-struct Here<'a> {
-    directory: &'a Waiting,
-    fd: OwnedFd,
-    block: Block,
-    below: Vec<Waiting>,
-=======
 /// The stretch in hand.
 struct Here {
     of: Arc<Open>,
     block: Block,
     below: Vec<Work>,
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 }
 
 impl<'a> Worker<'a> {
@@ -151,12 +127,6 @@ impl<'a> Worker<'a> {
         Worker { request, hasher, any_known, buffer: Vec::new(), tally: Tally::default() }
     }
 
-<<<<<<< HEAD
-    /// Compares a directory with what was known of it; returns the directories inside it.
-    pub(super) fn look_at(&mut self, directory: &Waiting) -> Result<Vec<Waiting>> {
-        let (fd, listing) = match self.open(directory) {
-            Ok(opened) => opened,
-=======
     /// Compares a directory, or a part of it, with what was known of it; returns the work that it makes.
     pub(super) fn look_at(&mut self, work: Work) -> Result<Vec<Work>> {
         match work {
@@ -175,17 +145,12 @@ impl<'a> Worker<'a> {
     fn open(&mut self, directory: Waiting) -> Result<Vec<Stretch>> {
         let (fd, listing) = match self.list(&directory) {
             Ok(listed) => listed,
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             // Gone between the listing above it and now: what was known of it is found missing at the end.
             Err(error) if files::is_gone(&error) => return Ok(Vec::new()),
             Err(error) => {
                 let text = format!("cannot read the folder: {}", io_text(&error));
                 self.tally.unreadable.push(Problem { rel: directory.rel.as_ref().to_owned(), text });
-<<<<<<< HEAD
-                self.tally.unread.push(Arc::clone(&directory.rel));
-=======
                 self.tally.unread.push(directory.rel);
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
                 return Ok(Vec::new());
             }
         };
@@ -199,18 +164,6 @@ impl<'a> Worker<'a> {
             self.tally.known += known.len() as u64;
             self.tally.visited.push(self.hasher.hash_one(&*directory.rel));
         }
-<<<<<<< HEAD
-        let block = Block::of(Arc::clone(&directory.rel));
-        let mut here = Here { directory, fd, block, below: Vec::new() };
-        self.merge(&mut here, &listing, known);
-        if !here.block.is_empty() {
-            self.tally.blocks.push(here.block);
-        }
-        Ok(here.below)
-    }
-
-    fn open(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listing)> {
-=======
         let of = Arc::new(Open { directory, fd, listing });
         let length = of.listing.len();
         let mut stretches = Vec::new();
@@ -227,7 +180,6 @@ impl<'a> Worker<'a> {
     }
 
     fn list(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listing)> {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         if let Some(names) = &directory.only {
             let fd = files::open_to_look_up(&directory.path)?;
             return Ok((fd, Listing::of_names(names.iter().map(String::as_str))));
@@ -237,29 +189,6 @@ impl<'a> Worker<'a> {
         Ok((fd, listing))
     }
 
-<<<<<<< HEAD
-    fn merge(&mut self, here: &mut Here<'_>, listing: &Listing, known: Vec<Known>) {
-        let mut known = known.into_iter().peekable();
-        for (i, (name, sort)) in listing.iter().enumerate() {
-            if i % STRIDE == 0 && self.request.cancel.load(Ordering::Relaxed) {
-                return;
-            }
-            while let Some(gone) = known.next_if(|known| known.name.as_str() < name) {
-                self.gone(here, gone);
-            }
-            match known.next_if(|known| known.name == name) {
-                Some(known) => self.known(here, known, sort),
-                None => self.unknown(here, name, sort),
-            }
-        }
-        known.for_each(|gone| self.gone(here, gone));
-    }
-
-    /// A name that was a document before.
-    fn known(&mut self, here: &mut Here<'_>, known: Known, sort: Sort) {
-        let rel = join(&here.directory.rel, &known.name);
-        if !self.request.same_rules && !self.accepts(&rel) {
-=======
     fn merge(&mut self, stretch: Stretch) -> Vec<Work> {
         let Stretch { of, names, known } = stretch;
         let block = Block::of(Arc::clone(&of.directory.rel), names.start);
@@ -287,39 +216,23 @@ impl<'a> Worker<'a> {
     fn known(&mut self, here: &mut Here, known: Known, sort: Sort) {
         let rel = |known: &Known| join(&here.of.directory.rel, &known.name);
         if !self.request.same_rules && !self.accepts(&rel(&known)) {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             self.gone(here, known);
             return;
         }
         match self.look(here, &known.name, sort, true) {
-<<<<<<< HEAD
-            Thing::File(status) => {
-                self.request.seen.fetch_add(1, Ordering::Relaxed);
-                self.compare(here, known, status);
-            }
-            Thing::Nothing => self.gone(here, known),
-            // Whatever it is now, it is not lost for good: what was made of it stays.
-            Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel, text }),
-            thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => {
-=======
             Thing::File(status) => self.compare(here, known, status),
             Thing::Nothing => self.gone(here, known),
             // Whatever it is now, it is not lost for good: what was made of it stays.
             Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel: rel(&known), text }),
             thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => {
                 let rel = rel(&known);
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
                 self.gone(here, known);
                 self.not_a_file(here, rel, thing);
             }
         }
     }
 
-<<<<<<< HEAD
-    fn compare(&mut self, here: &mut Here<'_>, known: Known, status: Option<Status>) {
-=======
     fn compare(&mut self, here: &mut Here, known: Known, status: Option<Status>) {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let counts = &mut self.tally.counts;
         if status.is_none_or(|status| status.stamp(self.request.salt) != known.stamp) {
             counts.changed += 1;
@@ -333,13 +246,8 @@ impl<'a> Worker<'a> {
     }
 
     /// A name that was no document before.
-<<<<<<< HEAD
-    fn unknown(&mut self, here: &mut Here<'_>, name: &str, sort: Sort) {
-        let rel = join(&here.directory.rel, name);
-=======
     fn unknown(&mut self, here: &mut Here, name: &str, sort: Sort) {
         let rel = join(&here.of.directory.rel, name);
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let wanted = match sort {
             Sort::File | Sort::Special(_) => self.accepts(&rel),
             Sort::Directory => self.enters(&rel),
@@ -351,10 +259,6 @@ impl<'a> Worker<'a> {
         match self.look(here, name, sort, false) {
             Thing::File(_) => {
                 if sort == Sort::File || self.accepts(&rel) {
-<<<<<<< HEAD
-                    self.request.seen.fetch_add(1, Ordering::Relaxed);
-=======
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
                     self.tally.counts.new += 1;
                     here.block.push_new(name);
                 }
@@ -365,30 +269,18 @@ impl<'a> Worker<'a> {
         }
     }
 
-<<<<<<< HEAD
-    fn not_a_file(&mut self, here: &mut Here<'_>, rel: String, thing: Thing) {
-        match thing {
-            Thing::Folder { path, linked } if self.enters(&rel) => {
-                here.below.push(Waiting { rel: rel.into(), path, linked, only: None });
-=======
     fn not_a_file(&mut self, here: &mut Here, rel: String, thing: Thing) {
         match thing {
             Thing::Folder { path, linked } if self.enters(&rel) => {
                 here.below.push(Work::Directory(Waiting { rel: rel.into(), path, linked, only: None }));
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             }
             Thing::Ignored(why) => self.tally.ignored.push(&rel, why),
             _ => {}
         }
     }
 
-<<<<<<< HEAD
-    fn gone(&mut self, here: &mut Here<'_>, known: Known) {
-        if self.request.roots.is_unreadable(&here.directory.rel, &known.name) {
-=======
     fn gone(&mut self, here: &mut Here, known: Known) {
         if self.request.roots.is_unreadable(&here.of.directory.rel, &known.name) {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             return;
         }
         self.tally.counts.gone += 1;
@@ -403,19 +295,11 @@ impl<'a> Worker<'a> {
         !self.request.roots.is_start(rel) && !(self.request.prune)(rel)
     }
 
-<<<<<<< HEAD
-    fn look(&self, here: &Here<'_>, name: &str, sort: Sort, stat: bool) -> Thing {
-        match sort {
-            Sort::File if !stat => Thing::File(None),
-            Sort::Directory => {
-                Thing::Folder { path: here.path(&unescape_name(name)), linked: here.directory.linked }
-=======
     fn look(&self, here: &Here, name: &str, sort: Sort, stat: bool) -> Thing {
         match sort {
             Sort::File if !stat => Thing::File(None),
             Sort::Directory => {
                 Thing::Folder { path: here.path(&unescape_name(name)), linked: here.of.directory.linked }
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             }
             Sort::Special(what) => Thing::Ignored(what),
             Sort::Link => self.follow(here, &unescape_name(name)),
@@ -429,11 +313,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Where a symbolic link leads, if that is inside the source.
-<<<<<<< HEAD
-    fn follow(&self, here: &Here<'_>, name: &OsString) -> Thing {
-=======
     fn follow(&self, here: &Here, name: &OsString) -> Thing {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let link = here.path(name);
         let looked = std::fs::canonicalize(&link)
             .and_then(|target| files::status_followed(&target).map(|status| (target, status)));
@@ -444,19 +324,11 @@ impl<'a> Worker<'a> {
             Ok((target, status)) => match status.sort() {
                 Sort::File => Thing::File(Some(status)),
                 Sort::Special(what) => Thing::Ignored(what),
-<<<<<<< HEAD
-                _ if here.directory.path.starts_with(&target) => {
-                    Thing::Ignored("a link to a folder that it lies in itself")
-                }
-                // Links among n folders would otherwise make n! paths.
-                _ if here.directory.linked => {
-=======
                 _ if here.of.directory.path.starts_with(&target) => {
                     Thing::Ignored("a link to a folder that it lies in itself")
                 }
                 // Links among n folders would otherwise make n! paths.
                 _ if here.of.directory.linked => {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
                     Thing::Ignored("a link to a folder, in a folder that was reached by a link")
                 }
                 _ => Thing::Folder { path: target, linked: true },
@@ -468,27 +340,15 @@ impl<'a> Worker<'a> {
     }
 }
 
-<<<<<<< HEAD
-impl Here<'_> {
-    fn path(&self, name: &OsString) -> PathBuf {
-        self.directory.path.join(Path::new(name))
-=======
 impl Here {
     fn path(&self, name: &OsString) -> PathBuf {
         self.of.directory.path.join(Path::new(name))
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     fn status(&self, name: &str) -> io::Result<Status> {
         if name.contains('%') {
-<<<<<<< HEAD
-            return files::status_in(&self.fd, unescape_name(name).as_bytes());
-        }
-        files::status_in(&self.fd, name.as_bytes())
-=======
             return files::status_in(&self.of.fd, unescape_name(name).as_bytes());
         }
         files::status_in(&self.of.fd, name.as_bytes())
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 }

@@ -5,10 +5,7 @@
 
 use std::fs::File;
 use std::io;
-<<<<<<< HEAD
-=======
 use std::ops::Range;
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -87,14 +84,9 @@ impl Status {
 
     /// The keyed hash that is remembered. It goes to disk: `docs/design/scanning.md`, golden test below.
     pub(super) fn stamp(&self, salt: u64) -> Stamp {
-<<<<<<< HEAD
-        let mut key = *b"pipe: stamp of a source file  v1";
-        key[..8].copy_from_slice(&salt.to_le_bytes());
-=======
         let mut key = [0; 32];
         key[..8].copy_from_slice(&salt.to_le_bytes());
         key[8..].copy_from_slice(b"stamp of a source, no. 1");
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let mut message = [0; 52];
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
@@ -167,11 +159,6 @@ impl Listing {
         Ok(listing)
     }
 
-<<<<<<< HEAD
-    /// Each name with what the directory says that it is.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Sort)> {
-        self.entries.iter().map(|entry| (self.name(entry), entry.sort))
-=======
     /// How many names.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -185,7 +172,6 @@ impl Listing {
     /// Each name of a stretch, with what the directory says that it is. Before: the stretch ends at `len` at most.
     pub(super) fn iter(&self, stretch: Range<usize>) -> impl Iterator<Item = (&str, Sort)> {
         self.entries[stretch].iter().map(|entry| (self.name(entry), entry.sort))
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     fn name(&self, entry: &Entry) -> &str {
@@ -294,11 +280,7 @@ mod tests {
 
     #[test]
     fn golden_stamp() {
-<<<<<<< HEAD
-        assert_eq!(format!("{:016x}", STATUS.stamp(8).0), "0000000000000000");
-=======
         assert_eq!(format!("{:016x}", STATUS.stamp(8).0), "db023b244988175a");
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     #[test]

@@ -18,11 +18,7 @@ use crate::scan::files;
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     /// By what leads the relative path of all below it; of a file that is the whole path.
-<<<<<<< HEAD
-    roots: BTreeMap<String, Root>,
-=======
     by_rel: BTreeMap<String, Root>,
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     /// The same places without links.
     real: HashSet<PathBuf>,
     /// As written: what is not there.
@@ -68,36 +64,21 @@ impl Roots {
             (true, true) => escape_name(source.path.file_name().unwrap_or_default()).into_owned(),
             (false, _) => leading(&source.written),
         };
-<<<<<<< HEAD
-        if self.roots.contains_key(&rel) {
-=======
         if self.by_rel.contains_key(&rel) {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             return;
         }
         match &looked {
             Err(error) if files::is_gone(error) => self.missing.push(source.written.clone()),
             Err(error) => drop(self.unreadable.insert(rel.clone(), io_text(error))),
-<<<<<<< HEAD
-            Ok((real, _)) => drop(self.real.insert(real.clone())),
-        }
-        let real = looked.ok().map(|(real, _)| real);
-        self.roots.insert(rel, Root { path: source.path.clone(), real, is_file });
-=======
             Ok((target, _)) => drop(self.real.insert(target.clone())),
         }
         let target = looked.ok().map(|(target, _)| target);
         self.by_rel.insert(rel, Root { path: source.path.clone(), real: target, is_file });
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     /// The file of a document, by its path relative to the source.
     pub fn path_of(&self, rel: &str) -> PathBuf {
-<<<<<<< HEAD
-        let root = upwards(rel).find_map(|dir| Some((dir, self.roots.get(dir)?)));
-=======
         let root = upwards(rel).find_map(|dir| Some((dir, self.by_rel.get(dir)?)));
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         match root {
             Some((dir, root)) => match below(rel, dir) {
                 Some(rest) => root.path.join(unescape_name(rest)),
@@ -109,11 +90,7 @@ impl Roots {
 
     /// The path relative to the source of a file or folder that lies in it by its name.
     pub fn rel_of(&self, path: &Path) -> Option<String> {
-<<<<<<< HEAD
-        let holds = self.roots.iter().filter(|(_, root)| path.starts_with(&root.path));
-=======
         let holds = self.by_rel.iter().filter(|(_, root)| path.starts_with(&root.path));
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let (rel, root) = holds.max_by_key(|(_, root)| root.path.as_os_str().len())?;
         let parts = path.strip_prefix(&root.path).ok()?.components();
         Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
@@ -141,31 +118,19 @@ impl Roots {
 
     /// Whether a folder is named in the Pipelinefile itself, so that a walk begins there.
     pub(super) fn is_start(&self, dir: &str) -> bool {
-<<<<<<< HEAD
-        self.roots.get(dir).is_some_and(|root| !root.is_file)
-=======
         self.by_rel.get(dir).is_some_and(|root| !root.is_file)
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     /// Whether a file is named in the Pipelinefile itself: no glob is asked about it.
     pub(super) fn is_named(&self, rel: &str) -> bool {
-<<<<<<< HEAD
-        self.roots.get(rel).is_some_and(|root| root.is_file)
-=======
         self.by_rel.get(rel).is_some_and(|root| root.is_file)
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 
     /// Where walks begin. A file that the walk of a folder comes to is found there.
     pub(super) fn starts(&self, prune: &dyn Fn(&str) -> bool) -> Vec<Start> {
         let mut starts = Vec::new();
         let mut listed: BTreeMap<String, (PathBuf, Vec<String>)> = BTreeMap::new();
-<<<<<<< HEAD
-        for (rel, root) in &self.roots {
-=======
         for (rel, root) in &self.by_rel {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             let Some(real) = &root.real else { continue };
             if !root.is_file {
                 starts.push(Start { rel: rel.clone(), path: real.clone(), only: None });
@@ -185,25 +150,16 @@ impl Roots {
     fn walked(&self, dir: &str, prune: &dyn Fn(&str) -> bool) -> bool {
         let root = upwards(dir).take_while(|dir| dir.is_empty() || !prune(dir) || self.is_start(dir));
         root.into_iter()
-<<<<<<< HEAD
-            .any(|dir| self.roots.get(dir).is_some_and(|root| !root.is_file && root.real.is_some()))
-=======
             .any(|dir| self.by_rel.get(dir).is_some_and(|root| !root.is_file && root.real.is_some()))
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 }
 
 /// A relative path, the folder that it lies in, and so on up to the top.
 fn upwards(rel: &str) -> impl Iterator<Item = &str> {
-<<<<<<< HEAD
-    let up = |path: &&str| (!path.is_empty()).then(move || path.rsplit_once('/').map_or("", |(dir, _)| dir));
-    std::iter::successors(Some(rel), up)
-=======
     std::iter::successors(Some(rel), |path| {
         let path: &str = path;
         (!path.is_empty()).then(|| path.rsplit_once('/').map_or("", |(dir, _)| dir))
     })
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 }
 
 /// What leads the relative paths of one of several folders.

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! Scans of real folders.
-=======
 //! Scans and readings of real folders.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -721,4 +718,3 @@ proptest! {
         prop_assert!(Look::after(&roots, &memory).scan().found.is_empty());
     }
 }
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e

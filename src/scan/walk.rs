@@ -1,10 +1,6 @@
 //! The walk: threads that take the lowest waiting directory, and what is left when all are done.
 //!
-<<<<<<< HEAD
-//! No descriptor outlives its directory's turn, and nothing recurses, so depth costs only path lookups. What one
-=======
 //! No descriptor outlives its directory, and nothing recurses, so depth costs only path lookups. What one
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 //! directory holds is `directory`'s.
 
 use std::cmp::Ordering as Order;
@@ -15,18 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::scan::differences::{Block, Differences, below, directory_order};
-<<<<<<< HEAD
-use crate::scan::directory::{Tally, Waiting, Worker};
-use crate::scan::{Problem, Request, Scan};
-
-/// Directories that wait, and how many are in hand.
-=======
 use crate::scan::directory::{Tally, Waiting, Work, Worker};
 use crate::scan::roots::Start;
 use crate::scan::{Problem, Request, Scan};
 
 /// Work that waits, and how much is in hand.
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -39,14 +28,6 @@ struct State {
     in_hand: usize,
 }
 
-<<<<<<< HEAD
-/// Ordered so that a heap gives the lowest directory first.
-struct Lowest(Waiting);
-
-impl Ord for Lowest {
-    fn cmp(&self, other: &Self) -> Order {
-        directory_order(&other.0.rel, &self.0.rel)
-=======
 /// Ordered so that a heap gives the lowest directory first, and of that the lowest stretch.
 struct Lowest(Work);
 
@@ -54,7 +35,6 @@ impl Ord for Lowest {
     fn cmp(&self, other: &Self) -> Order {
         let ((dir, stretch), (other_dir, other_stretch)) = (self.0.place(), other.0.place());
         directory_order(other_dir, dir).then(other_stretch.cmp(&stretch))
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     }
 }
 
@@ -72,17 +52,10 @@ impl PartialEq for Lowest {
 
 impl Eq for Lowest {}
 
-<<<<<<< HEAD
-/// A directory in hand. Given back also when its thread panics, so that nobody waits for ever.
-struct Turn<'a> {
-    queue: &'a Queue,
-    found: Vec<Waiting>,
-=======
 /// Work in hand. Given back also when its thread panics, so that nobody waits for ever.
 struct Turn<'a> {
     queue: &'a Queue,
     found: Vec<Work>,
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     done: bool,
 }
 
@@ -104,25 +77,15 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-<<<<<<< HEAD
-    fn take(&self, cancel: &AtomicBool) -> Option<(Waiting, Turn<'_>)> {
-=======
     fn take(&self, cancel: &AtomicBool) -> Option<(Work, Turn<'_>)> {
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         let mut state = self.lock();
         loop {
             if self.stop.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed) {
                 return None;
             }
-<<<<<<< HEAD
-            if let Some(Lowest(directory)) = state.waiting.pop() {
-                state.in_hand += 1;
-                return Some((directory, Turn { queue: self, found: Vec::new(), done: false }));
-=======
             if let Some(Lowest(work)) = state.waiting.pop() {
                 state.in_hand += 1;
                 return Some((work, Turn { queue: self, found: Vec::new(), done: false }));
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
             }
             if state.in_hand == 0 {
                 return None;
@@ -136,12 +99,8 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
     let known = request.before.documents(request.source)?;
     let starts = request.roots.starts(&request.prune);
     let waiting = starts.into_iter().map(|start| {
-<<<<<<< HEAD
-        Lowest(Waiting { rel: start.rel.into(), path: start.path, linked: false, only: start.only })
-=======
         let Start { rel, path, only } = start;
         Lowest(Work::Directory(Waiting { rel: rel.into(), path, linked: false, only }))
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
     });
     let queue = Queue {
         state: Mutex::new(State { waiting: waiting.collect(), in_hand: 0 }),
@@ -158,13 +117,8 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
     std::thread::scope(|scope| {
         let walk = || -> Result<Tally> {
             let mut worker = Worker::new(request, &hasher, known > 0);
-<<<<<<< HEAD
-            while let Some((directory, mut turn)) = queue.take(request.cancel) {
-                turn.found = worker.look_at(&directory)?;
-=======
             while let Some((work, mut turn)) = queue.take(request.cancel) {
                 turn.found = worker.look_at(work)?;
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
                 turn.done = true;
             }
             Ok(worker.tally)
@@ -205,11 +159,7 @@ fn vanished(request: &Request<'_>, hasher: &RandomState, tally: &mut Tally) -> R
         if visited.contains(&hasher.hash_one(dir.as_str())) || tally.unread.iter().any(unread) {
             continue;
         }
-<<<<<<< HEAD
-        let mut block = Block::of(dir.as_str().into());
-=======
         let mut block = Block::of(dir.as_str().into(), 0);
->>>>>>> 41d18a0059a943b05b01953e05863b615132093e
         for known in request.before.directory(request.source, &dir)? {
             if !request.roots.is_unreadable(&dir, &known.name) {
                 tally.counts.gone += 1;

@@ -20,3 +20,12 @@ pub mod recover;
 pub mod reserve;
 pub mod segment;
 pub mod tables;
+
+mod facade;
+mod interned;
+mod opening;
+mod pages;
+
+pub use facade::{CodeCache, Store, is_failed};
+pub use index::{Entry, Sums};
+pub use opening::{Opening, boot_id};

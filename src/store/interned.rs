@@ -1,0 +1,97 @@
+//! Frames that many records share, read once and named by their place: recipes, load sets, definitions.
+//!
+//! Equal values get one frame. Which frames there are is part of what the index remembers, so that opening reads none
+//! of them; each is read from the log when it is first asked for.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::model::action::Position;
+
+/// Shared values of one kind.
+pub struct Interned<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    places: Vec<Position>,
+    values: HashMap<Position, Arc<T>>,
+    by_value: HashMap<Arc<T>, Position>,
+}
+
+impl<T: Hash + Eq> Interned<T> {
+    /// Values that lie at these places.
+    pub fn new(places: Vec<Position>) -> Self {
+        Interned { state: Mutex::new(State { places, values: HashMap::new(), by_value: HashMap::new() }) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the values lie, oldest first.
+    pub fn places(&self) -> Vec<Position> {
+        self.lock().places.clone()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().places.len()
+    }
+
+    /// A value was found in the log.
+    pub fn add_place(&self, at: Position) {
+        let mut state = self.lock();
+        if !state.places.contains(&at) {
+            state.places.push(at);
+        }
+    }
+
+    /// The value at a place; `read` reads it from the log.
+    pub fn get(&self, at: Position, read: impl FnOnce() -> Result<Option<T>>) -> Result<Option<Arc<T>>> {
+        if let Some(value) = self.lock().values.get(&at) {
+            return Ok(Some(Arc::clone(value)));
+        }
+        let Some(value) = read()? else { return Ok(None) };
+        let value = Arc::new(value);
+        let mut state = self.lock();
+        state.values.insert(at, Arc::clone(&value));
+        // The newest place of equal values is used for new records.
+        state.by_value.insert(Arc::clone(&value), at);
+        Ok(Some(value))
+    }
+
+    /// The place of a value; `append` writes it if it is new.
+    pub fn intern(
+        &self,
+        value: &T,
+        read: impl Fn(Position) -> Result<Option<T>>,
+        append: impl FnOnce() -> Result<Position>,
+    ) -> Result<Position>
+    where
+        T: Clone,
+    {
+        if let Some(at) = self.lock().by_value.get(value) {
+            return Ok(*at);
+        }
+        let unread: Vec<Position> = {
+            let state = self.lock();
+            state.places.iter().filter(|at| !state.values.contains_key(at)).copied().collect()
+        };
+        for at in unread {
+            self.get(at, || read(at))?;
+        }
+        if let Some(at) = self.lock().by_value.get(value) {
+            return Ok(*at);
+        }
+        let at = append()?;
+        let value = Arc::new(value.clone());
+        let mut state = self.lock();
+        state.places.push(at);
+        state.values.insert(at, Arc::clone(&value));
+        state.by_value.insert(value, at);
+        Ok(at)
+    }
+}

@@ -1,0 +1,428 @@
+//! Opening a store: lock, format, what the index has not seen, and the index itself built again where it is gone.
+//!
+//! The log is the truth. After a clean end nothing is read but the last bytes of the log; after a kill its tail; where
+//! the index is missing or unusable, all frames once. See `docs/design/store.md` and `engine.md` section 8 of the design.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::model::action::{Mark, Position, State, Story};
+use crate::model::document::DocNumber;
+use crate::model::selection::Glob;
+use crate::store::blobs::Blobs;
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal, is_failed};
+use crate::store::format::Format;
+use crate::store::frame::{Frame, FrameRef, Names};
+use crate::store::index::{Entry, Flags, Index};
+use crate::store::interned::Interned;
+use crate::store::lock::{Lock, holder};
+use crate::store::log::{Limits, Log};
+use crate::store::pages::Pages;
+use crate::store::recover::{clean_end, replay};
+use crate::store::segment::Segments;
+use crate::store::tables::Finder;
+
+/// What came of trying to open a store.
+pub enum Opening {
+    /// It is ours; with what should be said about it.
+    Opened(Arc<Store>, Vec<String>),
+    /// Another process has it; its process id, if it wrote one.
+    Held(Option<String>),
+}
+
+/// What tells one start of the machine from another.
+pub fn boot_id() -> String {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    crate::fs::read_optional(path).ok().flatten().map_or_else(String::new, |bytes| {
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    })
+}
+
+/// How often pages are written while a build runs, and how often the index is told how far it is.
+const PAGES_EVERY: Duration = Duration::from_millis(100);
+const CHECKPOINT_EVERY: u32 = 300;
+
+impl Store {
+    /// Opens the store in `dir`; makes one if there is none.
+    pub fn open(dir: &Path) -> Result<Opening> {
+        crate::fs::create_dir(dir)?;
+        let Some(lock) = Lock::try_take(dir)? else { return Ok(Opening::Held(holder(dir))) };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let format = Format::read_or_create(&*disk, dir)?;
+        for name in ["segments", "blobs", "tables", "index", "logs", "quarantine"] {
+            crate::fs::create_dir(&dir.join(name))?;
+        }
+        crate::fs::remove_dir(&dir.join("tmp"))?;
+        crate::fs::create_dir(&dir.join("tmp"))?;
+        let segments = Segments::new(Arc::clone(&disk), dir, format);
+        let mut found = Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
+        let clean = clean_end(&segments)?;
+        let (index, applied, mut remembered) = open_index(dir, &format, &mut found)?;
+        let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
+        let mut from = applied.min(covered);
+        let mut start = clean;
+        let is_seen = clean.is_some_and(|clean| clean.closed.is_some_and(|closed| from >= closed));
+        let mut index = index;
+        if !is_seen {
+            let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
+            if result.start.end < from {
+                // The index or the tables know a log that is gone: everything derived is made again.
+                finder = Finder::fresh(&dir.join("tables"), format.salt)?;
+                index = fresh(dir, &format)?;
+                remembered = Remembered::default();
+                found.tail = Tail::default();
+                from = Position(0);
+                result = read(&segments, from, from, from, &mut finder, &mut found)?;
+            }
+            for damage in &result.damage {
+                found.notices.push(format!(
+                    "a stretch of the log is damaged ({} at {}); what it held is done again",
+                    damage.what, damage.from.0
+                ));
+            }
+            start.get_or_insert(result.start);
+        }
+        let Some(start) = start else { return Err(Error::unfinished("the log's end was not found").hint("pipe doctor")) };
+        let signal = Arc::new(SyncSignal::default());
+        let told = Arc::clone(&signal);
+        let log = Log::open(
+            Arc::clone(&disk),
+            dir,
+            format,
+            &start,
+            Limits::default(),
+            Box::new(move |position, result| {
+                let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(listener) = listener.as_ref() {
+                    listener(result.map(|()| position).map_err(|error| error.to_string()));
+                }
+            }),
+        )?;
+        let Found { tail, notices, .. } = found;
+        tail.add_to(&mut remembered, start.run);
+        let store = Arc::new(Store {
+            dir: dir.to_owned(),
+            blobs: Blobs::new(disk, dir),
+            index,
+            pages: Pages::default(),
+            finder: Mutex::new(finder),
+            recipes: Interned::new(remembered.recipes),
+            loads: Interned::new(remembered.loads),
+            definitions: Interned::new(remembered.definitions),
+            marks: Mutex::new(read_marks(&log, &remembered.marks)?),
+            last_run: AtomicU32::new(start.run.max(newest_run(&log, &remembered.runs)?)),
+            begun: AtomicU32::new(0),
+            runs: Mutex::new(remembered.runs),
+            bad: Mutex::new(remembered.bad.into_iter().collect()),
+            families: Mutex::new(remembered.families),
+            changes: Mutex::new(remembered.changes),
+            gone: Mutex::default(),
+            next_document: AtomicU32::new(remembered.next_document),
+            signal,
+            open_documents: Mutex::default(),
+            writer: Arc::new(PageWriter { wake: Condvar::new(), ended: Mutex::new(false) }),
+            checkpointed: AtomicU64::new(applied.0.max(start.end.0)),
+            log,
+            format,
+            _lock: lock,
+        });
+        store.put_found(tail.entries)?;
+        if !is_seen {
+            // What was read need not be read again, whatever happens next.
+            store.log.flush()?;
+            store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
+            store.checkpoint()?;
+            store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        start_writer(&store);
+        Ok(Opening::Opened(store, notices))
+    }
+
+    fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
+        let marks: Vec<(Position, Glob)> = {
+            let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
+            marks.iter().filter_map(glob).collect()
+        };
+        for ((family, dir), entries) in entries {
+            let mut entries: Vec<Entry> = entries.into_values().collect();
+            for entry in &mut entries {
+                let id = match (dir.as_str(), entry.name.as_str()) {
+                    ("", "") => family.clone(),
+                    ("", name) => format!("{family}/{name}"),
+                    (dir, name) => format!("{family}/{dir}/{name}"),
+                };
+                if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id)) {
+                    entry.flags.settled = false;
+                }
+            }
+            self.index.put(&family, &dir, &entries)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes pages behind the commits for as long as the store is open.
+fn start_writer(store: &Arc<Store>) {
+    let writer = Arc::clone(&store.writer);
+    let store = Arc::downgrade(store);
+    std::thread::spawn(move || {
+        let mut rounds = 0;
+        loop {
+            {
+                let ended = writer.ended.lock().unwrap_or_else(PoisonError::into_inner);
+                let waited = writer.wake.wait_timeout(ended, PAGES_EVERY);
+                if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                    return;
+                }
+            }
+            let Some(store) = store.upgrade() else { return };
+            rounds += 1;
+            let done = if rounds % CHECKPOINT_EVERY == 0 && store.pages.len() > 0 {
+                store.checkpoint()
+            } else {
+                store.write_pages()
+            };
+            if let Err(error) = done {
+                // The build goes on: pages only save looking, and the next start makes them again.
+                tracing::warn!(%error, "pages could not be written");
+                return;
+            }
+            store.make_tables();
+        }
+    });
+}
+
+impl Store {
+    /// Sorts what the memtable holds into a table when it is full.
+    fn make_tables(&self) {
+        let end = self.log.synced();
+        let job = {
+            let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
+            if finder.len_uncovered() >= crate::store::tables::FULL_MEMTABLE {
+                finder.seal(end);
+            }
+            finder.next_job()
+        };
+        let Some(job) = job else { return };
+        let made = job.run();
+        let installed = self.finder.lock().unwrap_or_else(PoisonError::into_inner).install(made);
+        if let Err(error) = installed {
+            tracing::warn!(%error, "a table could not be written");
+        }
+    }
+}
+
+fn fresh(dir: &Path, format: &Format) -> Result<Index> {
+    Ok(Index::fresh(&dir.join("index"), &format!("{:032x}", format.id), &boot_id())?)
+}
+
+/// The index as it is, or a new one that knows nothing.
+fn open_index(dir: &Path, format: &Format, found: &mut Found<'_>) -> Result<(Index, Position, Remembered)> {
+    match Index::open(&dir.join("index"), &format!("{:032x}", format.id), &boot_id()) {
+        Ok(opened) => {
+            if let Some(applied) = opened.applied
+                && let Ok(remembered) = serde_json::from_slice::<Remembered>(&applied.data)
+            {
+                return Ok((opened.index, applied.position, remembered));
+            }
+            drop(opened.index);
+        }
+        Err(unusable) => {
+            tracing::info!(reason = unusable.reason, "the index is built again from the log");
+        }
+    }
+    found.tail = Tail::default();
+    Ok((fresh(dir, format)?, Position(0), Remembered::default()))
+}
+
+/// What reading the log brought to light.
+struct Found<'a> {
+    segments: &'a Segments,
+    /// The names read last: documents of one directory come together.
+    names: Option<(Position, Names)>,
+    tail: Tail,
+    notices: Vec<String>,
+}
+
+#[derive(Default)]
+struct Tail {
+    remembered: Remembered,
+    entries: BTreeMap<(String, String), BTreeMap<String, Entry>>,
+    /// By document: the states that its story gave, to see what changed.
+    newest: HashMap<DocNumber, Position>,
+}
+
+impl Tail {
+    fn add_to(&self, remembered: &mut Remembered, _run: u32) {
+        let tail = &self.remembered;
+        remembered.next_document = remembered.next_document.max(tail.next_document);
+        for (all, new) in [
+            (&mut remembered.recipes, &tail.recipes),
+            (&mut remembered.loads, &tail.loads),
+            (&mut remembered.definitions, &tail.definitions),
+            (&mut remembered.marks, &tail.marks),
+            (&mut remembered.runs, &tail.runs),
+            (&mut remembered.bad, &tail.bad),
+        ] {
+            for at in new {
+                if !all.contains(at) {
+                    all.push(*at);
+                }
+            }
+        }
+        for family in &tail.families {
+            if !remembered.families.contains(family) {
+                remembered.families.push(family.clone());
+            }
+        }
+        for (stream, at) in &tail.changes {
+            let last = remembered.changes.entry(stream.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+    }
+}
+
+fn read(
+    segments: &Segments,
+    from: Position,
+    applied: Position,
+    covered: Position,
+    finder: &mut Finder,
+    found: &mut Found<'_>,
+) -> Result<crate::store::recover::Replay> {
+    replay(segments, from, None, &mut |_, frame| {
+        found.frame(&frame, applied, covered, finder);
+    })
+}
+
+impl Found<'_> {
+    fn frame(&mut self, frame: &FrameRef<'_>, applied: Position, covered: Position, finder: &mut Finder) {
+        let at = frame.position;
+        let Some(decoded) = frame.decode() else { return };
+        if let Frame::Act(act) = &decoded {
+            if at >= covered {
+                finder.insert(act.key, at);
+            }
+            return;
+        }
+        if at < applied {
+            return;
+        }
+        let remembered = &mut self.tail.remembered;
+        match decoded {
+            Frame::Names(names) => {
+                let next = names.first.0 + names.names.len() as u32;
+                remembered.next_document = remembered.next_document.max(next);
+                let family = family_of(&names, 0).0;
+                if !remembered.families.contains(&family) {
+                    remembered.families.push(family);
+                }
+                self.names = Some((at, names));
+            }
+            Frame::Story(story) => self.story(at, &story),
+            Frame::Recipe(_) => remembered.recipes.push(at),
+            Frame::Loads(_) => remembered.loads.push(at),
+            Frame::Definition(_) => remembered.definitions.push(at),
+            Frame::Mark(_) => remembered.marks.push(at),
+            Frame::Run(_) => remembered.runs.push(at),
+            Frame::Bad(bad) => remembered.bad.push(bad.act),
+            Frame::Act(_) | Frame::Close(_) => {}
+        }
+    }
+
+    fn story(&mut self, at: Position, story: &Story) {
+        let known = self.names.as_ref().filter(|(names, _)| *names == story.names);
+        let names = match known {
+            Some((_, names)) => names.clone(),
+            None => {
+                let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
+                self.names = Some((story.names, names.clone()));
+                names
+            }
+        };
+        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len()) else {
+            return;
+        };
+        let (family, dir) = family_of(&names, ix as usize);
+        let name = if names.directory.is_empty() { String::new() } else { names.names[ix as usize].clone() };
+        let entry = Entry {
+            name: name.clone(),
+            flags: flags_of(story),
+            stamp: story.stamp,
+            doc: story.doc,
+            definition: story.definition,
+            story: at,
+        };
+        // Which of its targets changed is not asked: a set looks at its members once more than needed.
+        self.tail.remembered.changes.insert(family.clone(), at);
+        if let Ok(Some(Frame::Definition(definition))) = self.segments.frame(story.definition) {
+            for target in definition.targets {
+                self.tail.remembered.changes.insert(target.name, at);
+            }
+        }
+        self.tail.newest.insert(story.doc, at);
+        self.tail.entries.entry((family, dir)).or_default().insert(name, entry);
+    }
+}
+
+/// The family and the folder of a named document.
+fn family_of(names: &Names, ix: usize) -> (String, String) {
+    match names.directory.split_once('/') {
+        Some((family, dir)) => (family.to_owned(), dir.to_owned()),
+        None if names.directory.is_empty() => {
+            (names.names.get(ix).cloned().unwrap_or_default(), String::new())
+        }
+        None => (names.directory.clone(), String::new()),
+    }
+}
+
+/// The flags of an entry, as its story says.
+pub(super) fn flags_of(story: &Story) -> Flags {
+    let any = |state: State| story.entries.iter().any(|entry| entry.state == state);
+    Flags {
+        settled: story.settled,
+        racy: story.racy,
+        failed: story.entries.iter().any(is_failed),
+        blocked: any(State::Blocked),
+        skipped: any(State::Skipped),
+        gone: story.gone,
+    }
+}
+
+impl Store {
+    /// The entry that a story gives its document.
+    pub fn entry_of(name: &str, story: &Story, at: Position) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            flags: flags_of(story),
+            stamp: story.stamp,
+            doc: story.doc,
+            definition: story.definition,
+            story: at,
+        }
+    }
+}
+
+fn read_marks(log: &Log, places: &[Position]) -> Result<Vec<(Position, Mark)>> {
+    let mut marks = Vec::new();
+    for at in places {
+        if let Some(Frame::Mark(mark)) = log.read_frame(*at)? {
+            marks.push((*at, mark));
+        }
+    }
+    Ok(marks)
+}
+
+fn newest_run(log: &Log, places: &[Position]) -> Result<u32> {
+    let Some(at) = places.iter().max() else { return Ok(0) };
+    Ok(match log.read_frame(*at)? {
+        Some(Frame::Run(run)) => run.number,
+        _ => places.len() as u32,
+    })
+}

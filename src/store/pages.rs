@@ -1,0 +1,85 @@
+//! Entries of documents on their way into the index: at hand at once, in the index once their story is on disk.
+//!
+//! A page must never be ahead of the log, so an entry waits until its story is synced; until then, and until the index
+//! has it, whoever asks gets it from here. A thread writes what is due, a directory at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+use crate::model::action::Position;
+use crate::store::index::{Entry, Index};
+
+/// (family, directory)
+type Folder = (String, String);
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Pages {
+    waiting: Mutex<HashMap<Folder, BTreeMap<String, (Position, Entry)>>>,
+    /// One writer at a time, so that an older entry never overtakes a newer one.
+    writing: Mutex<()>,
+}
+
+impl Pages {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Folder, BTreeMap<String, (Position, Entry)>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry that may be written once everything below and at `story` is on disk.
+    pub fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
+        let mut waiting = self.lock();
+        let folder = waiting.entry((family.to_owned(), dir.to_owned())).or_default();
+        folder.insert(entry.name.clone(), (story, entry));
+    }
+
+    /// The entry that waits, if one does.
+    pub fn get(&self, family: &str, dir: &str, name: &str) -> Option<Entry> {
+        let waiting = self.lock();
+        if waiting.is_empty() {
+            return None;
+        }
+        Some(waiting.get(&(family.to_owned(), dir.to_owned()))?.get(name)?.1.clone())
+    }
+
+    /// How many entries wait.
+    pub fn len(&self) -> usize {
+        self.lock().values().map(BTreeMap::len).sum()
+    }
+
+    /// The lowest story that is not in the index yet.
+    pub fn oldest(&self) -> Option<Position> {
+        self.lock().values().flat_map(BTreeMap::values).map(|(story, _)| *story).min()
+    }
+
+    /// Writes every entry whose story lies below `synced`.
+    pub fn write_due(&self, index: &Index, synced: Position) -> Result<()> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let due: Vec<(Folder, Vec<(Position, Entry)>)> = {
+            let waiting = self.lock();
+            let is_due = |(story, _): &&(Position, Entry)| *story < synced;
+            let of = |folder: &BTreeMap<String, (Position, Entry)>| folder.values().filter(is_due).cloned().collect();
+            waiting.iter().map(|(folder, entries)| (folder.clone(), of(entries))).collect()
+        };
+        for ((family, dir), entries) in due {
+            if entries.is_empty() {
+                continue;
+            }
+            let plain: Vec<Entry> = entries.iter().map(|(_, entry)| entry.clone()).collect();
+            index.put(&family, &dir, &plain)?;
+            let mut waiting = self.lock();
+            let key = (family, dir);
+            if let Some(folder) = waiting.get_mut(&key) {
+                for (story, entry) in entries {
+                    if folder.get(&entry.name).is_some_and(|(newer, _)| *newer == story) {
+                        folder.remove(&entry.name);
+                    }
+                }
+                if folder.is_empty() {
+                    waiting.remove(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
