@@ -264,7 +264,9 @@ fn equal_actions_run_once_and_the_others_are_decided_again() {
     });
     assert_eq!(asked, docs[1..]);
     assert_eq!(closes(&commands).len(), 3);
-    docs.iter().for_each(|doc| scheduler.closed(*doc));
+    for doc in docs {
+        scheduler.closed(doc);
+    }
     assert_empty(&scheduler);
 }
 
@@ -324,6 +326,25 @@ fn a_crash_with_several_in_hand_sends_the_oldest_alone() {
     let commands = pump(&mut scheduler, run);
     assert_eq!(closes(&commands), [DocIx(0)]);
     assert_eq!(sent(&commands), [(0, vec![(1, 0), (2, 0)])], "the others go first, in their order");
+}
+
+#[test]
+fn what_was_blamed_can_be_tried_again_alone() {
+    let mut scheduler = Scheduler::new(&chain(1), &[window(4)], 1);
+    open(&mut scheduler, 3);
+    pump(&mut scheduler, run);
+    scheduler.died(WorkerIx(0));
+    pump(&mut scheduler, run);
+    for _ in 0..2 {
+        let blamed = scheduler.died(WorkerIx(0)).expect("it was alone");
+        scheduler.again(WorkerIx(0), blamed);
+        assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(0, 0)])]);
+    }
+    let blamed = scheduler.died(WorkerIx(0)).expect("it was alone");
+    scheduler.stop();
+    scheduler.again(WorkerIx(0), blamed);
+    assert_eq!(closes(&pump(&mut scheduler, run)).len(), 3);
+    assert_eq!(scheduler.states(blamed.doc), [Some(State::Unfinished)]);
 }
 
 #[test]
@@ -480,7 +501,9 @@ fn nobody_is_blamed_when_a_worker_dies_over_what_is_no_longer_wanted() {
     assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(1, 0)])]);
     scheduler.restart(docs[1]);
     assert_eq!(scheduler.died(WorkerIx(0)), None);
-    docs.iter().for_each(|doc| scheduler.closed(*doc));
+    for doc in docs {
+        scheduler.closed(doc);
+    }
     assert_empty(&scheduler);
 }
 

@@ -1,3 +1,5 @@
+//! Pipelines written by hand, and the families and strata that come of them.
+
 use super::*;
 use crate::model::pipeline::{Call, Missing, ModuleIx, Settings, Source, Target, With};
 
@@ -81,10 +83,10 @@ impl Draft {
 
     /// The families of these targets and of all that they need; none named: of all.
     fn families(&self, names: &[&str]) -> Families {
-        let named = names.iter().map(|name| self.0.find_target(name).unwrap());
+        let chosen = names.iter().map(|name| self.0.find_target(name).unwrap());
         let wanted = match names {
             [] => (0..self.0.targets.len()).map(TargetIx).collect(),
-            _ => Families::closure(&self.0, named),
+            _ => Families::closure(&self.0, chosen),
         };
         Families::new(&self.0, &wanted)
     }
@@ -98,8 +100,8 @@ impl Draft {
         };
         let step = |step: &Step| {
             let inputs: Vec<String> = step.inputs.iter().map(place).collect();
-            let with: String =
-                step.with.iter().map(|(number, input)| format!("; {number}={}", place(input))).collect();
+            let with = step.with.iter().map(|(number, input)| format!("; {number}={}", place(input)));
+            let with = with.collect::<Vec<_>>().concat();
             let name = &self.0.target(step.target).name;
             format!("{name}({}{with}) @{}", inputs.join(" "), step.stratum)
         };
