@@ -46,7 +46,7 @@ pub enum Command {
     Start(WorkerIx, TargetIx),
     /// Hand requests to a worker.
     Send(WorkerIx, Vec<Ticket>),
-    /// All that can be decided in this stratum is: write the story. The document is no longer open.
+    /// All that can be decided in this stratum is: write the story, then say [`Scheduler::closed`].
     Close(DocIx),
 }
 
@@ -82,10 +82,21 @@ enum Cell {
     Settled(State),
 }
 
+/// The life of an open document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its content is not known yet.
+    Reading,
+    Deciding,
+    /// The driver was asked to close it.
+    Closing,
+}
+
 struct Open {
     family: FamilyIx,
     stratum: usize,
     generation: u32,
+    phase: Phase,
     cells: Vec<Cell>,
     unsettled: u32,
 }
@@ -94,6 +105,9 @@ struct Open {
 struct Lane {
     queue: VecDeque<Ticket>,
     workers: Vec<WorkerIx>,
+    /// How many of the workers have something in hand, and how much in all.
+    busy: usize,
+    running: usize,
     limit: Option<usize>,
     most: usize,
     /// Microseconds of one action, a running mean.
@@ -104,8 +118,8 @@ struct Lane {
 struct Worker {
     target: TargetIx,
     in_hand: VecDeque<Ticket>,
-    /// Goes out next, and alone.
-    suspect: Option<Ticket>,
+    /// Go out next, each alone.
+    suspects: VecDeque<Ticket>,
     alone: bool,
 }
 
@@ -131,10 +145,18 @@ pub struct Scheduler {
     /// Tickets that wait for an equal action.
     in_flight: HashMap<ActionKey, Vec<Ticket>>,
     keys: HashMap<Ticket, ActionKey>,
+    /// Workers that have suspects, or had.
+    suspected: Vec<WorkerIx>,
     jobs: usize,
     open: usize,
     running: usize,
+    /// Workers that count among the jobs and have something in hand.
+    busy: usize,
     stopping: bool,
+    /// Something happened since the last time that there was nothing to hand out.
+    changed: bool,
+    /// What is to be decided and closed. What is handed out is never kept here: it could be outdated when its turn
+    /// comes.
     commands: VecDeque<Command>,
 }
 
@@ -142,7 +164,7 @@ impl Scheduler {
     /// A scheduler for these families; `limits` by target, `jobs` busy workers at once.
     pub fn new(families: &Families, limits: &[TargetLimits], jobs: usize) -> Self {
         let lane = |limits: &TargetLimits| Lane {
-            limit: limits.workers,
+            limit: limits.workers.map(|workers| workers.max(1)),
             most: limits.window.max(1),
             ..Lane::default()
         };
@@ -155,20 +177,26 @@ impl Scheduler {
             workers: Vec::new(),
             in_flight: HashMap::new(),
             keys: HashMap::new(),
+            suspected: Vec::new(),
             jobs: jobs.max(1),
             open: 0,
             running: 0,
+            busy: 0,
             stopping: false,
+            changed: false,
             commands: VecDeque::new(),
         }
     }
 
-    /// The next thing to do, if any.
+    /// The next thing to do, if any. Costs next to nothing where nothing happened since the last time.
     pub fn next_command(&mut self) -> Option<Command> {
-        if self.commands.is_empty() {
-            self.hand_out();
+        let Some(command) = self.commands.pop_front() else { return self.hand_out() };
+        if let Command::Close(doc) = command
+            && let Some(open) = self.docs[doc.0 as usize].as_mut()
+        {
+            open.phase = Phase::Closing;
         }
-        self.commands.pop_front()
+        Some(command)
     }
 
     /// How many documents are open.
@@ -183,7 +211,12 @@ impl Scheduler {
 
     /// How many requests of a target are with workers.
     pub fn running_of(&self, target: TargetIx) -> usize {
-        self.lanes[target.0].workers.iter().map(|ix| self.workers[ix.0 as usize].in_hand.len()).sum()
+        self.lanes[target.0].running
+    }
+
+    /// Whether an action is still wanted: its document was neither restarted nor closed.
+    pub fn is_current(&self, ticket: Ticket) -> bool {
+        self.cell(ticket).is_some()
     }
 
     /// The target of a worker.
@@ -213,7 +246,8 @@ impl Scheduler {
         };
         let cells = steps.iter().enumerate().map(cell).collect();
         let generation = self.generations[ix as usize];
-        self.docs[ix as usize] = Some(Open { family, stratum, generation, cells, unsettled: 0 });
+        self.docs[ix as usize] =
+            Some(Open { family, stratum, generation, phase: Phase::Reading, cells, unsettled: 0 });
         self.open += 1;
         DocIx(ix)
     }
@@ -221,6 +255,10 @@ impl Scheduler {
     /// The document's own content is known: its cells may be decided.
     pub fn ready(&mut self, doc: DocIx) {
         let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        if open.phase != Phase::Reading {
+            return;
+        }
+        open.phase = Phase::Deciding;
         let steps = &self.shapes[open.family.0].steps;
         let mut decidable = Vec::new();
         for (step, shape) in steps.iter().enumerate() {
@@ -228,7 +266,8 @@ impl Scheduler {
                 continue;
             }
             open.unsettled += 1;
-            let waits = shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
+            let waits =
+                shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
             open.cells[step] = Cell::Waiting(waits);
             if waits == 0 {
                 decidable.push(step);
@@ -242,19 +281,18 @@ impl Scheduler {
         }
     }
 
-    /// Everything about the document is decided anew (its source changed, or a stored result was damaged).
-    /// What is in flight for it will be ignored. Call [`Scheduler::ready`] when its content is known again.
+    /// Everything about the document in this stratum is decided anew (its source changed, or a stored result was
+    /// damaged). What is in flight for it will be ignored. Call [`Scheduler::ready`] when its content is known again.
     pub fn restart(&mut self, doc: DocIx) {
-        let generation = self.next_generation(doc);
+        self.forget(doc);
         let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
-        let old = open.generation;
-        open.generation = generation;
+        open.phase = Phase::Reading;
         open.unsettled = 0;
-        let steps = open.cells.len();
-        for step in 0..steps {
-            let ticket = Ticket { doc, step, generation: old };
-            self.unqueue(ticket);
-            self.release(ticket);
+        let steps = &self.shapes[open.family.0].steps;
+        for (cell, step) in open.cells.iter_mut().zip(steps) {
+            if step.stratum == open.stratum {
+                *cell = Cell::Waiting(0);
+            }
         }
     }
 
@@ -278,65 +316,68 @@ impl Scheduler {
                     self.set(ticket, Cell::Queued);
                     let target = self.target(ticket);
                     self.lanes[target.0].queue.push_back(ticket);
+                    self.changed = true;
                 }
             }
         }
     }
 
-    /// A worker answered a request, after so many microseconds; `state` as it was recorded.
+    /// A worker answered a request, after so many microseconds; `state` as it was recorded. Of no effect if the
+    /// worker does not have it in hand (any more).
     pub fn answered(&mut self, worker: WorkerIx, ticket: Ticket, state: State, microseconds: u64) {
-        let worker = &mut self.workers[worker.0 as usize];
-        let before = worker.in_hand.len();
-        worker.in_hand.retain(|other| *other != ticket);
-        self.running -= before - worker.in_hand.len();
-        if worker.in_hand.is_empty() {
-            worker.alone = false;
+        if !self.take(worker, ticket) {
+            return;
         }
-        let lane = &mut self.lanes[worker.target.0];
+        let lane = &mut self.lanes[self.workers[worker.0 as usize].target.0];
         let sample = microseconds as f64;
         lane.mean = Some(lane.mean.map_or(sample, |mean| mean * 0.9 + sample * 0.1));
-        if self.cell(ticket) == Some(Cell::Running) {
-            self.settle(ticket, state);
-        } else {
-            self.release(ticket);
-        }
+        self.settle_running(ticket, state);
     }
 
     /// A worker died or was killed. Returns the one to blame if it was alone with it: then settle that one with
-    /// [`Scheduler::settle_fault`]. Else the oldest goes out again alone, the others unblamed.
+    /// [`Scheduler::settle_fault`], or try it [`Scheduler::again`]. Else the oldest goes out again alone, the others
+    /// unblamed.
     pub fn died(&mut self, worker: WorkerIx) -> Option<Ticket> {
-        let state = &mut self.workers[worker.0 as usize];
-        let target = state.target;
-        let mut in_hand: VecDeque<Ticket> = std::mem::take(&mut state.in_hand);
-        state.alone = false;
-        self.running -= in_hand.len();
-        if in_hand.len() == 1 {
-            return in_hand.pop_front();
-        }
-        let mut live = in_hand.into_iter().filter(|ticket| self.cell(*ticket) == Some(Cell::Running));
-        let suspect = live.next();
-        let rest: Vec<Ticket> = live.collect();
-        for ticket in rest.into_iter().rev() {
-            if self.stopping {
+        let target = self.target_of(worker);
+        let in_hand = self.take_all(worker);
+        let alone = in_hand.len() == 1;
+        for (place, ticket) in in_hand.into_iter().enumerate().rev() {
+            if self.cell(ticket) != Some(Cell::Running) {
+                self.release(ticket);
+            } else if alone {
+                return Some(ticket);
+            } else if place == 0 {
+                self.again(worker, ticket);
+            } else if self.stopping {
                 self.settle(ticket, State::Unfinished);
             } else {
                 self.set(ticket, Cell::Queued);
                 self.lanes[target.0].queue.push_front(ticket);
             }
         }
-        if let Some(ticket) = suspect {
-            if self.stopping {
-                self.settle(ticket, State::Unfinished);
-            } else {
-                self.set(ticket, Cell::Queued);
-                self.workers[worker.0 as usize].suspect = Some(ticket);
-            }
-        }
         None
+    }
+
+    /// Sends what [`Scheduler::died`] blamed once more to the same worker, alone.
+    pub fn again(&mut self, worker: WorkerIx, ticket: Ticket) {
+        if self.stopping || self.lanes[self.target_of(worker).0].disabled {
+            self.settle_running(ticket, State::Unfinished);
+        } else if self.cell(ticket) == Some(Cell::Running) {
+            self.set(ticket, Cell::Queued);
+            self.workers[worker.0 as usize].suspects.push_back(ticket);
+            self.suspected.push(worker);
+            self.changed = true;
+        } else {
+            self.release(ticket);
+        }
     }
 
     /// Settles what [`Scheduler::died`] blamed.
     pub fn settle_fault(&mut self, ticket: Ticket, state: State) {
+        self.settle_running(ticket, state);
+    }
+
+    fn settle_running(&mut self, ticket: Ticket, state: State) {
         if self.cell(ticket) == Some(Cell::Running) {
             self.settle(ticket, state);
         } else {
@@ -349,12 +390,8 @@ impl Scheduler {
         self.lanes[target.0].disabled = true;
         self.drain(target);
         for ix in self.lanes[target.0].workers.clone() {
-            let worker = &mut self.workers[ix.0 as usize];
-            let in_hand = std::mem::take(&mut worker.in_hand);
-            self.running -= in_hand.len();
-            worker.alone = false;
-            let suspect = worker.suspect.take();
-            for ticket in in_hand.into_iter().chain(suspect) {
+            let suspects = std::mem::take(&mut self.workers[ix.0 as usize].suspects);
+            for ticket in self.take_all(ix).into_iter().chain(suspects) {
                 self.abandon(ticket);
             }
         }
@@ -368,8 +405,8 @@ impl Scheduler {
         for target in 0..self.lanes.len() {
             self.drain(TargetIx(target));
         }
-        for ix in 0..self.workers.len() {
-            if let Some(ticket) = self.workers[ix].suspect.take() {
+        for worker in std::mem::take(&mut self.suspected) {
+            for ticket in std::mem::take(&mut self.workers[worker.0 as usize].suspects) {
                 self.abandon(ticket);
             }
         }
@@ -380,12 +417,11 @@ impl Scheduler {
         self.stopping
     }
 
-    /// Gives up what is in hand: those cells stay open. For the end of the grace after a stop.
+    /// Stops, and gives up what is in hand: those cells stay open. For the end of the grace after a stop.
     pub fn give_up(&mut self) {
+        self.stop();
         for ix in 0..self.workers.len() {
-            let tickets: Vec<Ticket> = self.workers[ix].in_hand.drain(..).collect();
-            self.running -= tickets.len();
-            for ticket in tickets {
+            for ticket in self.take_all(WorkerIx(ix as u32)) {
                 self.abandon(ticket);
             }
         }
@@ -471,11 +507,13 @@ impl Scheduler {
     }
 
     fn unqueue(&mut self, ticket: Ticket) {
-        for lane in &mut self.lanes {
-            lane.queue.retain(|other| *other != ticket);
+        let lane = self.target(ticket).0;
+        if let Some(place) = self.lanes[lane].queue.iter().position(|other| *other == ticket) {
+            self.lanes[lane].queue.remove(place);
+            return;
         }
-        for worker in &mut self.workers {
-            worker.suspect.take_if(|suspect| *suspect == ticket);
+        for ix in &self.suspected {
+            self.workers[ix.0 as usize].suspects.retain(|suspect| *suspect != ticket);
         }
     }
 
@@ -483,107 +521,46 @@ impl Scheduler {
         self.commands.push_back(Command::Close(doc));
     }
 
-    /// The driver has written the story: the place is free.
+    /// The driver has written the story, or dropped the document: the place is free.
     pub fn closed(&mut self, doc: DocIx) {
-        if self.docs[doc.0 as usize].take().is_some() {
-            self.next_generation(doc);
-            self.free.push(doc.0);
-            self.open -= 1;
+        let Some(open) = self.docs[doc.0 as usize].as_ref() else { return };
+        if open.phase != Phase::Closing {
+            self.forget(doc);
         }
+        self.next_generation(doc);
+        self.docs[doc.0 as usize] = None;
+        self.free.push(doc.0);
+        self.open -= 1;
+    }
+
+    /// Takes back what is queued and asked for a document. Its requests with workers stay there, and their keys in
+    /// flight: an equal action had better wait for the answer than run beside it.
+    fn forget(&mut self, doc: DocIx) {
+        let Some(open) = self.docs[doc.0 as usize].as_ref() else { return };
+        let (old, steps) = (open.generation, open.cells.len());
+        for step in 0..steps {
+            let ticket = Ticket { doc, step, generation: old };
+            if self.cell(ticket) == Some(Cell::Queued) {
+                self.unqueue(ticket);
+                self.release(ticket);
+            }
+        }
+        let generation = self.next_generation(doc);
+        if let Some(open) = self.docs[doc.0 as usize].as_mut() {
+            open.generation = generation;
+        }
+        self.commands.retain(|command| match command {
+            Command::Decide(ticket) => ticket.doc != doc,
+            Command::Close(other) => *other != doc,
+            _ => true,
+        });
+        self.changed = true;
     }
 
     fn next_generation(&mut self, doc: DocIx) -> u32 {
         let generation = &mut self.generations[doc.0 as usize];
         *generation = generation.wrapping_add(1);
         *generation
-    }
-
-    /// A window is 20 ms of work by the measured mean, at least 2.
-    fn window(lane: &Lane) -> usize {
-        let by_time = lane.mean.map_or(2, |mean| (20_000.0 / mean.max(1.0)) as usize);
-        by_time.clamp(2, lane.most.max(2)).min(lane.most)
-    }
-
-    fn hand_out(&mut self) {
-        if self.stopping {
-            return;
-        }
-        self.hand_out_suspects();
-        let mut starving = false;
-        for full_only in [true, false] {
-            for target in (0..self.lanes.len()).rev() {
-                let window = Self::window(&self.lanes[target]);
-                loop {
-                    let lane = &self.lanes[target];
-                    if lane.queue.is_empty() || lane.disabled || (full_only && lane.queue.len() < window) {
-                        break;
-                    }
-                    let Some((worker, room)) = self.place(TargetIx(target), window, starving) else {
-                        starving |= full_only;
-                        break;
-                    };
-                    let count = room.min(self.lanes[target].queue.len());
-                    let tickets: Vec<Ticket> = self.lanes[target].queue.drain(..count).collect();
-                    self.send(worker, tickets);
-                }
-            }
-        }
-    }
-
-    fn hand_out_suspects(&mut self) {
-        for ix in 0..self.workers.len() {
-            if self.workers[ix].in_hand.is_empty()
-                && let Some(ticket) = self.workers[ix].suspect.take()
-            {
-                self.workers[ix].alone = true;
-                self.send(WorkerIx(ix as u32), vec![ticket]);
-            }
-        }
-    }
-
-    /// A worker of this target with room: an idle one, a new one, or one that has little left in hand.
-    fn place(&mut self, target: TargetIx, window: usize, starving: bool) -> Option<(WorkerIx, usize)> {
-        let lane = &self.lanes[target.0];
-        let may_begin = lane.limit.is_some() || self.busy() < self.jobs;
-        let state = |ix: &&WorkerIx| &self.workers[ix.0 as usize];
-        if may_begin {
-            let idle = lane.workers.iter().find(|ix| state(ix).in_hand.is_empty() && state(ix).suspect.is_none());
-            if let Some(ix) = idle {
-                return Some((*ix, window));
-            }
-            if lane.workers.len() < lane.limit.unwrap_or(self.jobs) {
-                let ix = WorkerIx(self.workers.len() as u32);
-                self.workers.push(Worker { target, in_hand: VecDeque::new(), suspect: None, alone: false });
-                self.lanes[target.0].workers.push(ix);
-                self.commands.push_back(Command::Start(ix, target));
-                return Some((ix, window));
-            }
-        }
-        if starving {
-            return None;
-        }
-        let can_take = |ix: &&WorkerIx| {
-            let worker = state(ix);
-            !worker.alone && worker.suspect.is_none() && worker.in_hand.len() * 2 <= window
-        };
-        let ix = lane.workers.iter().filter(can_take).min_by_key(|ix| state(ix).in_hand.len())?;
-        let room = window - state(&ix).in_hand.len();
-        (room > 0).then_some((*ix, room))
-    }
-
-    /// Workers that count among the jobs and have something in hand.
-    fn busy(&self) -> usize {
-        let counts = |worker: &&Worker| !worker.in_hand.is_empty() && self.lanes[worker.target.0].limit.is_none();
-        self.workers.iter().filter(counts).count()
-    }
-
-    fn send(&mut self, worker: WorkerIx, tickets: Vec<Ticket>) {
-        for ticket in &tickets {
-            self.set(*ticket, Cell::Running);
-        }
-        self.running += tickets.len();
-        self.workers[worker.0 as usize].in_hand.extend(&tickets);
-        self.commands.push_back(Command::Send(worker, tickets));
     }
 }
 
@@ -603,5 +580,6 @@ fn shape(family: &Family) -> Shape {
     Shape { steps }
 }
 
+mod hand_out;
 #[cfg(test)]
 mod tests;

@@ -199,3 +199,6 @@ fn family(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>, stra
     };
     Family { origin, name, steps }
 }
+
+#[cfg(test)]
+mod tests;
