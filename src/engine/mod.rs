@@ -1,5 +1,156 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
+//!
+//! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
+//! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
+//! `session`. See `docs/design/engine.md`.
 
+mod answers;
+mod build;
+mod closing;
+pub mod decide;
 pub mod document;
+pub mod failures;
+pub mod loads;
+pub mod lookup;
+pub mod modules;
+mod opening;
+pub mod outline;
+pub mod publish;
+pub mod requests;
 pub mod scheduler;
+mod session;
+pub mod sets;
+mod supply;
+pub mod tally;
 pub mod target;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::engine::target::TargetPlan;
+use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::document::DocId;
+use crate::model::pipeline::{Pipeline, TargetIx, Verb, WithFrom};
+use crate::model::selection::Glob;
+use crate::module::{Host, Launch, Python, SETUP_TIMEOUT};
+use crate::scan::Roots;
+use crate::store::Store;
+
+pub use session::build;
+
+/// Requests to stop, counted by whoever listens to signals.
+#[derive(Debug, Default)]
+pub struct Interrupts {
+    /// The last signal.
+    pub signal: AtomicI32,
+    /// How many came.
+    pub count: AtomicUsize,
+}
+
+impl Interrupts {
+    /// The last signal and how many came; nothing if none did.
+    pub fn seen(&self) -> Option<(i32, usize)> {
+        let count = self.count.load(Ordering::Relaxed);
+        (count > 0).then(|| (self.signal.load(Ordering::Relaxed), count))
+    }
+}
+
+/// What a build is asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The targets, with all that they need.
+    pub wanted: BTreeSet<TargetIx>,
+    /// Busy module processes at once.
+    pub jobs: usize,
+    /// Only documents of sources that this names.
+    pub docs: Option<Glob>,
+    /// Only so many documents of each source.
+    pub sample_size: Option<u64>,
+    /// Those, once they are known.
+    pub sample: Option<Arc<HashSet<String>>>,
+    /// Stop at the first failure.
+    pub fail_fast: bool,
+    /// Documents and folders that are gone are meant to be.
+    pub gone: bool,
+    /// Only scan and plan.
+    pub dry_run: bool,
+    /// Every source file is read, also where its digest is known: the pipeline asks for `mime` or `size`.
+    pub reads_all: bool,
+    /// The command line, kept with the run.
+    pub command: Vec<String>,
+}
+
+/// Lets in the documents of a sample.
+pub type SampleFilter = Box<dyn Fn(&DocId) -> bool + Sync>;
+
+impl Options {
+    /// Lets in the documents of the sample, and every set; nothing if there is no sample.
+    pub fn sample_filter(&self) -> Option<SampleFilter> {
+        let sample = Arc::clone(self.sample.as_ref()?);
+        Some(Box::new(move |id: &DocId| !id.as_str().contains('/') || sample.contains(id.as_str())))
+    }
+
+    /// Whether only a part of the documents is brought up to date: then nothing is retired.
+    pub fn is_partial(&self) -> bool {
+        self.docs.is_some() || self.sample_size.is_some()
+    }
+}
+
+/// The parts that a build works with.
+pub struct Parts<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Of the Pipelinefile.
+    pub pipelinefile: Digest,
+    /// The store, which is ours.
+    pub store: &'a Arc<Store>,
+    /// What starts module processes.
+    pub host: Arc<Host>,
+    /// The interpreter, if the pipeline has Python modules.
+    pub python: Option<Python>,
+    /// Its major.minor.
+    pub interpreter: String,
+    /// By source: where it lies.
+    pub roots: Vec<Arc<Roots>>,
+}
+
+/// The hard limit of one document where none is stated.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+impl<'a> Parts<'a> {
+    /// Finds the interpreter and opens the sources. Starts at most the interpreter, to ask who it is.
+    pub fn new(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>, host: Arc<Host>) -> Result<Self> {
+        let (python, interpreter) = match modules::python(pipeline, store)? {
+            Some((python, version)) => (Some(python), version),
+            None => (None, String::new()),
+        };
+        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
+        Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots })
+    }
+
+    /// How the workers of a target are started.
+    pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
+        let target = self.pipeline.target(plan.ix);
+        let module = self.pipeline.module(plan.module);
+        let by_document = target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
+        let default = (target.verb == Verb::Each).then_some(TIMEOUT);
+        Ok(Launch {
+            program: module.program.clone(),
+            root: self.pipeline.root.clone(),
+            python: self.python.clone(),
+            env: target.settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            params: target.params.clone(),
+            with: requests::shared(plan),
+            with_each: by_document.map(|with| with.name.clone()).collect(),
+            sees: plan.sees.iter().map(ToString::to_string).collect(),
+            log: self.store.worker_log(self.store.run(), worker),
+            tmp: self.store.tmp(),
+            timeout: target.settings.timeout.or(default),
+            setup_timeout: SETUP_TIMEOUT,
+            ext: target.ext.clone(),
+        })
+    }
+}

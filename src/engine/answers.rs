@@ -1,0 +1,338 @@
+//! What workers say, and what is kept of it: records of actions, faults, load sets.
+
+use crate::engine::build::{Announcement, Build, InHand};
+use crate::engine::document::StepResult;
+use crate::engine::modules::loaded_files;
+use crate::engine::requests::INLINE;
+use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::error::Result;
+use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
+use crate::model::event::{Event, Finished, Stopped};
+use crate::model::failure::{Failure, FailureKind};
+use crate::module::{Answer, Died, Done, OutputBody, Report};
+use crate::plan::family::{Input, Origin};
+use crate::time::Millis;
+
+/// At most so many warnings are kept with a record.
+const WARNINGS: usize = 100;
+
+/// How an action ended, before it is a record.
+struct Ended {
+    outcome: Outcome,
+    bytes: Option<Vec<u8>>,
+    log: Option<LogRange>,
+    start: Millis,
+    duration: u64,
+}
+
+impl Build<'_> {
+    /// Takes one report of a worker.
+    pub(super) fn report(&mut self, worker: WorkerIx, report: Report) -> Result<()> {
+        match report {
+            Report::Ready { files, packages } => self.loaded(worker, &files, packages),
+            Report::Answer(answer) => self.answer(worker, *answer),
+            Report::Progress { id, done, total } => {
+                if let Some((doc, target)) = self.names(id) {
+                    self.sink.event(&Event::Progress { doc, target, done, total });
+                }
+                Ok(())
+            }
+            Report::Warn { id, warning } => {
+                self.warned(worker, id, warning);
+                Ok(())
+            }
+            Report::Count { id, counts } => {
+                if let Some(request) = self.in_hand.get_mut(&id) {
+                    for (name, count) in counts {
+                        *request.extras.counts.entry(name).or_default() += count;
+                    }
+                }
+                Ok(())
+            }
+            Report::Fatal { failure, returned } => {
+                returned.iter().for_each(|id| drop(self.in_hand.remove(id)));
+                self.fatal(worker, failure);
+                Ok(())
+            }
+            Report::Died(died) => self.died(worker, *died),
+            Report::Ended { returned } => {
+                returned.iter().for_each(|id| drop(self.in_hand.remove(id)));
+                Ok(())
+            }
+            Report::Used { .. } => Ok(()),
+        }
+    }
+
+    fn names(&self, request: u64) -> Option<(String, String)> {
+        let request = self.in_hand.get(&request)?;
+        let open = self.open[request.ticket.doc.0 as usize].as_ref()?;
+        Some((open.document.id.to_string(), self.pipeline.target(request.target).name.clone()))
+    }
+
+    fn warned(&mut self, worker: WorkerIx, request: Option<u64>, warning: serde_json::Value) {
+        let message = match warning.get("message").and_then(serde_json::Value::as_str) {
+            Some(message) => message.to_owned(),
+            None => warning.to_string(),
+        };
+        let named = request.and_then(|id| self.names(id));
+        let (doc, target) = match named {
+            Some((doc, target)) => (Some(doc), target),
+            None => (None, self.pipeline.target(self.scheduler.target_of(worker)).name.clone()),
+        };
+        self.sink.event(&Event::Warned { doc, target, message });
+        if let Some(request) = request.and_then(|id| self.in_hand.get_mut(&id))
+            && request.extras.warnings.len() < WARNINGS
+        {
+            request.extras.warnings.push(warning);
+        }
+    }
+
+    /// A worker has loaded these: its records answer only while they are as they are now.
+    fn loaded(&mut self, worker: WorkerIx, files: &[String], mut packages: Vec<Package>) -> Result<()> {
+        let target = self.scheduler.target_of(worker);
+        let Some(mut plan) = self.plans[target.0].take() else { return Ok(()) };
+        let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
+        packages.sort();
+        let at = self.store.intern_loads(&Loads { module: plan.identity, files, packages })?;
+        self.loads[worker.0 as usize] = Some(at);
+        if self.store.loads_count() != self.outline.loads_known() {
+            self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
+            self.definitions.clear();
+        }
+        self.plans[target.0] = Some(plan);
+        Ok(())
+    }
+
+    fn answer(&mut self, worker: WorkerIx, answer: Answer) -> Result<()> {
+        if answer.files.is_some() || answer.packages.is_some() {
+            self.loaded_more(worker, answer.files.as_deref(), answer.packages.clone())?;
+        }
+        let Some(request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
+        let ticket = request.ticket;
+        if !self.scheduler.is_current(ticket) {
+            self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
+            return Ok(());
+        }
+        if self.source_changed(ticket) {
+            self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
+            self.read_again(ticket.doc);
+            return Ok(());
+        }
+        let (outcome, bytes) = match self.outcome(ticket, answer.done)? {
+            Ok(outcome) => outcome,
+            Err(failure) => (Outcome::Failed(failure), None),
+        };
+        let ended = Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
+        let state = self.record(worker, &request, ended)?;
+        self.scheduler.answered(worker, ticket, state, answer.duration_us);
+        Ok(())
+    }
+
+    fn loaded_more(
+        &mut self,
+        worker: WorkerIx,
+        files: Option<&[String]>,
+        packages: Option<Vec<Package>>,
+    ) -> Result<()> {
+        let known = match self.loads[worker.0 as usize] {
+            Some(at) => self.store.loads(at)?,
+            None => None,
+        };
+        let old_files = || known.iter().flat_map(|loads| &loads.files).map(|(file, _)| file.clone()).collect::<Vec<_>>();
+        let files = files.map_or_else(old_files, <[String]>::to_vec);
+        let packages = packages.unwrap_or_else(|| known.iter().flat_map(|loads| loads.packages.clone()).collect());
+        self.loaded(worker, &files, packages)
+    }
+
+    /// Whether the document's file is another than the one whose bytes were handed out by path.
+    fn source_changed(&self, ticket: Ticket) -> bool {
+        let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return false };
+        let family = self.families.family(open.document.family);
+        let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else { return false };
+        let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
+        if !by_path || open.document.restarts >= 3 || !self.reads_source(&open.document, work) {
+            return false;
+        }
+        let roots = &self.parts.roots[source.0];
+        crate::scan::restamp(roots, open.document.id.rel(), self.store.salt()) != Some(open.document.stamp)
+    }
+
+    /// What the module made, as it will be recorded; large outputs are in the store after this.
+    fn outcome(
+        &self,
+        ticket: Ticket,
+        done: Done,
+    ) -> Result<std::result::Result<(Outcome, Option<Vec<u8>>), Failure>> {
+        let output = match done {
+            Done::Skip(reason) => return Ok(Ok((Outcome::Skip(reason), None))),
+            Done::Failed(failure) => return Ok(Err(failure)),
+            Done::Output(output) => output,
+        };
+        let (ext, meta) = (output.ext, output.meta);
+        let kept = |digest, length, place| Output { digest, length, ext: ext.clone(), place, meta: meta.clone() };
+        Ok(Ok(match output.body {
+            // The place is the log's to say.
+            OutputBody::Bytes { bytes, digest } => {
+                (Outcome::Output(kept(digest, bytes.len() as u64, Place::Blob)), Some(bytes))
+            }
+            OutputBody::File { path, digest, length } if length <= INLINE => {
+                let bytes = crate::fs::read(&path)?;
+                crate::fs::remove_file(&path)?;
+                (Outcome::Output(kept(digest, length, Place::Blob)), Some(bytes))
+            }
+            OutputBody::File { path, digest, length } => {
+                self.store.adopt_blob(&digest, &path)?;
+                (Outcome::Output(kept(digest, length, Place::Blob)), None)
+            }
+            OutputBody::Same => {
+                let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else {
+                    return Ok(Err(Failure::new(FailureKind::Lost, "", "the document is no longer open")));
+                };
+                let family = self.families.family(open.document.family);
+                if family.is_set() && ticket.step == 0 {
+                    let message = "an `all` has no one input to pass on: return a value";
+                    return Ok(Err(Failure::new(FailureKind::BadReply, "", message)));
+                }
+                let main = open.work[ticket.step].as_ref().map_or(Input::Origin, |work| work.main);
+                let (digest, input_ext) = open.document.input_facts(main).unwrap_or_default();
+                let length = match main {
+                    Input::Origin => open.document.content.as_ref().map_or(0, |content| content.length),
+                    Input::Step(step) => {
+                        open.document.results[step].as_ref().and_then(StepResult::output).map_or(0, |o| o.length)
+                    }
+                };
+                let ext = if ext.is_empty() { input_ext } else { ext };
+                (Outcome::Output(Output { digest, length, ext, place: Place::Input, meta }), None)
+            }
+        }))
+    }
+
+    /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
+    fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
+        let InHand { ticket, target, .. } = *request;
+        let (Some(open), Some(plan)) = (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
+        else {
+            return Ok(State::Unfinished);
+        };
+        let Some(work) = open.work[ticket.step].take() else { return Ok(State::Unfinished) };
+        let recipe = match plan.recipe_at {
+            Some(at) => at,
+            None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
+        };
+        let mut extras = request.extras.clone();
+        if work.reasons != [crate::model::reason::Reason::NeverRun] {
+            extras.reasons = work.reasons;
+        }
+        let extras = if extras == Extras::default() {
+            String::new()
+        } else {
+            serde_json::to_string(&extras).unwrap_or_default()
+        };
+        let act = Act {
+            key: work.key.0.prefix(),
+            run: self.store.run(),
+            recipe,
+            loads: self.loads[worker.0 as usize],
+            doc: open.document.number,
+            mark: self.mark,
+            inputs: work.inputs,
+            outcome: ended.outcome,
+            start: ended.start,
+            duration: ended.duration,
+            worker: worker.0,
+            attempt: 1,
+            log: ended.log,
+            extras,
+        };
+        let (at, act) = self.store.add_act(act, ended.bytes.as_deref())?;
+        let state = match &act.outcome {
+            Outcome::Output(_) => State::Done,
+            Outcome::Skip(_) => State::Skipped,
+            Outcome::Failed(_) => State::Failed,
+        };
+        let name = &self.pipeline.target(target).name;
+        self.store.note_open(&open.document.id, name, at);
+        let old = open.document.before.as_ref().and_then(|before| before.entry(name)).and_then(|entry| entry.act);
+        if state == State::Done
+            && let Some(old) = old
+            && let Some(old) = self.store.act(old)?
+            && same_output(&old.outcome, &act.outcome)
+        {
+            self.tally.same(target);
+        }
+        let (doc, target_name) = (open.document.id.to_string(), name.clone());
+        let event = match &act.outcome {
+            Outcome::Output(output) => Event::Done(Finished {
+                doc,
+                target: target_name,
+                duration: ended.duration,
+                length: output.length,
+            }),
+            Outcome::Skip(reason) => Event::Skipped { doc, target: target_name, reason: reason.clone() },
+            Outcome::Failed(failure) => Event::Failed { doc, target: target_name, failure: failure.clone() },
+        };
+        let bytes = ended.bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
+        open.document.results[ticket.step] = Some(StepResult {
+            act: Some(at),
+            record: Some(act),
+            bytes,
+            ran: true,
+            ..StepResult::bare(state, "")
+        });
+        self.tally.settled(target, state, true);
+        self.announce_at(at, Announcement::Event(Box::new(event)));
+        if state == State::Failed && self.options.fail_fast {
+            self.stop(Stopped::FailFast);
+        }
+        Ok(state)
+    }
+
+    /// The module cannot start: said once, and all that it has to do stays open.
+    fn fatal(&mut self, worker: WorkerIx, failure: Failure) {
+        let target = self.scheduler.target_of(worker);
+        self.scheduler.disable(target);
+        let name = self.pipeline.target(target).name.clone();
+        if self.stopped.is_none() {
+            self.stopped = Some(Stopped::Module { target: name, failure });
+        }
+    }
+
+    fn died(&mut self, worker: WorkerIx, died: Died) -> Result<()> {
+        let blamed = self.scheduler.died(worker);
+        for id in died.suspects.iter().chain(&died.others) {
+            if blamed.is_none_or(|ticket| self.in_hand.get(id).is_some_and(|request| request.ticket != ticket)) {
+                self.in_hand.remove(id);
+            }
+        }
+        let Some(ticket) = blamed else { return Ok(()) };
+        let number = self.in_hand.iter().find(|(_, request)| request.ticket == ticket).map(|(id, _)| *id);
+        let Some(request) = number.and_then(|id| self.in_hand.remove(&id)) else {
+            self.scheduler.settle_fault(ticket, State::Unfinished);
+            return Ok(());
+        };
+        if !self.scheduler.is_current(ticket) {
+            self.scheduler.settle_fault(ticket, State::Unfinished);
+            return Ok(());
+        }
+        let ended = Ended {
+            outcome: Outcome::Failed(died.failure),
+            bytes: None,
+            log: died.log,
+            start: died.start,
+            duration: died.duration_us,
+        };
+        let state = self.record(worker, &request, ended)?;
+        self.scheduler.settle_fault(ticket, state);
+        Ok(())
+    }
+}
+
+/// Same output: same bytes, extension and meta (`semantics.md` 8).
+pub fn same_output(old: &Outcome, new: &Outcome) -> bool {
+    match (old, new) {
+        (Outcome::Output(old), Outcome::Output(new)) => {
+            old.digest == new.digest && old.ext == new.ext && old.meta == new.meta
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,405 @@
+//! Closing documents: the story of what became of them, their place in the index, and what is published of them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::build::{Announcement, Build};
+use crate::engine::document::{Before, Document, StepResult};
+use crate::engine::publish::{Bytes, Job, Owned};
+use crate::engine::requests::origin;
+use crate::engine::scheduler::DocIx;
+use crate::engine::sets::result_of;
+use crate::error::Result;
+use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
+use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::selection::{Field, Template};
+use crate::plan::family::{Family, Input, Origin};
+use crate::store::Store;
+
+impl Build<'_> {
+    /// All that can be decided of a document in this stratum is.
+    pub(super) fn close(&mut self, doc: DocIx) -> Result<()> {
+        self.write_story(doc)?;
+        self.open[doc.0 as usize] = None;
+        self.scheduler.closed(doc);
+        Ok(())
+    }
+
+    /// Writes the story of an open document if anything in it is new, its entry, and what is to be published.
+    pub(super) fn write_story(&mut self, doc: DocIx) -> Result<()> {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+        let document = &mut open.document;
+        let family = self.families.family(document.family);
+        self.store.note_closed(&document.id);
+        if self.options.sample.is_some() && (document.stratum > 0 || family.is_set()) {
+            // Sets over a sample, and what is behind them, are never the present result.
+            return Ok(());
+        }
+        let mut entries = Vec::with_capacity(family.steps.len());
+        let mut covered = Vec::with_capacity(family.steps.len());
+        let mut jobs = Vec::new();
+        for (step, place) in family.steps.iter().enumerate() {
+            let target = self.pipeline.target(place.target);
+            let old = document.before.as_ref().and_then(|before| before.entry(&target.name)).cloned();
+            if place.stratum > document.stratum {
+                entries.push(old.unwrap_or_else(unfinished));
+                covered.push(false);
+                continue;
+            }
+            let Some(result) = &document.results[step] else {
+                entries.push(old.unwrap_or_else(unfinished));
+                covered.push(false);
+                continue;
+            };
+            let mut entry = StoryEntry {
+                state: result.state,
+                act: result.act,
+                published: false,
+                note: result.note.clone(),
+            };
+            if result.state == State::Unfinished
+                && let Some(old) = &old
+            {
+                // What was there before still stands until it is decided.
+                entry.act = old.act;
+                entry.published = old.published;
+            }
+            covered.push(result.state != State::Unfinished);
+            if place.stratum == document.stratum {
+                self.tally_published(&mut jobs, document, family, step, target, old.as_ref(), &mut entry)?;
+            } else if let Some(old) = &old {
+                entry.published = old.published;
+                entry.note.clone_from(&old.note);
+            }
+            entries.push(entry);
+        }
+        let carried = carried(self.pipeline, family, document.before.as_ref());
+        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
+        for (_, entry) in &carried {
+            entries.push(entry.clone());
+            covered.push(false);
+        }
+        let definition = self.definition(doc, &covered, &carried)?;
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+        let document = &mut open.document;
+        let story = Story {
+            doc: document.number,
+            run: self.store.run(),
+            names: document.names,
+            definition,
+            previous: document.story,
+            stamp: document.stamp,
+            content: document.digest,
+            settled: is_settled(document, family),
+            racy: document.racy,
+            gone: false,
+            entries,
+        };
+        let at = self.keep_story(doc, &story)?;
+        for job in jobs {
+            self.announce_at(at, Announcement::Publish(Box::new(job)));
+        }
+        Ok(())
+    }
+
+    /// Writes a story unless it says what the one before says; then only the entry is new.
+    fn keep_story(&mut self, doc: DocIx, story: &Story) -> Result<Position> {
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
+        let document = &open.document;
+        let family = self.families.family(document.family);
+        let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
+        let must = family.is_set() && first;
+        if let (Some(before), Some(at)) = (&document.before, document.story)
+            && !must
+            && tells_the_same(self.store, before, story)?
+        {
+            self.store.put_entry(&family.name, &document.dir, entry_with(document, story, at), at);
+            return Ok(at);
+        }
+        let at = self.store.add_story(story)?;
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
+        let definition = self.store.definition(story.definition)?;
+        let defined = definition.iter().flat_map(|definition| &definition.targets);
+        for (defined, entry) in defined.zip(&story.entries) {
+            let old = document.before.as_ref().and_then(|before| before.entry(&defined.name));
+            if old.is_none_or(|old| old.state != entry.state || old.act != entry.act) {
+                self.store.note_change(&defined.name, at);
+            }
+        }
+        let old = document.before.as_ref().map(|before| (before.story.content, before.story.gone));
+        if old != Some((story.content, story.gone)) {
+            self.store.note_change(&family.name, at);
+        }
+        Ok(at)
+    }
+
+    /// Plans what is shown of a step's result, and what is not any more.
+    #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
+    fn tally_published(
+        &self,
+        jobs: &mut Vec<Job>,
+        document: &Document,
+        family: &Family,
+        step: usize,
+        target: &Target,
+        old: Option<&StoryEntry>,
+        entry: &mut StoryEntry,
+    ) -> Result<()> {
+        let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
+        let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
+        let removes = target.publish.as_ref().is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
+        if stale && !removes && old_template.is_some() {
+            entry.published = true;
+            return Ok(());
+        }
+        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
+        let path = publish.and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
+        let old_path = match old_template {
+            Some(template) => old_path(self.store, self.pipeline, document, family, step, template)?,
+            None => None,
+        };
+        if let Some(old_path) = &old_path
+            && path.as_ref() != Some(old_path)
+        {
+            jobs.push(withdraw(old_path.clone(), document, target));
+        }
+        let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
+        entry.published = true;
+        let is_same = old.is_some_and(|old| old.act == entry.act && old.state == State::Done && old.note.is_empty());
+        if is_same && old_path.as_ref() == Some(&path) {
+            return Ok(());
+        }
+        if let Some(bytes) = bytes_of(&self.parts.roots, document, family, step)
+            && let Some(output) = result.output()
+        {
+            let owner = Owned { digest: output.digest, doc: document.id.clone(), target: target.name.clone() };
+            jobs.push(Job::Show { path, owner, bytes });
+        }
+        Ok(())
+    }
+
+    /// The place of the definition of a document's story.
+    fn definition(&mut self, doc: DocIx, covered: &[bool], carried: &[(DefinedTarget, StoryEntry)]) -> Result<Position> {
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
+        let document = &open.document;
+        let before = (!carried.is_empty()).then(|| document.before.as_ref().map(|before| before.story.definition));
+        let key = (document.family, document.stratum, before.flatten(), covered.to_vec());
+        if let Some(known) = self.definitions.get(&key) {
+            return Ok(*known);
+        }
+        let family = self.families.family(document.family);
+        let defined = |(step, covered): (&crate::plan::family::Step, &bool)| {
+            let target = self.pipeline.target(step.target);
+            DefinedTarget {
+                name: target.name.clone(),
+                digest: if *covered { self.outline.definition(step.target) } else { None },
+                publish: target.publish.as_ref().map(|publish| publish.path.to_string()),
+            }
+        };
+        let own = family.steps.iter().zip(covered).map(defined);
+        let targets = own.chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
+        let at = self.store.intern_definition(&Definition { family: family.name.clone(), targets })?;
+        self.definitions.insert(key, at);
+        Ok(at)
+    }
+
+    /// A document is gone from its source: so is all that came of it.
+    pub(super) fn retire(&mut self, document: Document) -> Result<()> {
+        let family = self.families.family(document.family);
+        let Some(before) = document.before.clone() else { return Ok(()) };
+        let mut jobs = Vec::new();
+        for (step, place) in family.steps.iter().enumerate() {
+            let target = self.pipeline.target(place.target);
+            if let Some(template) = before.published_by(&target.name)
+                && let Some(path) = old_path(self.store, self.pipeline, &document, family, step, template)?
+            {
+                jobs.push(withdraw(path, &document, target));
+            }
+        }
+        withdraw_removed(&mut jobs, self.pipeline, self.store, &document, family)?;
+        let entry = |_: &StoryEntry| StoryEntry {
+            state: State::Absent,
+            act: None,
+            published: false,
+            note: String::new(),
+        };
+        let story = Story {
+            run: self.store.run(),
+            previous: document.story,
+            content: None,
+            settled: true,
+            gone: true,
+            entries: before.story.entries.iter().map(entry).collect(),
+            ..(*before.story).clone()
+        };
+        let at = self.store.add_story(&story)?;
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
+        for defined in &before.definition.targets {
+            self.store.note_change(&defined.name, at);
+        }
+        self.store.note_change(&family.name, at);
+        for job in jobs {
+            self.announce_at(at, Announcement::Publish(Box::new(job)));
+        }
+        Ok(())
+    }
+}
+
+fn unfinished() -> StoryEntry {
+    StoryEntry { state: State::Unfinished, act: None, published: false, note: String::new() }
+}
+
+/// Targets of the pipeline that this build does not cover keep what they had.
+fn carried(pipeline: &Pipeline, family: &Family, before: Option<&Before>) -> Vec<(DefinedTarget, StoryEntry)> {
+    let Some(before) = before else { return Vec::new() };
+    let is_carried = |name: &str| {
+        pipeline.find_target(name).is_some_and(|ix: TargetIx| family.step_of(ix).is_none())
+    };
+    let pairs = before.definition.targets.iter().zip(&before.story.entries);
+    let carried = pairs.filter(|(defined, _)| is_carried(&defined.name));
+    carried.map(|(defined, entry)| (DefinedTarget { digest: None, ..defined.clone() }, entry.clone())).collect()
+}
+
+/// What targets published that are no longer in the Pipelinefile goes.
+fn withdraw_removed(
+    jobs: &mut Vec<Job>,
+    pipeline: &Pipeline,
+    store: &Store,
+    document: &Document,
+    family: &Family,
+) -> Result<()> {
+    let Some(before) = &document.before else { return Ok(()) };
+    for (defined, entry) in before.definition.targets.iter().zip(&before.story.entries) {
+        if pipeline.find_target(&defined.name).is_some() || !entry.published {
+            continue;
+        }
+        let (Some(template), Some(at)) = (&defined.publish, entry.act) else { continue };
+        let Ok(template) = Template::parse(template) else { continue };
+        let Some(act) = store.act(at)? else { continue };
+        let Outcome::Output(output) = &act.outcome else { continue };
+        let lookup = |field: &Field| match field {
+            Field::Meta(path) => document.meta(family, Input::Origin, path).map(|value| plain(&value)),
+            other => other.of_id(&document.id),
+        };
+        if let Ok(path) = template.expand(&lookup, &defined.name, &output.ext) {
+            jobs.push(Job::Withdraw { path, doc: document.id.clone(), target: defined.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn withdraw(path: String, document: &Document, target: &Target) -> Job {
+    Job::Withdraw { path, doc: document.id.clone(), target: target.name.clone() }
+}
+
+/// A value of meta as text in a path.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Where a result is shown; nothing if it lacks a field of the template.
+pub fn published_path(
+    template: &Template,
+    document: &Document,
+    family: &Family,
+    input: Input,
+    target: &Target,
+) -> Option<String> {
+    let Input::Step(step) = input else { return None };
+    let output = document.results[step].as_ref()?.output()?;
+    let lookup = |field: &Field| match field {
+        Field::Meta(path) => document.meta(family, input, path).map(|value| plain(&value)),
+        other => other.of_id(&document.id),
+    };
+    let ext = target.ext.as_deref().unwrap_or(&output.ext);
+    template.expand(&lookup, &target.name, ext).ok()
+}
+
+/// Where the result of a step was shown by the document's newest story.
+fn old_path(
+    store: &Store,
+    pipeline: &Pipeline,
+    document: &Document,
+    family: &Family,
+    step: usize,
+    template: &str,
+) -> Result<Option<String>> {
+    let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    let mut results = vec![None; family.steps.len()];
+    for (ix, place) in family.steps.iter().enumerate() {
+        results[ix] = result_of(store, before, &pipeline.target(place.target).name)?;
+    }
+    let old = Document {
+        id: document.id.clone(),
+        dir: Arc::clone(&document.dir),
+        name: document.name.clone(),
+        content: None,
+        digest: before.story.content,
+        before: None,
+        results,
+        ..*document
+    };
+    Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))
+}
+
+/// Where the bytes of a step's result are.
+pub fn bytes_of(
+    roots: &[Arc<crate::scan::Roots>],
+    document: &Document,
+    family: &Family,
+    step: usize,
+) -> Option<Bytes> {
+    match origin(family, document, Input::Step(step)) {
+        Input::Step(step) => {
+            let output = document.results[step].as_ref().and_then(StepResult::output)?;
+            Some(Bytes::Stored(output.clone()))
+        }
+        Input::Origin => match family.origin {
+            Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
+            Origin::Set(_) => None,
+        },
+    }
+}
+
+/// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
+fn is_settled(document: &Document, family: &Family) -> bool {
+    let decided = |(step, result): (usize, &Option<StepResult>)| {
+        if family.steps[step].stratum > document.stratum {
+            return true;
+        }
+        let Some(result) = result else { return false };
+        match (result.state, result.record.as_deref().map(|act| &act.outcome)) {
+            (State::Unfinished, _) => false,
+            (State::Failed, Some(Outcome::Failed(failure))) => failure.is_kept(),
+            _ => true,
+        }
+    };
+    document.digest.is_some() && document.results.iter().enumerate().all(decided)
+}
+
+/// Whether a new story says nothing that the one before does not: then only the entry is written.
+fn tells_the_same(store: &Store, before: &Before, story: &Story) -> Result<bool> {
+    let old = &before.story;
+    let same = old.content == story.content
+        && old.gone == story.gone
+        && old.settled == story.settled
+        && old.names == story.names
+        && old.entries == story.entries;
+    if !same || old.definition == story.definition {
+        return Ok(same);
+    }
+    let Some(new) = store.definition(story.definition)? else { return Ok(false) };
+    let names = |definition: &Definition| -> Vec<(String, Option<String>)> {
+        definition.targets.iter().map(|defined| (defined.name.clone(), defined.publish.clone())).collect()
+    };
+    Ok(names(&before.definition) == names(&new))
+}
+
+/// The entry of a document whose story stays, with what is new about it.
+fn entry_with(document: &Document, story: &Story, at: Position) -> crate::store::Entry {
+    crate::store::Entry { story: at, ..Store::entry_of(&document.name, story, at) }
+}

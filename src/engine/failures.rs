@@ -1,0 +1,91 @@
+//! The failures that stand in a store, grouped by cause: those of this build and of builds before.
+
+use crate::engine::document::Before;
+use crate::engine::sets::{before, id_of};
+use crate::error::Result;
+use crate::model::action::{Outcome, State};
+use crate::model::event::Cause;
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Pipeline;
+use crate::store::{Store, is_failed};
+
+/// At most so many documents are named for a cause.
+const SAMPLES: usize = 5;
+
+/// Failures by cause, most frequent first, and how many documents stand behind a failure.
+pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)> {
+    let mut causes: Vec<Cause> = Vec::new();
+    let mut blocked = 0;
+    for family in families(store, pipeline) {
+        let sums = store.sums(&family)?;
+        if sums.failed == 0 && sums.blocked == 0 {
+            continue;
+        }
+        blocked += sums.blocked;
+        let mut failed = None;
+        store.scan(&family, &mut |dir, entry| {
+            if !entry.flags.failed || entry.flags.gone {
+                return true;
+            }
+            let id = id_of(&family, dir, &entry.name).to_string();
+            match before(store, entry.story).and_then(|found| match found {
+                Some(found) => failures_of(store, &found),
+                None => Ok(Vec::new()),
+            }) {
+                Ok(failures) => {
+                    failures.into_iter().for_each(|(target, failure)| add(&mut causes, target, failure, &id));
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
+    Ok((causes, blocked))
+}
+
+/// The families of a store that the pipeline still has.
+fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
+    let is_there = |name: &String| pipeline.find_source(name).is_some() || pipeline.find_target(name).is_some();
+    store.families().into_iter().filter(is_there).collect()
+}
+
+/// The failures of one document, by target.
+pub fn failures_of(store: &Store, found: &Before) -> Result<Vec<(String, Failure)>> {
+    let mut failures = Vec::new();
+    for (defined, entry) in found.definition.targets.iter().zip(&found.story.entries) {
+        if !is_failed(entry) {
+            continue;
+        }
+        let recorded = match entry.act {
+            Some(at) if entry.state == State::Failed => store.act(at)?,
+            _ => None,
+        };
+        let failure = match recorded.as_deref().map(|act| &act.outcome) {
+            Some(Outcome::Failed(failure)) => failure.clone(),
+            _ => serde_json::from_str(&entry.note)
+                .unwrap_or_else(|_| Failure::new(FailureKind::Lost, "", "its record cannot be read")),
+        };
+        failures.push((defined.name.clone(), failure));
+    }
+    Ok(failures)
+}
+
+fn add(causes: &mut Vec<Cause>, target: String, failure: Failure, id: &str) {
+    let is_same = |cause: &&mut Cause| cause.target == target && cause.failure.cause() == failure.cause();
+    match causes.iter_mut().find(is_same) {
+        Some(cause) => {
+            cause.count += 1;
+            if cause.samples.len() < SAMPLES {
+                cause.samples.push(id.to_owned());
+            }
+        }
+        None => causes.push(Cause { target, failure, count: 1, samples: vec![id.to_owned()] }),
+    }
+}

@@ -1,0 +1,191 @@
+//! Opening documents: what is known of them, and their bytes where those are needed.
+
+use std::sync::Arc;
+
+use crate::engine::build::{Build, Message, Open};
+use crate::engine::document::{Content, Document, StepResult};
+use crate::engine::requests::INLINE;
+use crate::engine::sets::{before, id_of, result_of, source_content};
+use crate::engine::supply::{Unopened, Why};
+use crate::error::Result;
+use crate::model::action::{Position, State};
+use crate::model::document::Stamp;
+use crate::model::failure::{Failure, FailureKind};
+use crate::plan::family::Origin;
+use crate::scan::{Ask, ReadOutcome, Roots};
+
+impl Build<'_> {
+    /// Opens a document in a stratum; one that is gone is retired at once.
+    pub(super) fn open_document(&mut self, stratum: usize, unopened: Unopened) -> Result<()> {
+        let Unopened { family, dir, name, number, names, why } = unopened;
+        let of = self.families.family(family);
+        let id = id_of(&of.name, &dir, &name);
+        let (story, stamp, racy) = match &why {
+            Why::New(entry) | Why::Again(entry) => (
+                entry.as_ref().map(|entry| entry.story),
+                entry.as_ref().map_or(Stamp::default(), |entry| entry.stamp),
+                entry.as_ref().is_some_and(|entry| entry.flags.racy),
+            ),
+            Why::Changed(known) | Why::Look(known) | Why::Gone(known) => {
+                (Some(Position(known.extra)), known.stamp, false)
+            }
+        };
+        let known = match story {
+            Some(at) => before(self.store, at)?,
+            None => None,
+        };
+        let names = match (names, &known) {
+            (Some(names), _) => names,
+            (None, Some(before)) => before.story.names,
+            // The story cannot be read: the document is named anew.
+            (None, None) => self.store.name_documents(&of.name, &dir, std::slice::from_ref(&name))?.1,
+        };
+        let racy = racy || known.as_ref().is_some_and(|before| before.story.racy);
+        let digest = known.as_ref().and_then(|before| before.story.content);
+        let mut document = Document {
+            id,
+            number,
+            family,
+            dir,
+            name,
+            names,
+            stratum,
+            before: known,
+            story,
+            stamp,
+            racy,
+            content: None,
+            digest,
+            results: vec![None; of.steps.len()],
+            restarts: 0,
+        };
+        if let Why::Gone(_) = why {
+            return self.retire(document);
+        }
+        let mut states = vec![None; of.steps.len()];
+        if let Some(before) = document.before.clone() {
+            for (step, place) in of.steps.iter().enumerate() {
+                if place.stratum < stratum {
+                    let result = result_of(self.store, &before, &self.pipeline.target(place.target).name)?;
+                    states[step] = result.as_ref().map(|result| result.state);
+                    document.results[step] = result;
+                }
+            }
+        }
+        for step in of.steps.iter().filter(|step| step.stratum == stratum) {
+            self.tally.expect(step.target, 1);
+        }
+        let is_known = matches!(why, Why::Look(_)) && !document.racy && document.digest.is_some();
+        let must_read = match (of.origin, &why) {
+            (Origin::Set(_), _) | (_, Why::Again(_)) => false,
+            _ => !is_known || self.options.reads_all,
+        };
+        if let (Origin::Source(ix), Some(digest)) = (of.origin, document.digest)
+            && !must_read
+        {
+            document.content = Some(source_content(&self.parts.roots[ix.0], document.id.rel(), digest));
+        }
+        let rel = document.id.rel().to_owned();
+        let doc = self.scheduler.open(family, stratum, &states);
+        let ix = doc.0 as usize;
+        self.open.resize_with(self.open.len().max(ix + 1), || None);
+        self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
+        match of.origin {
+            Origin::Source(source) if must_read => self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel),
+            _ => self.scheduler.ready(doc),
+        }
+        Ok(())
+    }
+
+    fn read_source(&mut self, doc: crate::engine::scheduler::DocIx, roots: Arc<Roots>, rel: String) {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
+        self.readings = self.readings.wrapping_add(1);
+        open.reading = self.readings;
+        let reading = open.reading;
+        let outbox = self.outbox.clone();
+        let ask = Ask { keep: INLINE, mime: self.options.reads_all };
+        self.reader.submit(roots, rel, ask, move |outcome| {
+            // The build may have ended; then nobody waits for this.
+            let _ = outbox.send(Message::Read(doc, reading, outcome));
+        });
+    }
+
+    /// Reads a document's source again and decides everything of it anew: it changed while it was worked on.
+    pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
+        open.document.restarts += 1;
+        let family = self.families.family(open.document.family);
+        for (step, place) in family.steps.iter().enumerate() {
+            if place.stratum == open.document.stratum {
+                open.document.results[step] = None;
+                open.work[step] = None;
+            }
+        }
+        let (Origin::Source(source), rel) = (family.origin, open.document.id.rel().to_owned()) else { return };
+        self.scheduler.restart(doc);
+        self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
+    }
+
+    /// A source file was read.
+    pub(super) fn source_read(
+        &mut self,
+        doc: crate::engine::scheduler::DocIx,
+        reading: u32,
+        outcome: ReadOutcome,
+    ) -> Result<()> {
+        let Some(open) = self.open[doc.0 as usize].as_mut().filter(|open| open.reading == reading) else {
+            return Ok(());
+        };
+        let document = &mut open.document;
+        let family = self.families.family(document.family);
+        let Origin::Source(source) = family.origin else { return Ok(()) };
+        let why = match outcome {
+            ReadOutcome::Read(read) => {
+                document.stamp = read.stamp;
+                document.racy = read.racy;
+                document.digest = Some(read.digest);
+                document.content = Some(Content {
+                    digest: read.digest,
+                    length: read.length,
+                    bytes: read.bytes,
+                    mime: read.mime.map(str::to_owned),
+                    path: self.parts.roots[source.0].path_of(document.id.rel()),
+                });
+                self.scheduler.ready(doc);
+                return self.commands();
+            }
+            ReadOutcome::Vanished => {
+                let document = self.open[doc.0 as usize].take().map(|open| open.document);
+                self.scheduler.closed(doc);
+                return match document {
+                    Some(document) => self.retire(document),
+                    None => Ok(()),
+                };
+            }
+            ReadOutcome::Unreadable(text) => text,
+            ReadOutcome::Special => "it is no regular file any more".to_owned(),
+            ReadOutcome::Changing => "it kept changing while it was read".to_owned(),
+        };
+        // Nothing is known of its bytes: every target that would take them fails or is blocked, and is tried next time.
+        document.digest = None;
+        document.racy = true;
+        let failure = Failure::new(FailureKind::Unreadable, "", format!("cannot read the file: {why}"));
+        let note = crate::engine::decide::derived_note(&failure);
+        for (step, place) in family.steps.iter().enumerate() {
+            if place.stratum != document.stratum {
+                continue;
+            }
+            let first = place.inputs.contains(&crate::plan::family::Input::Origin);
+            let result = match first {
+                true => StepResult::bare(State::Failed, note.clone()),
+                false => StepResult::bare(State::Blocked, "it cannot be read"),
+            };
+            self.tally.settled(place.target, result.state, false);
+            document.results[step] = Some(result);
+        }
+        self.write_story(doc)?;
+        self.open[doc.0 as usize] = None;
+        self.scheduler.closed(doc);
+        self.commands()
+    }
+}
