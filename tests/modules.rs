@@ -1,4 +1,5 @@
 //! Modules as real programs under the real host: what is promised of a worker and of a filter, and of their ends.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,5 @@
 //! The Python interpreter of a project, and the package that modules import, which `pipe` carries with it.
 
-use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,12 +9,15 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, io_text};
-use crate::hash::{Digest, FieldHasher};
+use crate::hash::FieldHasher;
 use crate::module::command::search;
 use crate::{env, fs};
 
-/// The package `pipelinefile` for Python, one file.
-const SDK: &str = include_str!("../../python/pipelinefile/__init__.py");
+/// The package `pipelinefile` for Python: every file of it. A test compares the list with the folder.
+const SDK: &[(&str, &str)] = &[
+    ("_worker.py", include_str!("../../python/pipelinefile/_worker.py")),
+    ("__init__.py", include_str!("../../python/pipelinefile/__init__.py")),
+];
 /// The oldest interpreter that the package runs on.
 const OLDEST: (u32, u32) = (3, 9);
 
@@ -130,35 +132,46 @@ pub fn selection_key(root: &Path) -> String {
     hasher.finish().hex()
 }
 
-/// Writes the Python package below `folder` if it is not there yet; the folder to import it from.
+/// Writes the Python package below `folder`, so far as it is not there; the folder to import it from.
 pub fn unpack_sdk(folder: &Path) -> Result<PathBuf> {
-    let root = folder.join(Digest::of(SDK.as_bytes()).short());
-    let file = root.join("pipelinefile/__init__.py");
-    if fs::read_optional(&file)?.as_deref() == Some(SDK.as_bytes()) {
-        return Ok(root);
+    let mut hasher = FieldHasher::new("pipe python package");
+    for (name, content) in SDK {
+        hasher.text(name).text(content);
     }
+    let root = folder.join(hasher.finish().short());
     let package = root.join("pipelinefile");
-    fs::create_dir(&package)?;
-    let mut temporary = OsString::from(format!(".{}-", std::process::id()));
-    temporary.push("__init__.py");
-    fs::replace(&file, &package.join(temporary), SDK.as_bytes())?;
+    for (name, content) in SDK {
+        let file = package.join(name);
+        if fs::read_optional(&file)?.as_deref() != Some(content.as_bytes()) {
+            fs::create_dir(&package)?;
+            let temporary = package.join(format!(".{name}.{}", std::process::id()));
+            fs::replace(&file, &temporary, content.as_bytes())?;
+        }
+    }
     Ok(root)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
-    fn the_package_is_written_once_and_mended() {
+    fn the_package_is_written_whole_and_mended() {
         let dir = tempfile::tempdir().unwrap();
         let root = unpack_sdk(dir.path()).unwrap();
-        let file = root.join("pipelinefile/__init__.py");
-        assert_eq!(fs::read_text(&file).unwrap(), SDK);
-        fs::write_scratch(&file, b"damaged").unwrap();
+        let init = root.join("pipelinefile/__init__.py");
+        let whole = fs::read_text(&init).unwrap();
+        fs::write_scratch(&init, b"damaged").unwrap();
         assert_eq!(unpack_sdk(dir.path()).unwrap(), root);
-        assert_eq!(fs::read_text(&file).unwrap(), SDK);
-        assert_eq!(fs::files_below(dir.path()).unwrap(), [file]);
+        assert_eq!(fs::read_text(&init).unwrap(), whole);
+        let python = |folder: &Path| -> Vec<OsString> {
+            let files = fs::files_below(folder).unwrap().into_iter();
+            let files = files.filter(|file| file.extension().is_some_and(|ext| ext == "py"));
+            files.filter_map(|file| file.file_name().map(OsString::from)).collect()
+        };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/pipelinefile");
+        assert_eq!(python(dir.path()), python(&source), "the list `SDK` names every file of the package");
     }
 
     #[test]
