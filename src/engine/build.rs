@@ -4,7 +4,7 @@
 //! look up, hand out, record (appended to the log), go on; announce when its group is on disk. Strata one after another
 //! (`plan::family`). See `docs/design/engine.md`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -13,17 +13,17 @@ use crate::engine::decide::{Deciding, Decision, Work};
 use crate::engine::document::{Document, StepResult};
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
-use crate::engine::publish::{Job, Publisher};
+use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::sets::Streams;
-use crate::engine::supply::{Supply, Unopened};
+use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::action::{Extras, KeyInput, Position, State};
-use crate::model::event::{Event, Sink, Stopped};
+use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Report, Slot};
@@ -98,6 +98,9 @@ pub struct Build<'a> {
     pub(super) stopping_since: Option<Instant>,
     pub(super) definitions: HashMap<DefinitionKey, Position>,
     pub(super) mark: u64,
+    pub(super) readings: u32,
+    said_starting: HashSet<TargetIx>,
+    replanned: HashSet<usize>,
     last_counts: Instant,
 }
 
@@ -159,13 +162,15 @@ impl<'a> Build<'a> {
             stopping_since: None,
             definitions: HashMap::new(),
             mark: parts.store.newest_mark(),
+            readings: 0,
+            said_starting: HashSet::new(),
+            replanned: HashSet::new(),
             last_counts: Instant::now(),
         })
     }
 
-    /// Does everything of one stratum.
+    /// Does everything of one stratum. Before: [`Build::plan_stratum`].
     pub fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
-        self.plan_stratum(stratum)?;
         let most = (128 * self.options.jobs).max(512);
         let mut more = true;
         loop {
@@ -185,11 +190,43 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// What is known beside documents.
+    pub fn outline(&self) -> &Outline {
+        self.outline
+    }
+
+    /// Whether nothing more is to be begun.
+    pub fn stopped_for_good(&self) -> bool {
+        self.scheduler.is_stopping()
+    }
+
+    /// Whether a target of this stratum is another than was predicted before anything ran.
+    pub fn replanned(&self, stratum: usize) -> bool {
+        self.replanned.contains(&stratum)
+    }
+
+    /// Asks the publisher for something.
+    pub fn publish(&self, job: Job) {
+        self.publisher.ask(job);
+    }
+
+    /// Ends: the counts, why it stopped, and what was published.
+    pub fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
+        let counts = self.tally.counts(|_| 0);
+        let published = self.publisher.finish();
+        (counts, self.stopped, published)
+    }
+
     /// Plans the targets of a stratum with what is known now.
-    fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
+    pub fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
         for ix in 0..self.pipeline.targets.len() {
             if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
-                let plan = self.outline.plan(self.parts, self.families, TargetIx(ix), &mut self.lookup.present, &mut self.inputs)?;
+                let predicted = self.outline.definition(TargetIx(ix));
+                let (present, inputs) = (&mut self.lookup.present, &mut self.inputs);
+                let plan = self.outline.plan(self.parts, self.families, TargetIx(ix), present, inputs)?;
+                if predicted != Some(plan.definition) {
+                    self.replanned.insert(stratum);
+                }
                 self.plans[ix] = Some(plan);
             }
         }
@@ -354,18 +391,18 @@ impl<'a> Build<'a> {
 
     fn start_worker(&mut self, worker: WorkerIx, target: TargetIx) -> Result<()> {
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
-        let first = self.scheduler.is_first_worker(worker);
+        let first = self.said_starting.insert(target);
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
         let slot = Slot::start(
             Arc::clone(&self.parts.host),
             worker.0,
             Arc::new(launch),
-            Box::new(move |reports| {
+            move |reports| {
                 // The build may have ended; then nobody waits for this.
                 let _ = outbox.send(Message::Reports(worker, reports));
-            }),
-        );
+            },
+        )?;
         let ix = worker.0 as usize;
         self.slots.resize_with(self.slots.len().max(ix + 1), || None);
         self.loads.resize(self.loads.len().max(ix + 1), None);
@@ -577,6 +614,3 @@ pub(super) fn store_failed(message: &str) -> Error {
         .caused_by(message)
         .hint("free some space, then: pipe build")
 }
-
-/// A document that the build was asked to open.
-pub(super) type ToOpen = Unopened;

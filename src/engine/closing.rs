@@ -28,8 +28,8 @@ impl Build<'_> {
 
     /// Writes the story of an open document if anything in it is new, its entry, and what is to be published.
     pub(super) fn write_story(&mut self, doc: DocIx) -> Result<()> {
-        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
-        let document = &mut open.document;
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
+        let document = &open.document;
         let family = self.families.family(document.family);
         self.store.note_closed(&document.id);
         if self.options.sample.is_some() && (document.stratum > 0 || family.is_set()) {

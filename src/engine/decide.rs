@@ -10,7 +10,6 @@ use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::Result;
-use crate::hash::Digest;
 use crate::model::action::{ActionKey, KeyInput, Outcome, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
@@ -201,7 +200,7 @@ impl Deciding<'_> {
                     Some(bytes) => Some(Arc::clone(bytes)),
                     None => self.store.output_bytes(output).ok().flatten(),
                 };
-                bytes.map(|bytes| crate::scan::mime_of(&bytes, &output.ext))
+                bytes.map(|bytes| crate::scan::mime_of(&bytes, &output.ext).to_owned())
             }
         }
     }

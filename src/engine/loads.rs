@@ -11,6 +11,17 @@ use crate::code::{Cache, load_set_digest};
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Loads, Package, Position};
 use crate::model::reason::FileChange;
+use crate::store::CodeCache;
+
+impl Cache for CodeCache<'_> {
+    fn get(&mut self, file: &str) -> Option<Vec<u8>> {
+        self.entry(file)
+    }
+
+    fn put(&mut self, file: &str, entry: Vec<u8>) {
+        self.set_entry(file, &entry);
+    }
+}
 
 /// The present state of what load sets name, asked once.
 pub struct PresentCode {

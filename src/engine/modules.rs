@@ -15,28 +15,31 @@ use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
 use crate::model::pipeline::{Call, Module, Pipeline, Program};
 use crate::module::Python;
+use crate::module::python::{self, Interpreter};
 use crate::store::Store;
 
-/// The interpreter for the pipeline's Python modules; nothing if it has none.
-pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<Python>> {
+/// The interpreter for the pipeline's Python modules with its major.minor; nothing if it has none.
+pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, String)>> {
     let needed = pipeline.modules.iter().any(|module| matches!(module.program, Program::Python { .. }));
     if !needed {
         return Ok(None);
     }
-    let key = crate::module::python::selection_key(&pipeline.root)?;
-    if let Some(kept) = store.kept("python", key.as_bytes())?
-        && let Some(python) = Python::from_kept(&kept)
-    {
-        return Ok(Some(python));
-    }
-    let python = crate::module::python::find(&pipeline.root)?;
-    store.keep("python", key.as_bytes(), &python.to_kept())?;
-    Ok(Some(python))
+    let key = python::selection_key(&pipeline.root);
+    let kept = store.kept("python", key.as_bytes())?;
+    let interpreter: Interpreter = match kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+        Some(interpreter) => interpreter,
+        None => {
+            let found = python::find(&pipeline.root)?;
+            store.keep("python", key.as_bytes(), &serde_json::to_vec(&found).unwrap_or_default())?;
+            found
+        }
+    };
+    let sdk = python::unpack_sdk(&store.dir().join("python"))?;
+    Ok(Some((Python { executable: interpreter.executable, sdk }, interpreter.version)))
 }
 
 /// The facts of every module, by its number.
-pub fn facts(pipeline: &Pipeline, store: &Store, python: Option<&Python>) -> Result<Vec<ModuleFacts>> {
-    let interpreter = python.map(|python| python.version.clone()).unwrap_or_default();
+pub fn facts(pipeline: &Pipeline, store: &Store, interpreter: &str) -> Result<Vec<ModuleFacts>> {
     let mut cache = store.code_cache();
     let mut tree = Tree::new(&pipeline.root, &mut cache);
     let mut all = Vec::with_capacity(pipeline.modules.len());
@@ -45,7 +48,7 @@ pub fn facts(pipeline: &Pipeline, store: &Store, python: Option<&Python>) -> Res
             .code_files(&Spec::of(module))
             .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
         let probe = probe(pipeline, store, module)?;
-        let program = program_parts(module, ext_of(pipeline, ix), &interpreter, probe);
+        let program = program_parts(module, ext_of(pipeline, ix), interpreter, probe);
         all.push(ModuleFacts { identity: identity(&program), program, files: files.files });
     }
     Ok(all)

@@ -80,6 +80,11 @@ impl Outline {
         Ok(plan)
     }
 
+    /// How many load sets are accounted for.
+    pub fn loads_known(&self) -> usize {
+        self.loads_known
+    }
+
     /// What decides a target now; known once it was planned.
     pub fn definition(&self, ix: TargetIx) -> Option<Digest> {
         self.definitions[ix.0]

@@ -113,12 +113,12 @@ pub fn request(
 
 /// The input with what the module sees of it.
 fn seen(deciding: &Deciding<'_>, plan: &TargetPlan, document: &Document, main: Input, body: Body) -> ModuleInput {
-    let mut input = ModuleInput::new(body, "");
+    let mut input = ModuleInput { ext: None, ..ModuleInput::new(body, "") };
     let mut meta = Meta::new();
     for field in &plan.sees {
         let Some(value) = deciding.field(document, main, field) else { continue };
         match (field, value) {
-            (Field::Ext, Value::String(ext)) => input.ext = ext,
+            (Field::Ext, Value::String(ext)) => input.ext = Some(ext),
             (Field::Id(IdPart::Whole), Value::String(id)) => input.id = Some(id),
             (Field::Meta(path), value) => put_meta(&mut meta, path, value),
             (other, value) => put_meta(&mut meta, &other.to_string(), value),
@@ -187,11 +187,11 @@ pub fn origin(family: &Family, document: &Document, input: Input) -> Input {
 }
 
 /// The shared side inputs of a target, as its workers get them at their start.
-pub fn shared(plan: &TargetPlan) -> Vec<(String, ModuleInput)> {
+pub fn shared(plan: &TargetPlan) -> Vec<(String, Side)> {
     let present = plan.shared.iter().filter_map(|(name, shared)| match shared {
         Shared::Present(input) => {
             let module = ModuleInput::new(Body::Path(input.path.clone()), input.ext.clone());
-            Some((name.clone(), ModuleInput { digest: input.key.digest, ..module }))
+            Some((name.clone(), Side::One(ModuleInput { digest: input.key.digest, ..module })))
         }
         _ => None,
     });

@@ -324,7 +324,11 @@ impl Streams<'_> {
         let Some(bytes) = self.store.output_bytes(output)? else { return Ok(None) };
         match std::str::from_utf8(&bytes) {
             Ok(text) => line.insert("text".into(), text.into()),
-            Err(_) => line.insert("base64".into(), crate::module::base64::encode(&bytes).into()),
+            Err(_) => {
+                let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+                crate::module::base64::encode(&bytes, &mut encoded);
+                line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
+            }
         };
         Ok(Some(Value::Object(line).to_string()))
     }

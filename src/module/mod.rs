@@ -4,7 +4,7 @@
 //! the other. All processes are children of the [`Host`], which ends them when `pipe` is gone, however it went.
 //! Knows nothing of keys, caches, stores or pipelines. `docs/design/modules.md` has the picture.
 
-mod base64;
+pub mod base64;
 mod command;
 mod describe;
 mod filter;
