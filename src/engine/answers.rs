@@ -98,6 +98,7 @@ impl Build<'_> {
         if self.store.loads_count() != self.outline.loads_known() {
             self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
             self.definitions.clear();
+            self.has_learned = true;
         }
         self.plans[target.0] = Some(plan);
         Ok(())

@@ -97,6 +97,10 @@ pub struct Build<'a> {
     pub(super) stopped: Option<Stopped>,
     pub(super) stopping_since: Option<Instant>,
     pub(super) definitions: HashMap<DefinitionKey, Position>,
+    /// Every definition that entries of this build have.
+    pub(super) used_definitions: HashSet<Position>,
+    /// Load sets were learned while documents went through.
+    pub(super) has_learned: bool,
     pub(super) mark: u64,
     pub(super) readings: u32,
     said_starting: HashSet<TargetIx>,
@@ -161,6 +165,8 @@ impl<'a> Build<'a> {
             stopped: None,
             stopping_since: None,
             definitions: HashMap::new(),
+            used_definitions: HashSet::new(),
+            has_learned: false,
             mark: parts.store.newest_mark(),
             readings: 0,
             said_starting: HashSet::new(),
@@ -520,6 +526,34 @@ impl<'a> Build<'a> {
         self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
         self.announce(Position(u64::MAX));
         Ok(())
+    }
+
+    /// Entries that were written before all of a module's code was known get the definition that is known now: their
+    /// records hold under it as well, or they would not have answered.
+    pub fn redefine(&mut self) -> Result<()> {
+        if !self.has_learned {
+            return Ok(());
+        }
+        let mut new = HashMap::new();
+        for at in &self.used_definitions {
+            let Some(old) = self.store.definition(*at)? else { continue };
+            let mut definition = (*old).clone();
+            for defined in definition.targets.iter_mut().filter(|defined| defined.digest.is_some()) {
+                if let Some(ix) = self.pipeline.find_target(&defined.name) {
+                    defined.digest = self.outline.definition(ix);
+                }
+            }
+            if definition != *old {
+                new.insert(*at, self.store.intern_definition(&definition)?);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        for family in &self.families.list {
+            self.store.redefine(&family.name, &new)?;
+        }
+        self.settle()
     }
 
     /// Ends the workers of this build.

@@ -200,6 +200,7 @@ impl Build<'_> {
         let own = family.steps.iter().zip(covered).map(defined);
         let targets = own.chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
         let at = self.store.intern_definition(&Definition { family: family.name.clone(), targets })?;
+        self.used_definitions.insert(at);
         self.definitions.insert(key, at);
         Ok(at)
     }

@@ -425,7 +425,7 @@ fn work(
         }
     }
     if result.is_ok() {
-        result = build.settle();
+        result = build.settle().and_then(|()| build.redefine());
     }
     for (path, owned) in unpublished {
         show_again(parts, families, &build, path, &owned)?;

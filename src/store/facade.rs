@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct Store {
     pub(super) open_documents: Mutex<HashMap<String, Vec<(String, Position)>>>,
     pub(super) writer: Arc<PageWriter>,
     pub(super) checkpointed: AtomicU64,
+    /// Something was written into the index since its last checkpoint.
+    pub(super) touched: AtomicBool,
     pub(super) _lock: Lock,
 }
 
@@ -309,6 +311,7 @@ impl Store {
         if entry.flags.gone {
             self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(family.to_owned(), true);
         }
+        self.touched.store(true, Ordering::Relaxed);
         self.pages.put(family, dir, entry, story);
     }
 
@@ -459,11 +462,13 @@ impl Store {
 
     /// Keeps something in the index.
     pub fn keep(&self, tree: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
         Ok(self.index.keep(tree, key, value)?)
     }
 
     /// Drops something kept.
     pub fn drop_kept(&self, tree: &str, key: &[u8]) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
         Ok(self.index.drop_kept(tree, key)?)
     }
 
@@ -555,6 +560,24 @@ impl Store {
         Ok(())
     }
 
+    /// Replaces the definitions of entries: what was learned of a module's code while documents went through it makes
+    /// another definition of the same results.
+    pub fn redefine(&self, family: &str, new: &HashMap<Position, Position>) -> Result<()> {
+        let mut changed = Vec::new();
+        self.scan(family, &mut |dir, entry| {
+            if let Some(definition) = new.get(&entry.definition) {
+                changed.push((dir.to_owned(), Entry { definition: *definition, ..entry.clone() }));
+            }
+            true
+        })?;
+        // Due as soon as all that was appended, the new definitions among it, is on disk.
+        let last = Position(self.log.appended().0.saturating_sub(1));
+        for (dir, entry) in changed {
+            self.put_entry(family, &dir, entry, last);
+        }
+        Ok(())
+    }
+
     /// Closes the store: everything on disk, the index up to date, and nothing to be read again at the next start.
     /// Writes nothing if nothing was appended.
     pub fn close(&self) -> Result<()> {
@@ -565,7 +588,7 @@ impl Store {
         self.log.flush()?;
         self.write_pages()?;
         let end = self.log.appended();
-        let wrote = end.0 != self.checkpointed.load(Ordering::Relaxed);
+        let wrote = end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
         if uncovered > WORTH_A_TABLE {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;

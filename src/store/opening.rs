@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +127,7 @@ impl Store {
             open_documents: Mutex::default(),
             writer: Arc::new(PageWriter { wake: Condvar::new(), ended: Mutex::new(false) }),
             checkpointed: AtomicU64::new(applied.0.max(start.end.0)),
+            touched: AtomicBool::new(false),
             log,
             format,
             _lock: lock,
