@@ -108,8 +108,7 @@ fn remark(mistake: &Mistake, of: &Mistakes) -> Remark {
     Remark {
         message: mistake.message.clone(),
         line: before.map(|before| before.matches('\n').count() + 1),
-        column: before
-            .map(|before| before.rsplit('\n').next().unwrap_or_default().chars().count() + 1),
+        column: before.map(|before| before.rsplit('\n').next().unwrap_or_default().chars().count() + 1),
         help: mistake.help.iter().cloned().chain(fix).collect(),
         drawn: Mistakes::new(vec![mistake.clone()], &of.name, of.text.clone()).render(Style::Plain),
     }

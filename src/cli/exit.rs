@@ -24,10 +24,16 @@ impl Exit {
 
     /// All of them with their meaning, as the reference page has them.
     pub const ALL: &[(Exit, &str)] = &[
-        (Exit::FINE, "everything that was asked for is up to date; documents left out on purpose are no failures"),
+        (
+            Exit::FINE,
+            "everything that was asked for is up to date; documents left out on purpose are no failures",
+        ),
         (Exit::FAILED, "the build ran to its end; some documents failed"),
         (Exit::USAGE, "nothing ran: wrong use of the command, or a mistake in the Pipelinefile"),
-        (Exit::UNFINISHED, "could not finish: disk, store, a source that is gone, a module that cannot start or was stopped"),
+        (
+            Exit::UNFINISHED,
+            "could not finish: disk, store, a source that is gone, a module that cannot start or was stopped",
+        ),
         (Exit::NO_MATCH, "the selection matched nothing"),
         (Exit::BUG, "a bug in `pipe`; the message says where to report it"),
         (Exit::INTERRUPTED, "stopped by Ctrl-C (SIGINT); what was done is kept"),

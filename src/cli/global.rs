@@ -27,11 +27,25 @@ pub(super) struct Global {
     pub(super) verbose: u8,
 
     /// When to use colour
-    #[arg(long, value_name = "WHEN", default_value = "auto", env = "PIPE_COLOR", hide_env = true, global = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "PIPE_COLOR",
+        hide_env = true,
+        global = true
+    )]
     pub(super) color: Color,
 
     /// How to show progress
-    #[arg(long, value_name = "HOW", default_value = "auto", env = "PIPE_PROGRESS", hide_env = true, global = true)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        env = "PIPE_PROGRESS",
+        hide_env = true,
+        global = true
+    )]
     pub(super) progress: Progress,
 
     /// Print JSON for programs: one object a line on stdout

@@ -8,7 +8,9 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::pipeline::{BranchAction, Call, Node, Pipeline, SourceIx, Target, TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{
+    BranchAction, Call, Node, Pipeline, SourceIx, Target, TargetIx, Verb, WithFrom,
+};
 use crate::project::Project;
 
 /// Show the pipeline: what takes what from where
@@ -173,18 +175,14 @@ fn dot(graph: &Graph) -> String {
             "file" => ("note", String::new()),
             _ => ("box", describe(node)),
         };
-        let label = if detail.is_empty() { quote(&node.name) } else { quote(&format!("{}\n{detail}", node.name)) };
+        let label =
+            if detail.is_empty() { quote(&node.name) } else { quote(&format!("{}\n{detail}", node.name)) };
         let label = label.replace('\n', "\\n");
         lines.push(format!("  {} [shape = {shape}, label = {label}];", quote(&node.name)));
     }
     for edge in &graph.edges {
         let style = edge.with.as_ref().map(|with| format!(" [style = dashed, label = {}]", quote(with)));
-        lines.push(format!(
-            "  {} -> {}{};",
-            quote(&edge.from),
-            quote(&edge.to),
-            style.unwrap_or_default()
-        ));
+        lines.push(format!("  {} -> {}{};", quote(&edge.from), quote(&edge.to), style.unwrap_or_default()));
     }
     lines.push("}\n".to_owned());
     lines.join("\n")
@@ -203,7 +201,8 @@ fn mermaid(graph: &Graph) -> String {
         lines.push(format!("  n{n}{shaped}"));
     }
     for edge in &graph.edges {
-        let arrow = edge.with.as_ref().map_or_else(|| "-->".to_owned(), |with| format!("-. {} .->", quote(with)));
+        let arrow =
+            edge.with.as_ref().map_or_else(|| "-->".to_owned(), |with| format!("-. {} .->", quote(with)));
         lines.push(format!("  n{} {arrow} n{}", number(&edge.from), number(&edge.to)));
     }
     lines.join("\n") + "\n"

@@ -55,7 +55,10 @@ impl Args {
         write_new(&file, include_str!("init/Pipelinefile"))?;
         written.insert(0, FILE_NAME);
         if let Some(above) = above {
-            out.warning(format!("there is another one above, which does not know of it: `{}`", above.display()));
+            out.warning(format!(
+                "there is another one above, which does not know of it: `{}`",
+                above.display()
+            ));
         }
         out.say(format!("Wrote {}", written.join(", ")));
         out.hint("pipe check     reads it");

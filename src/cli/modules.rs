@@ -131,7 +131,12 @@ fn used(pipeline: &Pipeline, module: &Module, tree: &mut Tree<'_>) -> Result<Row
             None => row.missing(format!("no file {shown}")),
             Some(functions) => match functions.find(function) {
                 None => row.missing(format!("no function `{function}` in {shown}")),
-                Some(found) => row.describe(found),
+                Some(found) => {
+                    row.describe(found);
+                    let of_setup = functions.setup_of(found).into_iter();
+                    let of_setup = of_setup.flat_map(|setup| setup.positional.iter().chain(&setup.params));
+                    row.params.extend(of_setup.map(Param::of));
+                }
             },
         }
     }
@@ -146,6 +151,16 @@ fn function_id(program: &Program) -> Option<String> {
     }
 }
 
+impl Param {
+    fn of(param: &code::Param) -> Param {
+        Param {
+            name: param.name.clone(),
+            default: param.default.clone(),
+            annotation: param.annotation.clone(),
+        }
+    }
+}
+
 impl Row {
     fn new(name: String, state: &'static str, program: &Program) -> Row {
         let (kind, runs) = match program {
@@ -154,9 +169,10 @@ impl Row {
             Program::Filter(words) => ("filter", words.join(" ")),
             Program::Shell(script) => ("shell", script.clone()),
             Program::Url(url) => ("url", url.clone()),
-            Program::Image(image, command) => {
-                ("image", [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "))
-            }
+            Program::Image(image, command) => (
+                "image",
+                [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            ),
         };
         Row {
             name,
@@ -177,7 +193,8 @@ impl Row {
     fn count(&mut self, tree: &mut Tree<'_>, spec: &Spec) {
         match tree.code_files(spec) {
             Ok(found) => {
-                let file = |(path, digest): (String, crate::hash::Digest)| File { path, digest: digest.hex() };
+                let file =
+                    |(path, digest): (String, crate::hash::Digest)| File { path, digest: digest.hex() };
                 self.files = found.files.into_iter().map(file).collect();
             }
             Err(error) => self.missing(error.to_string()),
@@ -194,12 +211,7 @@ impl Row {
             Takes::Doc => "doc",
             Takes::Docs => "docs",
         });
-        let param = |param: &code::Param| Param {
-            name: param.name.clone(),
-            default: param.default.clone(),
-            annotation: param.annotation.clone(),
-        };
-        self.params = function.params.iter().map(param).collect();
+        self.params = function.params.iter().map(Param::of).collect();
         self.version = self.version.take().or_else(|| function.version.clone());
         self.doc.clone_from(&function.docstring);
     }

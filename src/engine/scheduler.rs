@@ -228,7 +228,8 @@ impl Scheduler {
                 continue;
             }
             open.unsettled += 1;
-            let waits = shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
+            let waits =
+                shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
             open.cells[step] = Cell::Waiting(waits);
             if waits == 0 {
                 decidable.push(step);
@@ -547,7 +548,8 @@ impl Scheduler {
         let may_begin = lane.limit.is_some() || self.busy() < self.jobs;
         let state = |ix: &&WorkerIx| &self.workers[ix.0 as usize];
         if may_begin {
-            let idle = lane.workers.iter().find(|ix| state(ix).in_hand.is_empty() && state(ix).suspect.is_none());
+            let idle =
+                lane.workers.iter().find(|ix| state(ix).in_hand.is_empty() && state(ix).suspect.is_none());
             if let Some(ix) = idle {
                 return Some((*ix, window));
             }
@@ -573,7 +575,8 @@ impl Scheduler {
 
     /// Workers that count among the jobs and have something in hand.
     fn busy(&self) -> usize {
-        let counts = |worker: &&Worker| !worker.in_hand.is_empty() && self.lanes[worker.target.0].limit.is_none();
+        let counts =
+            |worker: &&Worker| !worker.in_hand.is_empty() && self.lanes[worker.target.0].limit.is_none();
         self.workers.iter().filter(counts).count()
     }
 

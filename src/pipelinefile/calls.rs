@@ -43,9 +43,8 @@ pub(super) fn of_target(section: &Section<'_>, draft: &Draft, modules: &Modules<
         let of_file = modules.is_of_file(&module.name);
         let own = section.section_if_table("params");
         // What `-D` adds stands at the target's name.
-        let is_own = |name: &str, span: &Span| {
-            *span == draft.span || own.as_ref().is_some_and(|own| own.has(name))
-        };
+        let is_own =
+            |name: &str, span: &Span| *span == draft.span || own.as_ref().is_some_and(|own| own.has(name));
         let params: Vec<(String, Span)> =
             draft.params.iter().map(|(name, param)| (name.clone(), param.span.clone())).collect();
         let shared = params.iter().filter(|(name, span)| in_route || (of_file && !is_own(name, span)));

@@ -96,9 +96,8 @@ pub(super) fn check_commands(loaded: &Loaded) -> Vec<Mistake> {
             (None, Program::Worker(words) | Program::Filter(words)) => {
                 for word in words.iter().filter(|word| is_missing(&pipeline.root, word)) {
                     let mistake = at(loaded, module, "cmd", format!("there is no file `{word}`"));
-                    found.push(
-                        mistake.help("paths are relative to the folder of the Pipelinefile").on_disk(),
-                    );
+                    found
+                        .push(mistake.help("paths are relative to the folder of the Pipelinefile").on_disk());
                 }
             }
             _ => {}

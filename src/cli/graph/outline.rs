@@ -20,7 +20,8 @@ pub(super) fn outline(graph: &Graph) -> String {
         });
         add_below(graph, &source.name, "", &mut rows);
     }
-    let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
+    let width =
+        |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let (tree, what) = (width(|row| &row.tree), width(|row| &row.what));
     let lines = rows.iter().map(|row| {
         let line = format!("{:tree$}  {:what$}  {}", row.tree, row.what, row.more);
@@ -31,7 +32,8 @@ pub(super) fn outline(graph: &Graph) -> String {
 
 /// The targets whose first stream this is.
 fn add_below(graph: &Graph, name: &str, indent: &str, rows: &mut Vec<Row>) {
-    let below: Vec<&Vertex> = graph.nodes.iter().filter(|node| first_stream(graph, node) == Some(name)).collect();
+    let below: Vec<&Vertex> =
+        graph.nodes.iter().filter(|node| first_stream(graph, node) == Some(name)).collect();
     for (at, target) in below.iter().enumerate() {
         let last = at + 1 == below.len();
         let (branch, deeper) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
