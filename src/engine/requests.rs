@@ -39,7 +39,12 @@ pub type Made<T> = std::result::Result<T, Damaged>;
 impl Inputs {
     /// Names below this folder of the store.
     pub fn new(store: &Store) -> Result<Self> {
-        let dir = store.tmp().join("in");
+        Self::below(&store.tmp())
+    }
+
+    /// Names below a folder that is not swept when the store is opened.
+    pub fn below(folder: &Path) -> Result<Self> {
+        let dir = folder.join("in");
         crate::fs::create_dir(&dir)?;
         Ok(Inputs { dir, made: HashSet::new() })
     }

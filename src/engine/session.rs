@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use crate::engine::build::Build;
-use crate::engine::document::Document;
 use crate::engine::loads::PresentCode;
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::{Job, Published, missing};
 use crate::engine::requests::Inputs;
-use crate::engine::sets::{before, id_of, result_of};
+use crate::engine::sets::{before, id_of, place_of, stored};
 use crate::engine::supply::Supply;
 use crate::engine::{Interrupts, Options, Parts, closing, failures, modules};
 use crate::error::{Error, Result};
@@ -529,35 +528,17 @@ fn show_again(
 ) -> Result<()> {
     let Some(ix) = families.find(owned.doc.source()) else { return Ok(()) };
     let family = families.family(ix);
-    let (dir, name) = if family.is_set() { ("", "") } else { (owned.doc.dir(), owned.doc.name()) };
+    let (dir, name) = place_of(&owned.doc);
     let Some(entry) = parts.store.entry(&family.name, dir, name)?.filter(|entry| !entry.flags.gone) else {
         return Ok(());
     };
-    let Some(found) = before(parts.store, entry.story)? else { return Ok(()) };
-    let mut results = Vec::new();
-    for step in &family.steps {
-        results.push(result_of(parts.store, &found, &parts.pipeline.target(step.target).name)?);
-    }
-    let document = Document {
-        id: owned.doc.clone(),
-        number: entry.doc,
-        family: ix,
-        dir: Arc::from(dir),
-        name: name.to_owned(),
-        names: found.story.names,
-        stratum: 0,
-        story: Some(entry.story),
-        stamp: entry.stamp,
-        racy: false,
-        content: None,
-        digest: found.story.content,
-        results,
-        before: None,
-        restarts: 0,
+    let id = owned.doc.clone();
+    let Some(document) = stored(parts.store, parts.pipeline, (ix, family), id, &entry, &|_| true)? else {
+        return Ok(());
     };
     let step = parts.pipeline.find_target(&owned.target).and_then(|target| family.step_of(target));
     if let Some(step) = step
-        && found.entry(&owned.target).is_some_and(|entry| entry.published)
+        && document.results[step].as_ref().is_some_and(|result| result.published)
         && let Some(bytes) = closing::bytes_of(&parts.roots, &document, family, step)
     {
         build.publish(Job::Show { path, owner: owned.clone(), bytes });
@@ -573,8 +554,7 @@ fn note_unpublished(store: &Store, published: &Published) -> Result<()> {
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
         let family = doc.source();
-        let is_set = doc.rel().is_empty();
-        let (dir, name) = if is_set { ("", "") } else { (doc.dir(), doc.name()) };
+        let (dir, name) = place_of(doc);
         let Some(entry) = store.entry(family, dir, name)? else { continue };
         let Some(found) = before(store, entry.story)? else { continue };
         let mut story: Story = (*found.story).clone();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{KeyInput, Mark, Position, Recipe};
+use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
 use crate::model::selection::{Field, Glob};
@@ -164,6 +164,15 @@ impl TargetPlan {
             shared,
             sees: target.sees.clone(),
         }
+    }
+
+    /// How the target stands for want of a shared side input, and why; nothing if all are there.
+    pub fn lacks(&self) -> Option<(State, String)> {
+        self.shared.iter().find_map(|(_, shared)| match shared {
+            Shared::Present(_) => None,
+            Shared::Unavailable(why) => Some((State::Blocked, why.clone())),
+            Shared::Unfinished => Some((State::Unfinished, String::new())),
+        })
     }
 
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.
