@@ -2,7 +2,7 @@
 //!
 //! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
 //! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
-//! `session`. See `docs/design/engine.md`.
+//! `sources`, `mirror` · `session`. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
@@ -13,6 +13,7 @@ pub mod failures;
 pub mod loads;
 pub mod lookup;
 pub mod modules;
+mod mirror;
 mod opening;
 pub mod outline;
 pub mod publish;
@@ -20,13 +21,14 @@ pub mod requests;
 pub mod scheduler;
 mod session;
 pub mod sets;
+mod sources;
 mod supply;
 pub mod tally;
 pub mod target;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::target::TargetPlan;
@@ -48,9 +50,18 @@ pub struct Interrupts {
     pub signal: AtomicI32,
     /// How many came.
     pub count: AtomicUsize,
+    /// One came: ends a scan early.
+    pub cancel: AtomicBool,
 }
 
 impl Interrupts {
+    /// A signal came.
+    pub fn add(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
     /// The last signal and how many came; nothing if none did.
     pub fn seen(&self) -> Option<(i32, usize)> {
         let count = self.count.load(Ordering::Relaxed);
