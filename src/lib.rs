@@ -22,3 +22,5 @@ pub mod store;
 pub mod plan;
 
 pub mod engine;
+
+pub mod report;
