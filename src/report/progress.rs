@@ -60,7 +60,12 @@ impl State {
     /// Takes in what happened.
     pub(super) fn hear(&mut self, event: &Event, at: Duration) {
         match event {
-            Event::Plan { .. } => self.planned = true,
+            Event::Plan { targets, .. } => {
+                self.planned = true;
+                for planned in targets {
+                    self.line(&planned.target).counts.todo = planned.actions.unwrap_or(0);
+                }
+            }
             Event::Starting { target, .. } => self.line(target).starting = Some(at),
             Event::Started { doc, target } => {
                 self.working_since.get_or_insert(at);

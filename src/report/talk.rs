@@ -16,6 +16,8 @@ use crate::text;
 const SHOWN_PER_KIND: u64 = 10;
 /// So many kinds are told apart; a module that makes a new one for each document must not fill the memory.
 const KINDS: usize = 1000;
+/// So many targets of a plan are named.
+const TARGETS: usize = 8;
 /// So many unreadable files of one scan are named.
 const PROBLEMS: usize = 10;
 
@@ -143,12 +145,11 @@ impl Talk {
     }
 
     fn plan(&self, targets: &[Planned], up_to_date: u64) -> String {
-        let known = targets.iter().filter_map(|planned| {
+        let known = listed(targets.iter().filter_map(|planned| {
             planned.actions.map(|actions| format!("{} {}", planned.target, text::thousands(actions)))
-        });
-        let known = known.collect::<Vec<_>>().join(", ");
+        }));
         let unknown = targets.iter().filter(|planned| planned.actions.is_none());
-        let unknown = unknown.map(|planned| planned.target.as_str()).collect::<Vec<_>>().join(", ");
+        let unknown = listed(unknown.map(|planned| planned.target.clone()));
         let mut line = match (known.is_empty(), unknown.is_empty()) {
             (true, true) => "nothing to do".to_owned(),
             (false, true) => known,
@@ -182,7 +183,7 @@ impl Talk {
         let place = place.map(|place| format!(" ({})", shown(place))).unwrap_or_default();
         let front = format!("{target}  {}  ", shown(doc));
         let taken = columns(INDENT) + columns(&front) + columns(&place);
-        let room = self.width.unwrap_or(200).saturating_sub(taken).max(40);
+        let room = self.width.unwrap_or(200).saturating_sub(taken).max(20);
         let line = format!("{front}{}{place}", cut(&shown(&failure.summary()), room));
         lines.push(self.style.line(Ink::Bad, "Failed", &line));
     }
@@ -214,6 +215,16 @@ impl Talk {
         self.held.clear();
         lines.extend(summary::lines(end, self.style, self.quiet, self.verbose));
     }
+}
+
+/// `ocr 330, clean 330, 6 more`: a plan of many targets stays a line.
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    if names.len() > TARGETS + 1 {
+        let more = names.split_off(TARGETS).len();
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
 }
 
 /// Counts one more of a kind; once there are too many kinds, new ones share one count.

@@ -196,6 +196,13 @@ fn a_dry_run_shows_what_was_scanned_and_planned() {
 }
 
 #[test]
+fn a_plan_of_many_targets_stays_a_line() {
+    let targets = (0..12).map(|ix| Planned { target: format!("t{ix}"), actions: Some(1) }).collect();
+    let said = said(Mode::default(), &[Event::Plan { targets, up_to_date: 0 }]);
+    assert_eq!(said, "     Plan   t0 1, t1 1, t2 1, t3 1, t4 1, t5 1, t6 1, t7 1, 4 more\n");
+}
+
+#[test]
 fn more_than_ten_failures_of_a_kind_are_only_counted() {
     let mut events: Vec<Event> = (1..=30).map(failed).collect();
     let shown = said(Mode::default(), &events);
