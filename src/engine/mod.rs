@@ -17,6 +17,7 @@ mod mirror;
 mod opening;
 pub mod outline;
 pub mod publish;
+pub mod redo;
 pub mod requests;
 pub mod scheduler;
 mod session;
