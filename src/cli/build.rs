@@ -91,7 +91,8 @@ impl Args {
         let docs = match &self.docs {
             None => None,
             Some(glob) => Some(
-                Glob::new(glob).map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?,
+                Glob::new(glob)
+                    .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?,
             ),
         };
         let options = Options {
@@ -109,11 +110,12 @@ impl Args {
         let interrupts = interrupt::watch()?;
         let store = owner::open(&project, out)?;
         let serving = owner::serve(&project, &store)?;
-        let ended = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
-            .and_then(|parts| {
-                let mut sink = out.build_report(global);
-                engine::build(&parts, options, &mut *sink, interrupts)
-            });
+        let ended =
+            Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
+                .and_then(|parts| {
+                    let mut sink = out.build_report(global);
+                    engine::build(&parts, options, &mut *sink, interrupts)
+                });
         drop(serving);
         let closed = store.close();
         let summary = ended?;

@@ -42,7 +42,8 @@ impl Args {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let targets = select(project.pipeline(), &self.names)?;
         if let Some(glob) = &self.docs {
-            Glob::new(glob).map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?;
+            Glob::new(glob)
+                .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?;
         }
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());

@@ -31,7 +31,12 @@ pub struct Marked {
 /// # Errors
 ///
 /// If the glob names no document that has anything in these targets, and if the store cannot be written.
-pub fn redo(parts: &Parts<'_>, targets: &BTreeSet<TargetIx>, docs: Option<&str>, dry_run: bool) -> Result<Vec<Marked>> {
+pub fn redo(
+    parts: &Parts<'_>,
+    targets: &BTreeSet<TargetIx>,
+    docs: Option<&str>,
+    dry_run: bool,
+) -> Result<Vec<Marked>> {
     let wanted = Families::closure(parts.pipeline, targets.iter().copied());
     let families = Families::new(parts.pipeline, &wanted);
     let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
@@ -55,14 +60,21 @@ pub fn redo(parts: &Parts<'_>, targets: &BTreeSet<TargetIx>, docs: Option<&str>,
         return Err(Error::no_match(format!("`--docs {docs}` names no document that was done there"))
             .hint("ids begin with the source's name: pipe ls SOURCE"));
     }
-    let result = marked.iter().map(|(target, documents)| Marked { target: target.name.clone(), documents: *documents });
+    let result = marked
+        .iter()
+        .map(|(target, documents)| Marked { target: target.name.clone(), documents: *documents });
     let result: Vec<Marked> = result.collect();
     if dry_run {
         return Ok(result);
     }
     let number = parts.store.newest_mark() + 1;
     let targets = marked.into_iter().map(|(target, _)| target).collect();
-    parts.store.add_mark(Mark { number, time: crate::time::now(), targets, docs: docs.map(str::to_owned) })?;
+    parts.store.add_mark(Mark {
+        number,
+        time: crate::time::now(),
+        targets,
+        docs: docs.map(str::to_owned),
+    })?;
     if docs.is_some() {
         for (family, dir, mut entry) in selected {
             entry.flags.settled = false;
@@ -82,14 +94,17 @@ fn count(
     marked: &mut [(MarkedTarget, u64)],
     selected: &mut Vec<(String, String, Entry)>,
 ) -> Result<()> {
-    let names: Vec<&str> = family.steps.iter().map(|step| parts.pipeline.target(step.target).name.as_str()).collect();
+    let names: Vec<&str> =
+        family.steps.iter().map(|step| parts.pipeline.target(step.target).name.as_str()).collect();
     if !marked.iter().any(|(target, _)| names.contains(&target.name.as_str())) {
         return Ok(());
     }
     let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
     let mut failed = None;
     parts.store.scan(&family.name, &mut |dir, entry| {
-        if entry.flags.gone || glob.is_some_and(|glob| !is_named(glob, &id_of(&family.name, dir, &entry.name))) {
+        if entry.flags.gone
+            || glob.is_some_and(|glob| !is_named(glob, &id_of(&family.name, dir, &entry.name)))
+        {
             return true;
         }
         let found = match before(parts.store, entry.story) {
