@@ -321,7 +321,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Where a result is shown; nothing if it lacks a field of the template.
-pub fn published_path(
+pub(super) fn published_path(
     template: &Template,
     document: &Document,
     family: &Family,
@@ -366,7 +366,7 @@ fn old_path(
 }
 
 /// Where the bytes of a step's result are.
-pub fn bytes_of(
+pub(super) fn bytes_of(
     roots: &[Arc<crate::scan::Roots>],
     document: &Document,
     family: &Family,
