@@ -25,4 +25,6 @@ pub mod engine;
 
 pub mod project;
 
+pub mod report;
+
 pub mod cli;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::global::{Color, Global};
 use crate::error::{Error, Result};
-use crate::{env, text};
+use crate::{env, report, text};
 
 /// The version of every JSON line.
 const VERSION: u8 = 1;
@@ -191,6 +191,27 @@ impl Output {
     /// Stdout and stderr for a command that hands them on (a build's report).
     pub(super) fn streams(&self) -> (Box<dyn Write + Send>, Box<dyn Write + Send>) {
         (Box::new(io::stdout()), Box::new(AutoStream::new(io::stderr(), choice(self.colour))))
+    }
+
+    /// Who shows a build as the flags ask.
+    pub(super) fn build_report(&self, global: &Global) -> Box<dyn crate::model::event::Sink> {
+        let (out, err) = self.streams();
+        let progress = match global.progress {
+            crate::cli::global::Progress::Auto => report::Progress::Auto,
+            crate::cli::global::Progress::Bar => report::Progress::Bar,
+            crate::cli::global::Progress::Plain => report::Progress::Plain,
+            crate::cli::global::Progress::None => report::Progress::None,
+        };
+        let mode = report::Mode {
+            progress,
+            json: self.json,
+            quiet: self.quiet,
+            verbose: global.verbose,
+            colour: self.colour,
+            terminal: self.is_watched(),
+            width: env::columns(),
+        };
+        report::sink(mode, out, err)
     }
 
     /// Whether people watch stderr live; a CI job does not.

@@ -33,7 +33,7 @@ use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
 
 /// What comes back to the build's thread.
-pub enum Message {
+pub(super) enum Message {
     /// A source file was read for an open document.
     Read(DocIx, u32, ReadOutcome),
     /// A worker says something.
@@ -68,7 +68,7 @@ pub(super) struct InHand {
 }
 
 /// A build under way.
-pub struct Build<'a> {
+pub(super) struct Build<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) store: &'a Arc<Store>,
     pub(super) families: &'a Families,
@@ -119,7 +119,7 @@ pub(super) enum Announcement {
 
 impl<'a> Build<'a> {
     /// A build that has opened nothing yet.
-    pub fn new(
+    pub(super) fn new(
         parts: &'a Parts<'a>,
         families: &'a Families,
         options: &'a Options,
@@ -129,7 +129,8 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
-        let limits: Vec<TargetLimits> = pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
+        let limits: Vec<TargetLimits> =
+            pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
@@ -176,7 +177,7 @@ impl<'a> Build<'a> {
     }
 
     /// Does everything of one stratum. Before: [`Build::plan_stratum`].
-    pub fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
+    pub(super) fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
         let most = (128 * self.options.jobs).max(512);
         let mut more = true;
         loop {
@@ -197,34 +198,34 @@ impl<'a> Build<'a> {
     }
 
     /// What is known beside documents.
-    pub fn outline(&self) -> &Outline {
+    pub(super) fn outline(&self) -> &Outline {
         self.outline
     }
 
     /// Whether nothing more is to be begun.
-    pub fn stopped_for_good(&self) -> bool {
+    pub(super) fn stopped_for_good(&self) -> bool {
         self.scheduler.is_stopping()
     }
 
     /// Whether a target of this stratum is another than was predicted before anything ran.
-    pub fn replanned(&self, stratum: usize) -> bool {
+    pub(super) fn replanned(&self, stratum: usize) -> bool {
         self.replanned.contains(&stratum)
     }
 
     /// Asks the publisher for something.
-    pub fn publish(&self, job: Job) {
+    pub(super) fn publish(&self, job: Job) {
         self.publisher.ask(job);
     }
 
     /// Ends: the counts, why it stopped, and what was published.
-    pub fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
+    pub(super) fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
         (counts, self.stopped, published)
     }
 
     /// Plans the targets of a stratum with what is known now.
-    pub fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
+    pub(super) fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
         for ix in 0..self.pipeline.targets.len() {
             if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
                 let predicted = self.outline.definition(TargetIx(ix));
@@ -264,7 +265,10 @@ impl<'a> Build<'a> {
         let mut slow = Vec::new();
         for request in self.in_hand.values_mut() {
             let seconds = request.since.elapsed().as_secs();
-            if seconds >= 60 && !request.said_slow && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each {
+            if seconds >= 60
+                && !request.said_slow
+                && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each
+            {
                 request.said_slow = true;
                 slow.push((request.ticket.doc, request.target, seconds));
             }
@@ -272,7 +276,11 @@ impl<'a> Build<'a> {
         for (doc, target, seconds) in slow {
             if let Some(open) = self.open[doc.0 as usize].as_ref() {
                 let doc = open.document.id.to_string();
-                self.sink.event(&Event::Slow { doc, target: self.pipeline.target(target).name.clone(), seconds });
+                self.sink.event(&Event::Slow {
+                    doc,
+                    target: self.pipeline.target(target).name.clone(),
+                    seconds,
+                });
             }
         }
         let counts = self.tally.counts(|target| self.scheduler.running_of(target));
@@ -363,8 +371,12 @@ impl<'a> Build<'a> {
             match set_work(self.parts, self.families, self.options, plan, self.outline)? {
                 SetWork::Settled(result) => Decision::Settled(result),
                 SetWork::Members(work, note) => {
-                    let mut deciding =
-                        Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+                    let mut deciding = Deciding {
+                        pipeline: self.pipeline,
+                        family,
+                        store: self.store,
+                        lookup: &mut self.lookup,
+                    };
                     open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
@@ -400,15 +412,10 @@ impl<'a> Build<'a> {
         let first = self.said_starting.insert(target);
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
-        let slot = Slot::start(
-            Arc::clone(&self.parts.host),
-            worker.0,
-            Arc::new(launch),
-            move |reports| {
-                // The build may have ended; then nobody waits for this.
-                let _ = outbox.send(Message::Reports(worker, reports));
-            },
-        )?;
+        let slot = Slot::start(Arc::clone(&self.parts.host), worker.0, Arc::new(launch), move |reports| {
+            // The build may have ended; then nobody waits for this.
+            let _ = outbox.send(Message::Reports(worker, reports));
+        })?;
         let ix = worker.0 as usize;
         self.slots.resize_with(self.slots.len().max(ix + 1), || None);
         self.loads.resize(self.loads.len().max(ix + 1), None);
@@ -438,6 +445,7 @@ impl<'a> Build<'a> {
                         said_slow: false,
                     };
                     self.in_hand.insert(number, request);
+                    self.say_started(*ticket, target);
                 }
                 Err(damaged) => self.damaged(worker, *ticket, &damaged)?,
             }
@@ -450,13 +458,21 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    fn say_started(&mut self, ticket: Ticket, target: TargetIx) {
+        if let Some(open) = self.open[ticket.doc.0 as usize].as_ref() {
+            let doc = open.document.id.to_string();
+            self.sink.event(&Event::Started { doc, target: self.pipeline.target(target).name.clone() });
+        }
+    }
+
     fn request(
         &mut self,
         ticket: Ticket,
         target: TargetIx,
         number: u64,
     ) -> Result<requests::Made<crate::module::Request>> {
-        let (Some(open), Some(plan)) = (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
+        let (Some(open), Some(plan)) =
+            (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
         else {
             return Ok(Err(Damaged(Position(0))));
         };
@@ -465,7 +481,8 @@ impl<'a> Build<'a> {
         if family.is_set() && ticket.step == 0 {
             return self.set_request(target, work, number);
         }
-        let deciding = Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+        let deciding =
+            Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
         requests::request(&deciding, &mut self.inputs, plan, &open.document, work, number)
     }
 
@@ -494,7 +511,8 @@ impl<'a> Build<'a> {
     pub(super) fn damaged(&mut self, worker: WorkerIx, ticket: Ticket, damaged: &Damaged) -> Result<()> {
         if damaged.0 != Position(0) {
             self.store.mark_bad(damaged.0)?;
-            let message = "a stored result was damaged; it is kept in .pipe/quarantine and made again".to_owned();
+            let message =
+                "a stored result was damaged; it is kept in .pipe/quarantine and made again".to_owned();
             self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
         }
         self.scheduler.answered(worker, ticket, State::Unfinished, 0);
@@ -518,7 +536,7 @@ impl<'a> Build<'a> {
     }
 
     /// Waits until all that was appended is on disk and said.
-    pub fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self) -> Result<()> {
         self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
         self.announce(Position(u64::MAX));
         Ok(())
@@ -526,7 +544,7 @@ impl<'a> Build<'a> {
 
     /// Entries that were written before all of a module's code was known get the definition that is known now: their
     /// records hold under it as well, or they would not have answered.
-    pub fn redefine(&mut self) -> Result<()> {
+    pub(super) fn redefine(&mut self) -> Result<()> {
         if !self.has_learned {
             return Ok(());
         }
@@ -553,7 +571,7 @@ impl<'a> Build<'a> {
     }
 
     /// Ends the workers of this build.
-    pub fn end_workers(&mut self) {
+    pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
         for slot in &slots {
             slot.finish();
@@ -565,7 +583,8 @@ impl<'a> Build<'a> {
     pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
-        !family.is_set() && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
+        !family.is_set()
+            && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
     }
 }
 
@@ -615,7 +634,8 @@ fn set_work(
         0 => String::new(),
         _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
     };
-    let facts = serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
+    let facts =
+        serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
     let key = action_key(&plan.recipe_digest, &inputs);
     let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };

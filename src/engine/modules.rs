@@ -26,14 +26,14 @@ pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, Stri
     }
     let key = python::selection_key(&pipeline.root);
     let kept = store.kept("python", key.as_bytes())?;
-    let interpreter: Interpreter = match kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
-        Some(interpreter) => interpreter,
-        None => {
+    let interpreter: Interpreter =
+        if let Some(interpreter) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+            interpreter
+        } else {
             let found = python::find(&pipeline.root)?;
             store.keep("python", key.as_bytes(), &serde_json::to_vec(&found).unwrap_or_default())?;
             found
-        }
-    };
+        };
     let sdk = python::unpack_sdk(&store.dir().join("python"))?;
     Ok(Some((Python { executable: interpreter.executable, sdk }, interpreter.version)))
 }
@@ -64,7 +64,8 @@ fn ext_of(pipeline: &Pipeline, module: usize) -> Option<&str> {
 fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<String>> {
     let Some(command) = &module.probe else { return Ok(None) };
     let program = command.split_whitespace().next().unwrap_or_default();
-    let stamp = find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
+    let stamp =
+        find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
     let key = FieldHasher::new("pipe probe").text(command).text(&format!("{stamp:?}")).finish();
     if let Some(kept) = store.kept("probe", &key.0)? {
         return Ok(Some(String::from_utf8_lossy(&kept).into_owned()));

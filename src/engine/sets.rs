@@ -93,17 +93,21 @@ pub struct Passing<'a> {
 
 impl Streams<'_> {
     /// Visits every document of a target's streams, in byte order of ids, once a place where it might leave.
-    pub fn visit(&self, target: &Target, deep: bool, visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>) -> Result<()> {
+    pub fn visit(
+        &self,
+        target: &Target,
+        deep: bool,
+        visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
         for stream in &target.streams {
             for (family, place) in self.families.of_stream(*stream) {
-                match families.iter_mut().find(|(_, ix, _)| *ix == family) {
-                    Some((_, _, places)) => places.push(place),
-                    None => {
-                        let of = self.families.family(family);
-                        let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
-                        families.push((first, family, vec![place]));
-                    }
+                if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
+                    places.push(place)
+                } else {
+                    let of = self.families.family(family);
+                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                    families.push((first, family, vec![place]));
                 }
             }
         }
@@ -149,7 +153,9 @@ impl Streams<'_> {
             let mut state = match place {
                 Input::Origin if document.digest.is_some() => State::Done,
                 Input::Origin => State::Failed,
-                Input::Step(step) => document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state),
+                Input::Step(step) => {
+                    document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state)
+                }
             };
             if let (Some(is_current), Input::Step(step)) = (self.is_current, place)
                 && !is_current(entry.definition, family.steps[*step].target)
@@ -162,10 +168,16 @@ impl Streams<'_> {
     }
 
     /// Visits the members of a set, and says how complete the set is.
-    pub fn members(&self, ix: TargetIx, sees: &[Field], visit: &mut dyn FnMut(&Member<'_>) -> Result<()>) -> Result<Coverage> {
+    pub fn members(
+        &self,
+        ix: TargetIx,
+        sees: &[Field],
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<Coverage> {
         let target = self.pipeline.target(ix);
         let of_meta = |field: &Field| matches!(field, Field::Meta(_));
-        let deep = sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
+        let deep =
+            sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
         let mut coverage = Coverage::default();
         let mut last: Option<DocId> = None;
         let present = crate::engine::loads::PresentCode::new(&self.pipeline.root);
@@ -183,8 +195,12 @@ impl Streams<'_> {
                 }
                 State::Skipped | State::LeftOut | State::Absent => return Ok(()),
             }
-            let deciding =
-                Deciding { pipeline: self.pipeline, family: passing.family, store: self.store, lookup: &mut lookup };
+            let deciding = Deciding {
+                pipeline: self.pipeline,
+                family: passing.family,
+                store: self.store,
+                lookup: &mut lookup,
+            };
             let Passing { document, place, .. } = passing;
             if let Some(test) = &target.test
                 && !test.passes(&|field| deciding.field(document, *place, field))
@@ -206,7 +222,8 @@ impl Streams<'_> {
             let (digest, ext) = document.input_facts(*place).unwrap_or_default();
             let source = crate::engine::requests::origin(passing.family, document, *place);
             let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
-            let path = (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
+            let path =
+                (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
             visit(&Member {
                 id: &document.id,
                 digest,
@@ -311,13 +328,12 @@ impl Streams<'_> {
             return Ok(Some(Value::Object(line).to_string()));
         }
         let Some(bytes) = self.store.output_bytes(output)? else { return Ok(None) };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => line.insert("text".into(), text.into()),
-            Err(_) => {
-                let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-                crate::module::base64::encode(&bytes, &mut encoded);
-                line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
-            }
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            line.insert("text".into(), text.into())
+        } else {
+            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+            crate::module::base64::encode(&bytes, &mut encoded);
+            line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
         };
         Ok(Some(Value::Object(line).to_string()))
     }
@@ -404,4 +420,3 @@ pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> 
 pub fn is_named(glob: &Glob, id: &DocId) -> bool {
     glob.matches(id.as_str()) || glob.matches(&unescape_name(id.as_str()).to_string_lossy())
 }
-

@@ -13,12 +13,12 @@ use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::selection::Glob;
 use crate::plan::family::FamilyIx;
-use crate::scan::{Kind, Known, Roots, Scan};
+use crate::scan::{Kind, Known, Scan};
 use crate::store::{Entry, Store};
 
 /// A document that is to be opened.
 #[derive(Clone, Debug)]
-pub struct Unopened {
+pub(super) struct Unopened {
     /// Its family.
     pub family: FamilyIx,
     /// Its folder in the index.
@@ -35,7 +35,7 @@ pub struct Unopened {
 
 /// Why a document is opened.
 #[derive(Clone, Debug)]
-pub enum Why {
+pub(super) enum Why {
     /// Not seen before; it may have been there earlier.
     New(Option<Entry>),
     /// Its file has another stamp, or one that proves nothing.
@@ -54,7 +54,7 @@ const NAMES: usize = 128;
 const AHEAD: usize = 64;
 
 /// Documents in order.
-pub struct Supply<'a> {
+pub(super) struct Supply<'a> {
     ready: VecDeque<Unopened>,
     parts: VecDeque<Part<'a>>,
     docs: Option<&'a Glob>,
@@ -63,29 +63,38 @@ pub struct Supply<'a> {
 
 enum Part<'a> {
     Set(FamilyIx, String),
-    Found { family: FamilyIx, name: String, found: Box<dyn Iterator<Item = crate::scan::Found> + 'a>, held: Option<crate::scan::Found> },
-    Pages { family: FamilyIx, name: String, batches: Receiver<Vec<(Arc<str>, Entry)>> },
+    Found {
+        family: FamilyIx,
+        name: String,
+        found: Box<dyn Iterator<Item = crate::scan::Found> + 'a>,
+        held: Option<crate::scan::Found>,
+    },
+    Pages {
+        family: FamilyIx,
+        name: String,
+        batches: Receiver<Vec<(Arc<str>, Entry)>>,
+    },
 }
 
 impl<'a> Supply<'a> {
     /// Nothing yet; `docs` limits documents of sources, `only` is a sample.
-    pub fn new(docs: Option<&'a Glob>, only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>) -> Self {
+    pub(super) fn new(docs: Option<&'a Glob>, only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>) -> Self {
         Supply { ready: VecDeque::new(), parts: VecDeque::new(), docs, only }
     }
 
     /// The one document of a set.
-    pub fn add_set(&mut self, family: FamilyIx, name: &str) {
+    pub(super) fn add_set(&mut self, family: FamilyIx, name: &str) {
         self.parts.push_back(Part::Set(family, name.to_owned()));
     }
 
     /// What a scan found.
-    pub fn add_scan(&mut self, family: FamilyIx, scan: &'a Scan) {
+    pub(super) fn add_scan(&mut self, family: FamilyIx, scan: &'a Scan) {
         let found = Box::new(scan.found.iter());
         self.parts.push_back(Part::Found { family, name: scan.source.clone(), found, held: None });
     }
 
     /// The documents of a family's pages that `wanted` picks, read on a thread of their own.
-    pub fn add_pages(
+    pub(super) fn add_pages(
         &mut self,
         scope: &'a std::thread::Scope<'a, '_>,
         store: &'a Store,
@@ -118,7 +127,7 @@ impl<'a> Supply<'a> {
     }
 
     /// The next document. New ones have their number, and their names are in the log.
-    pub fn next(&mut self, store: &Store) -> Result<Option<Unopened>> {
+    pub(super) fn next(&mut self, store: &Store) -> Result<Option<Unopened>> {
         loop {
             if let Some(unopened) = self.ready.pop_front() {
                 return Ok(Some(unopened));
@@ -145,15 +154,21 @@ impl<'a> Supply<'a> {
 
     fn open_set(&mut self, store: &Store, family: FamilyIx, name: &str) -> Result<()> {
         let entry = store.entry(name, "", "")?;
-        let (number, names) = match &entry {
-            Some(entry) => (entry.doc, None),
-            None => {
-                let (number, names) = store.name_documents(name, "", &[String::new()])?;
-                (number, Some(names))
-            }
+        let (number, names) = if let Some(entry) = &entry {
+            (entry.doc, None)
+        } else {
+            let (number, names) = store.name_documents(name, "", &[String::new()])?;
+            (number, Some(names))
         };
         let why = Why::Again(entry);
-        self.ready.push_back(Unopened { family, dir: Arc::from(""), name: String::new(), number, names, why });
+        self.ready.push_back(Unopened {
+            family,
+            dir: Arc::from(""),
+            name: String::new(),
+            number,
+            names,
+            why,
+        });
         Ok(())
     }
 
@@ -179,7 +194,9 @@ impl<'a> Supply<'a> {
     /// Takes a stretch of one directory: its new names are numbered together.
     fn take_found(&mut self, store: &Store) -> Result<bool> {
         let (docs, only) = (self.docs, self.only);
-        let Some(Part::Found { family, name, found, held }) = self.parts.front_mut() else { return Ok(false) };
+        let Some(Part::Found { family, name, found, held }) = self.parts.front_mut() else {
+            return Ok(false);
+        };
         let Some(first) = held.take().or_else(|| found.next()) else { return Ok(false) };
         let dir = Arc::clone(&first.dir);
         let mut stretch = vec![first];
@@ -192,7 +209,8 @@ impl<'a> Supply<'a> {
                 }
             }
         }
-        let lets_in = |id: &DocId| docs.is_none_or(|glob| is_named(glob, id)) && only.is_none_or(|only| only(id));
+        let lets_in =
+            |id: &DocId| docs.is_none_or(|glob| is_named(glob, id)) && only.is_none_or(|only| only(id));
         let mut waiting = Vec::new();
         let had_gone = store.has_gone(name)?;
         for found in stretch {
@@ -208,8 +226,11 @@ impl<'a> Supply<'a> {
             };
             waiting.push((found.name.into_string(), why));
         }
-        let unnamed: Vec<String> =
-            waiting.iter().filter(|(_, why)| matches!(why, Why::New(None))).map(|(name, _)| name.clone()).collect();
+        let unnamed: Vec<String> = waiting
+            .iter()
+            .filter(|(_, why)| matches!(why, Why::New(None)))
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut next = None;
         if !unnamed.is_empty() {
             next = Some(store.name_documents(name, &dir, &unnamed)?);
@@ -225,11 +246,15 @@ impl<'a> Supply<'a> {
                 (Why::Changed(known) | Why::Look(known) | Why::Gone(known), _) => (known.number, None),
                 (Why::New(None) | Why::Again(None), _) => continue,
             };
-            self.ready.push_back(Unopened { family: *family, dir: Arc::clone(&dir), name, number, names, why });
+            self.ready.push_back(Unopened {
+                family: *family,
+                dir: Arc::clone(&dir),
+                name,
+                number,
+                names,
+                why,
+            });
         }
         Ok(true)
     }
 }
-
-/// Where the documents of each source lie, by family.
-pub type RootsByFamily = Vec<Option<Arc<Roots>>>;

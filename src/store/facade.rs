@@ -320,6 +320,14 @@ impl Store {
         self.log.append(&Frame::Story(story.clone()), None)
     }
 
+    /// Writes the newest story of a document anew, as one that is not settled: the next build looks at it.
+    pub fn unsettle(&self, family: &str, dir: &str, entry: &Entry, story: Story) -> Result<()> {
+        let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
+        let at = self.add_story(&story)?;
+        self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
+        Ok(())
+    }
+
     /// Writes what is due into the index now.
     pub fn write_pages(&self) -> Result<()> {
         if self.pages.len() == 0 {
@@ -588,7 +596,8 @@ impl Store {
         self.log.flush()?;
         self.write_pages()?;
         let end = self.log.appended();
-        let wrote = end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
+        let wrote =
+            end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
         if uncovered > WORTH_A_TABLE {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;

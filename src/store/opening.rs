@@ -43,6 +43,11 @@ pub fn boot_id() -> String {
     })
 }
 
+/// What the index keeps about the store itself.
+const STATE: &str = "state";
+/// The last owner may have been killed while it published.
+const UNCHECKED: &[u8] = b"publishing unchecked";
+
 /// How often pages are written while a build runs, and how often the index is told how far it is.
 const PAGES_EVERY: Duration = Duration::from_millis(100);
 const CHECKPOINT_EVERY: u32 = 300;
@@ -134,6 +139,7 @@ impl Store {
         });
         store.put_found(tail.entries)?;
         if !is_seen {
+            store.keep(STATE, UNCHECKED, b"1")?;
             // What was read need not be read again, whatever happens next.
             store.log.flush()?;
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -200,6 +206,16 @@ fn start_writer(store: &Arc<Store>) {
 }
 
 impl Store {
+    /// Whether what is published must be compared with the stories: a process that published may have been killed.
+    pub fn is_publishing_unchecked(&self) -> Result<bool> {
+        Ok(self.kept(STATE, UNCHECKED)?.is_some())
+    }
+
+    /// What is published is as the stories say.
+    pub fn publishing_checked(&self) -> Result<()> {
+        self.drop_kept(STATE, UNCHECKED)
+    }
+
     /// Sorts what the memtable holds into a table when it is full.
     fn make_tables(&self) {
         let end = self.log.synced();
@@ -339,13 +355,12 @@ impl Found<'_> {
 
     fn story(&mut self, at: Position, story: &Story) {
         let known = self.names.as_ref().filter(|(names, _)| *names == story.names);
-        let names = match known {
-            Some((_, names)) => names.clone(),
-            None => {
-                let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
-                self.names = Some((story.names, names.clone()));
-                names
-            }
+        let names = if let Some((_, names)) = known {
+            names.clone()
+        } else {
+            let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
+            self.names = Some((story.names, names.clone()));
+            names
         };
         let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len()) else {
             return;
