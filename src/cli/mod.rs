@@ -17,6 +17,7 @@ mod output;
 mod owner;
 mod redo;
 mod select;
+mod trial;
 
 #[cfg(test)]
 mod reference;
@@ -53,6 +54,8 @@ struct Cli {
 enum Command {
     Build(build::Args),
     Redo(redo::Args),
+    #[command(name = "try")]
+    Trial(trial::Args),
     Check(check::Args),
     Modules(modules::Args),
     Graph(graph::Args),
@@ -65,6 +68,7 @@ impl Command {
         match self {
             Command::Build(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
+            Command::Trial(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),

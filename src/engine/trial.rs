@@ -15,11 +15,12 @@ use crate::engine::sets::{Streams, place_of, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
+use crate::hash::Digest;
 use crate::model::action::{Outcome, Position, State};
 use crate::model::document::{DocId, DocNumber, Stamp};
 use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
-use crate::module::{Launch, Request};
+use crate::module::{self, Launch, OutputBody, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::scan::{Ask, ReadOutcome, Reader};
 use crate::text;
@@ -41,8 +42,70 @@ pub struct Trial {
     pub request: Request,
     /// How the document stands in the target now, if it was built.
     pub stored: Option<Outcome>,
-    /// The digest of the input, which is that of a result that passes it on.
-    pub passed_on: Option<crate::hash::Digest>,
+    /// Digest and extension of the input, which are those of a result that passes it on; a set has none.
+    pub passed_on: Option<(Digest, String)>,
+}
+
+/// How a trial's result stands to what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compared {
+    /// The same bytes, extension and meta.
+    Same,
+    /// Another result.
+    Differs,
+    /// There was none, but a skip.
+    Skipped,
+    /// There was none, but a failure.
+    Failed,
+    /// Nothing is stored.
+    None,
+}
+
+impl Compared {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Compared::Same => "the same as the stored one",
+            Compared::Differs => "differs from the stored one",
+            Compared::Skipped => "none is stored: it was skipped",
+            Compared::Failed => "none is stored: it failed",
+            Compared::None => "none is stored",
+        }
+    }
+}
+
+impl Trial {
+    /// The digest of a result.
+    pub fn digest(&self, output: &module::Output) -> Digest {
+        match &output.body {
+            OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
+            OutputBody::Same => self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest),
+        }
+    }
+
+    /// The extension of a result.
+    pub fn ext<'a>(&'a self, output: &'a module::Output) -> &'a str {
+        match (&output.body, &self.passed_on) {
+            (OutputBody::Same, Some((_, ext))) if output.ext.is_empty() => ext,
+            _ => &output.ext,
+        }
+    }
+
+    /// Compares a result with what is stored.
+    pub fn compare(&self, output: &module::Output) -> Compared {
+        match &self.stored {
+            None => Compared::None,
+            Some(Outcome::Skip(_)) => Compared::Skipped,
+            Some(Outcome::Failed(_)) => Compared::Failed,
+            Some(Outcome::Output(old)) => {
+                let is_same = old.digest == self.digest(output)
+                    && old.ext == self.ext(output)
+                    && old.meta == output.meta;
+                if is_same { Compared::Same } else { Compared::Differs }
+            }
+        }
+    }
 }
 
 /// A folder for the files of one trial. What is left in it when it is dropped goes, unless it is kept; what was kept
@@ -153,7 +216,6 @@ impl Preparing<'_> {
             .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
         let made = requests::request(&deciding, &mut inputs, self.plan, &document, &work, 1)?;
         let request = made.map_err(|_| self.damaged(doc))?;
-        let (digest, _) = document.input_facts(work.main).unwrap_or_default();
         Ok(Trial {
             doc: doc.clone(),
             input: self.described(&document, family, &work),
@@ -164,7 +226,7 @@ impl Preparing<'_> {
                 .as_ref()
                 .and_then(|result| result.record.as_deref())
                 .map(|act| act.outcome.clone()),
-            passed_on: Some(digest),
+            passed_on: document.input_facts(work.main),
         })
     }
 
