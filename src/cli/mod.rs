@@ -8,6 +8,7 @@ pub mod exit;
 mod build;
 mod check;
 mod completions;
+mod doctor;
 mod global;
 mod graph;
 mod init;
@@ -60,6 +61,7 @@ enum Command {
     Modules(modules::Args),
     Graph(graph::Args),
     Init(init::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
 }
 
@@ -73,6 +75,7 @@ impl Command {
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
+            Command::Doctor(args) => args.run(global, out),
             Command::Completions(args) => args.run(out),
         }
     }

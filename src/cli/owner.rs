@@ -16,13 +16,16 @@ pub(super) fn open(project: &Project, out: &mut Output) -> Result<Arc<Store>> {
             }
             Ok(store)
         }
-        Opening::Held(holder) => {
-            let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-            Err(Error::unfinished(format!("another pipe works in this project{who}"))
-                .hint("pipe status    asks it how far it is")
-                .hint("wait for it, or stop it with Ctrl-C; what it has done is kept"))
-        }
+        Opening::Held(holder) => Err(held(holder)),
     }
+}
+
+/// Another process has the store.
+pub(super) fn held(holder: Option<String>) -> Error {
+    let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    Error::unfinished(format!("another pipe works in this project{who}"))
+        .hint("pipe status    asks it how far it is")
+        .hint("wait for it, or stop it with Ctrl-C; what it has done is kept")
 }
 
 /// Answers questions of other processes for as long as this lives.

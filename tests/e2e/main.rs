@@ -11,6 +11,8 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// `pipe doctor`.
+mod doctor;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
