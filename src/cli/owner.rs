@@ -32,3 +32,8 @@ pub(super) struct Serving;
 pub(super) fn serve(_project: &Project, _store: &Arc<Store>) -> Result<Serving> {
     Ok(Serving)
 }
+
+impl Serving {
+    /// Answers no more.
+    pub(super) fn end(self) {}
+}

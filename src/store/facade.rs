@@ -385,13 +385,11 @@ impl Store {
         for _ in 0..4 {
             let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
             let mut found = Vec::new();
-            let hole = match finder.candidates(key, &mut |at| {
+            let all = finder.candidates(key, &mut |at| {
                 found.push(at);
                 false
-            }) {
-                Ok(_) => return found,
-                Err(hole) => hole,
-            };
+            });
+            let Err(hole) = all else { return found };
             // A table is damaged: its stretch is read from the log again.
             let mut again = Vec::new();
             let replayed = self.log.replay(hole.from, &mut |_, frame| {
