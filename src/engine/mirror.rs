@@ -122,9 +122,11 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
     let mut jobs = Vec::new();
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);
-        let is_published = found.entry(&target.name).is_some_and(|entry| entry.published && entry.state == State::Done);
+        let is_published =
+            found.entry(&target.name).is_some_and(|entry| entry.published && entry.state == State::Done);
         if let (true, Some(publish)) = (is_published, &target.publish)
-            && let Some(path) = closing::published_path(&publish.path, &document, family, Input::Step(step), target)
+            && let Some(path) =
+                closing::published_path(&publish.path, &document, family, Input::Step(step), target)
             && let Some(bytes) = closing::bytes_of(&parts.roots, &document, family, step)
             && let Some(output) = document.results[step].as_ref().and_then(StepResult::output)
         {
@@ -137,9 +139,10 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
 
 /// A result that could not be shown stands as a failure with its document, and is tried again next time.
 pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<()> {
-    let failures = published.failures.iter().map(|(doc, target, failure)| {
-        (doc, target, Some(crate::engine::decide::derived_note(failure)))
-    });
+    let failures = published
+        .failures
+        .iter()
+        .map(|(doc, target, failure)| (doc, target, Some(crate::engine::decide::derived_note(failure))));
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
         let family = doc.source();

@@ -12,8 +12,8 @@ pub mod document;
 pub mod failures;
 pub mod loads;
 pub mod lookup;
-pub mod modules;
 mod mirror;
+pub mod modules;
 mod opening;
 pub mod outline;
 pub mod publish;
@@ -133,7 +133,12 @@ const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 impl<'a> Parts<'a> {
     /// Finds the interpreter and opens the sources. Starts at most the interpreter, to ask who it is.
-    pub fn new(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>, host: Arc<Host>) -> Result<Self> {
+    pub fn new(
+        pipeline: &'a Pipeline,
+        pipelinefile: Digest,
+        store: &'a Arc<Store>,
+        host: Arc<Host>,
+    ) -> Result<Self> {
         let (python, interpreter) = match modules::python(pipeline, store)? {
             Some((python, version)) => (Some(python), version),
             None => (None, String::new()),
@@ -146,7 +151,8 @@ impl<'a> Parts<'a> {
     pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
         let target = self.pipeline.target(plan.ix);
         let module = self.pipeline.module(plan.module);
-        let by_document = target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
+        let by_document =
+            target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
         let default = (target.verb == Verb::Each).then_some(TIMEOUT);
         Ok(Launch {
             program: module.program.clone(),

@@ -116,7 +116,8 @@ impl Publisher {
     pub fn finish(self) -> Published {
         drop(self.jobs);
         let ended = self.thread.join();
-        let mut published = std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut published =
+            std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
         if ended.is_err() {
             published.notices.push("publishing ended early; `pipe build` shows the rest".to_owned());
         }
@@ -184,7 +185,8 @@ impl Work {
                     return Ok(());
                 }
                 None => {
-                    let message = format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
+                    let message =
+                        format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
                     self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
                     return Ok(());
                 }
@@ -212,7 +214,8 @@ impl Work {
     /// Two results on one path: neither is shown.
     fn conflict(&mut self, path: &str, full: &Path, owner: &Owned, other: &Owned) -> Result<()> {
         let message = |mine: &Owned, theirs: &Owned| {
-            let text = format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
+            let text =
+                format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
             (mine.clone(), Failure::new(FailureKind::PathTaken, "", text))
         };
         for (of, failure) in [message(owner, other), message(other, owner)] {
@@ -262,7 +265,9 @@ impl Work {
         };
         match bytes {
             Bytes::Source(path) => copy(path),
-            Bytes::Stored(output) if output.place == Place::Blob => copy(&self.store.blob_path(&output.digest)),
+            Bytes::Stored(output) if output.place == Place::Blob => {
+                copy(&self.store.blob_path(&output.digest))
+            }
             Bytes::Stored(output) => match self.store.output_bytes(output)? {
                 Some(bytes) => crate::fs::write_scratch(temporary, &bytes).map(|()| true),
                 None => Ok(false),

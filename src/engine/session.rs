@@ -29,7 +29,12 @@ use crate::store::Entry;
 ///
 /// What keeps the build from its end: the guard of a source, an unreadable Pipelinefile's part, the store. Failures of
 /// documents are in the summary.
-pub fn build(parts: &Parts<'_>, mut options: Options, sink: &mut dyn Sink, interrupts: &Interrupts) -> Result<Summary> {
+pub fn build(
+    parts: &Parts<'_>,
+    mut options: Options,
+    sink: &mut dyn Sink,
+    interrupts: &Interrupts,
+) -> Result<Summary> {
     let began = Instant::now();
     let families = Families::new(parts.pipeline, &options.wanted);
     options.reads_all = options.reads_all || asks_content(parts.pipeline, &options);
@@ -40,7 +45,8 @@ pub fn build(parts: &Parts<'_>, mut options: Options, sink: &mut dyn Sink, inter
         Err(_) if interrupts.seen().is_some() => {
             let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
             let stopped = Some(Stopped::Signal { signal });
-            let summary = Summary { stopped, milliseconds: began.elapsed().as_millis() as u64, ..Summary::default() };
+            let summary =
+                Summary { stopped, milliseconds: began.elapsed().as_millis() as u64, ..Summary::default() };
             sink.event(&Event::Finished(summary.clone()));
             return Ok(summary);
         }
@@ -55,7 +61,8 @@ pub fn build(parts: &Parts<'_>, mut options: Options, sink: &mut dyn Sink, inter
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
-    let mut summary = Summary { documents, up_to_date: documents.saturating_sub(differ), ..Summary::default() };
+    let mut summary =
+        Summary { documents, up_to_date: documents.saturating_sub(differ), ..Summary::default() };
     if !nothing {
         let targets = planned(parts, &families, &options, &outline, &scans, &stale);
         sink.event(&Event::Plan { targets, up_to_date: summary.up_to_date });
@@ -143,7 +150,9 @@ fn stale_sets(
         });
         let of_sets = members.iter().any(|(member, _)| stale.contains(member));
         let changed = members.iter().any(|(member, _)| touched(member)) || of_sets || shared;
-        let needs = changed || options.sample_size.is_some() || !is_set_current(parts, families, outline, family, target)?;
+        let needs = changed
+            || options.sample_size.is_some()
+            || !is_set_current(parts, families, outline, family, target)?;
         if needs {
             stale.push(FamilyIx(ix));
         }
@@ -255,7 +264,8 @@ fn one_stratum(
                     for place in places {
                         covers.set(place, build.outline().covers_family(parts, place, family, stratum));
                     }
-                    let touched = scans.iter().any(|scan| scan.source == family.name && !scan.found.is_empty());
+                    let touched =
+                        scans.iter().any(|scan| scan.source == family.name && !scan.found.is_empty());
                     if touched || build.replanned(stratum) {
                         let covers = Arc::clone(&covers);
                         let wanted =

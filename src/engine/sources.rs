@@ -95,7 +95,10 @@ pub(super) fn scan_sources(
         }));
         for (pattern, nearest) in rules.unmatched(&found) {
             let message = format!("source `{}`: `{pattern}` matches no document", family.name);
-            sink.event(&Event::Notice { message, hint: nearest.map(|near| format!("did you mean `{near}`?")) });
+            sink.event(&Event::Notice {
+                message,
+                hint: nearest.map(|near| format!("did you mean `{near}`?")),
+            });
         }
         scans.push(found);
     }
@@ -106,7 +109,8 @@ fn problems(found: &Scan) -> Vec<String> {
     let text = |problem: &scan::Problem| format!("{}/{}: {}", found.source, problem.rel, problem.text);
     let mut problems: Vec<String> = found.unreadable.iter().map(text).collect();
     if found.ignored.count > 0 {
-        let example = found.ignored.examples.first().map(|problem| format!("{}: {}", problem.rel, problem.text));
+        let example =
+            found.ignored.examples.first().map(|problem| format!("{}: {}", problem.rel, problem.text));
         let what = crate::text::count(found.ignored.count, "entry").replace("entrys", "entries");
         problems.push(format!("{}: {what} left out, e.g. {}", found.source, example.unwrap_or_default()));
     }
@@ -129,7 +133,8 @@ impl Rules {
     fn new(parts: &Parts<'_>, ix: SourceIx) -> Result<Self> {
         let source = parts.pipeline.source(ix);
         let globs = GlobSet::new(&source.include, &source.exclude).map_err(|(glob, problem)| {
-            Error::usage(format!("source `{}`: `{glob}` is no glob: {problem}", source.name)).hint("pipe check")
+            Error::usage(format!("source `{}`: `{glob}` is no glob: {problem}", source.name))
+                .hint("pipe check")
         })?;
         let roots = &parts.roots[ix.0];
         let root = &parts.pipeline.root;
@@ -138,13 +143,15 @@ impl Rules {
             (!folder.is_empty()).then(|| root.join(folder))
         });
         let own = published.chain([parts.store.dir().to_owned()]);
-        let own_folders: Vec<String> = own.filter_map(|path| roots.rel_of(&path)).filter(|rel| !rel.is_empty()).collect();
+        let own_folders: Vec<String> =
+            own.filter_map(|path| roots.rel_of(&path)).filter(|rel| !rel.is_empty()).collect();
         let fixed = parts.pipeline.targets.iter().filter_map(|target| {
             let publish = target.publish.as_ref()?;
             let path = publish.path.expand(&|_| None, &target.name, "").ok()?;
             Some(root.join(path))
         });
-        let own_files = fixed.chain([parts.pipeline.file.clone()]).filter_map(|path| roots.rel_of(&path)).collect();
+        let own_files =
+            fixed.chain([parts.pipeline.file.clone()]).filter_map(|path| roots.rel_of(&path)).collect();
         let mut hasher = crate::hash::FieldHasher::new("pipe scan rules");
         for list in [&source.include, &source.exclude, &own_folders] {
             hasher.number(list.len() as u64);
@@ -155,7 +162,15 @@ impl Rules {
         let digest = hasher.finish();
         let key = source.name.clone();
         let are_those_of_before = parts.store.kept("rules", key.as_bytes())?.as_deref() == Some(&digest.0);
-        Ok(Rules { key, globs, include: source.include.clone(), own_files, own_folders, digest, are_those_of_before })
+        Ok(Rules {
+            key,
+            globs,
+            include: source.include.clone(),
+            own_files,
+            own_folders,
+            digest,
+            are_those_of_before,
+        })
     }
 
     fn accepts(&self, rel: &str) -> bool {
@@ -279,4 +294,3 @@ pub(super) fn sample(parts: &Parts<'_>, scans: &[Scan], size: u64) -> Result<Has
     }
     Ok(chosen)
 }
-

@@ -613,7 +613,8 @@ impl Store {
         self.log.flush()?;
         self.write_pages()?;
         let end = self.log.appended();
-        let wrote = end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
+        let wrote =
+            end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
         if uncovered > WORTH_A_TABLE {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;
