@@ -97,7 +97,7 @@ fn without_texts(source: &str) -> String {
     let chars: Vec<char> = source.chars().collect();
     let mut out = String::new();
     let mut at = 0;
-    let mut blank = |out: &mut String, from: usize, to: usize| {
+    let blank = |out: &mut String, from: usize, to: usize| {
         out.extend(chars[from..to].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
     };
     let find = |from: usize, end: &str| {
@@ -386,7 +386,7 @@ fn files_are_short_and_say_what_they_are_for() {
             violations.push(format!("{file} has {lines} lines"));
         }
         let tests_of_a_file = file.ends_with("tests.rs") || file.starts_with("tests/e2e/");
-        let opens = if file.ends_with(".py") {
+        let opens = if Path::new(&file).extension().is_some_and(|ending| ending == "py") {
             let first = text.lines().find(|line| !line.starts_with('#'));
             first.is_some_and(|line| line.starts_with("\"\"\"") || line.starts_with("r\"\"\""))
         } else {

@@ -48,7 +48,7 @@ fn is_own(arg: &Arg) -> bool {
 fn flags(page: &mut String, command: &Command, shown: impl Fn(&Arg) -> bool) {
     page.push_str("| | |\n|---|---|\n");
     for arg in command.get_arguments().filter(|arg| shown(arg)) {
-        let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
+        let value = arg.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str);
         let value = value.filter(|_| arg.get_action().takes_values()).unwrap_or_default();
         let names =
             [arg.get_short().map(|c| format!("-{c}")), arg.get_long().map(|long| format!("--{long}"))];

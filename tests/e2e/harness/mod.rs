@@ -18,5 +18,4 @@
 mod outcome;
 mod project;
 
-pub use outcome::Outcome;
-pub use project::Project;
+pub(crate) use project::Project;

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use super::project::tree;
 
 /// What a command said: status, stdout, stderr.
-#[must_use = "compare it with `shows`, or take what you need from it"]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The exit code; of a process that a signal ended 128 and its number.
-    pub status: i32,
+    pub(crate) status: i32,
     /// As it was printed, but for the project's folder and times.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// The same of stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
     command: String,
     root: PathBuf,
 }
@@ -24,11 +23,11 @@ impl Outcome {
     }
 
     /// Everything as one text; a stream that is empty is left out.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("status: {}\n", self.status);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
-                text.push_str(&format!("--- {name}\n{stream}"));
+                text.extend(["--- ", name, "\n", stream]);
                 if !stream.ends_with('\n') {
                     text.push_str("⏎ no line break at the end\n");
                 }
@@ -39,21 +38,21 @@ impl Outcome {
 
     /// Compares everything with what is expected; its common indentation does not count.
     #[track_caller]
-    pub fn shows(&self, expected: &str) {
+    pub(crate) fn shows(&self, expected: &str) {
         let (expected, actual) = (dedent(expected), self.text());
         assert!(expected == actual, "{}", self.difference(&expected, &actual));
     }
 
     /// Compares only the status.
     #[track_caller]
-    pub fn ends(self, status: i32) -> Outcome {
+    pub(crate) fn ends(self, status: i32) -> Outcome {
         assert!(self.status == status, "expected status {status}\n{}", self.context());
         self
     }
 
     /// Both streams have this text somewhere.
     #[track_caller]
-    pub fn says(self, text: &str) -> Outcome {
+    pub(crate) fn says(self, text: &str) -> Outcome {
         assert!(self.text().contains(text), "expected somewhere: {text}\n{}", self.context());
         self
     }
@@ -86,17 +85,15 @@ fn redact(text: &str, root: &std::path::Path) -> String {
         let (before, number) = rest.split_at(at);
         let inside = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '.');
         out.push_str(before);
-        match time(number).filter(|_| !inside) {
-            Some(length) => {
-                out.push_str("[TIME]");
-                rest = &number[length..];
-            }
-            None => {
-                let length = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
-                out.push_str(&number[..length]);
-                rest = &number[length..];
-            }
-        }
+        let length = if let Some(length) = time(number).filter(|_| !inside) {
+            out.push_str("[TIME]");
+            length
+        } else {
+            let length = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+            out.push_str(&number[..length]);
+            length
+        };
+        rest = &number[length..];
     }
     out + rest
 }

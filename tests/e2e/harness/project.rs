@@ -11,7 +11,7 @@ use super::outcome::{Outcome, dedent};
 const NOW: &str = "1767225600000";
 
 /// A project in a folder of its own, which goes with it.
-pub struct Project {
+pub(crate) struct Project {
     folder: Option<tempfile::TempDir>,
     root: PathBuf,
     variables: Vec<(OsString, OsString)>,
@@ -19,25 +19,25 @@ pub struct Project {
 
 impl Project {
     /// An empty folder.
-    pub fn new() -> Project {
+    pub(crate) fn new() -> Project {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         Project { folder: Some(folder), root, variables: Vec::new() }
     }
 
     /// The project's folder.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Writes a file, and the folders above it; the common indentation does not count.
-    pub fn file(self, name: &str, text: &str) -> Project {
-        self.write(name, &dedent(text));
+    pub(crate) fn file(self, name: &str, text: &str) -> Project {
+        self.write(name, dedent(text));
         self
     }
 
     /// The same without change, also later.
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.root.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
@@ -45,18 +45,18 @@ impl Project {
 
     /// A file's text.
     #[track_caller]
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.root.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// Sets a variable for all commands.
-    pub fn env(mut self, name: &str, value: &str) -> Project {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Project {
         self.variables.push((name.into(), value.into()));
         self
     }
 
     /// The command `pipe` in the project's folder, with nothing in its environment that a machine could decide.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
         command.args(arguments).current_dir(&self.root).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -76,7 +76,8 @@ impl Project {
     }
 
     /// Runs `pipe` to its end.
-    pub fn pipe(&self, arguments: &[&str]) -> Outcome {
+    #[must_use = "compare it with `shows`, or say how it `ends`"]
+    pub(crate) fn pipe(&self, arguments: &[&str]) -> Outcome {
         let output = self.command(arguments).output().unwrap();
         let status = output.status;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
@@ -85,13 +86,13 @@ impl Project {
     }
 
     /// Every file of the project and its size; without the store.
-    pub fn tree(&self) -> Vec<String> {
+    pub(crate) fn tree(&self) -> Vec<String> {
         tree(&self.root)
     }
 
     /// Keeps the folder after the test, to look at; says where it is.
-    #[expect(dead_code, reason = "for whoever looks for a fault")]
-    pub fn eject(mut self) -> PathBuf {
+    #[expect(dead_code, clippy::print_stderr, reason = "for whoever looks for a fault")]
+    pub(crate) fn eject(mut self) -> PathBuf {
         if let Some(folder) = self.folder.take() {
             eprintln!("kept: {}", folder.keep().display());
         }
