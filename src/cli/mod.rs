@@ -122,7 +122,10 @@ pub fn report_panic(panic: &PanicHookInfo<'_>) -> AfterPanic {
     if store::index::panics_are_caught() {
         return AfterPanic::GoOn;
     }
-    let said = panic.payload_as_str().unwrap_or("a panic without words");
+    let payload = panic.payload();
+    let said = payload.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("a panic without words");
     let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
     output::bug(&format!("{said}{}", place.unwrap_or_default()));
     // The name that `store::log` gives to the thread that writes the log.
