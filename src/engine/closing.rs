@@ -74,6 +74,8 @@ impl Build<'_> {
             }
             entries.push(entry);
         }
+        let decided = document.results.iter().flatten().all(|result| result.state != State::Unfinished);
+        let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
         withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         for (_, entry) in &carried {
@@ -81,6 +83,7 @@ impl Build<'_> {
             covered.push(false);
         }
         let definition = self.definition(doc, &covered, &carried)?;
+        self.tally.through += through;
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
         let document = &mut open.document;
         let story = Story {
