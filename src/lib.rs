@@ -22,3 +22,7 @@ pub mod store;
 pub mod plan;
 
 pub mod engine;
+
+pub mod query;
+
+pub mod socket;

@@ -115,7 +115,9 @@ impl scan::Before for FromIndex<'_> {
     }
 }
 
-fn scan_sources(
+/// Scans every source that anything is made of, and says what was found. A source that is gone, or has lost most of its
+/// documents, is an error unless `options.gone`.
+pub fn scan_sources(
     parts: &Parts<'_>,
     families: &Families,
     options: &Options,
@@ -148,7 +150,9 @@ fn scan_sources(
         {
             return Err(Error::from(stop));
         }
-        rules.remember(parts.store)?;
+        if !options.dry_run {
+            rules.remember(parts.store)?;
+        }
         let counts = found.counts;
         sink.event(&Event::Scanned(Scanned {
             source: family.name.clone(),
@@ -280,7 +284,7 @@ fn stale_sets(
 }
 
 /// Whether the result of a set stands: made by the present definition, and nothing changed in its streams since.
-fn is_set_current(
+pub fn is_set_current(
     parts: &Parts<'_>,
     families: &Families,
     outline: &Outline,
