@@ -2,11 +2,11 @@
 //!
 //! Modules in the order of their ranks; imports point to lower ranks only (`tests/architecture.rs` checks it).
 
+pub mod env;
 pub mod error;
 pub mod hash;
 pub mod text;
 pub mod time;
-pub mod env;
 
 pub mod fs;
 pub mod sys;
@@ -23,6 +23,11 @@ pub mod plan;
 
 pub mod engine;
 
+pub mod project;
+
 pub mod query;
 
+pub mod report;
 pub mod socket;
+
+pub mod cli;

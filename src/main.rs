@@ -1,10 +1,23 @@
-//! The command `pipe`: parse, run, print the error, exit code. Knows nothing else.
+//! The command `pipe`: arguments in, exit code out. Knows nothing else.
 
 use std::process::ExitCode;
 
+use pipelinefile::cli::{self, AfterPanic, exit::Exit};
+use pipelinefile::module::host;
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == pipelinefile::module::host::ARGUMENT) {
-        return pipelinefile::module::host::serve();
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == host::ARGUMENT) {
+        return host::serve();
     }
-    ExitCode::SUCCESS
+    std::panic::set_hook(Box::new(|panic| match cli::report_panic(panic) {
+        AfterPanic::GoOn => {}
+        AfterPanic::End => end(Exit::BUG),
+        AfterPanic::Abort => std::process::abort(),
+    }));
+    end(cli::run(std::env::args_os()))
+}
+
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "the one place where the process ends")]
+fn end(exit: Exit) -> ! {
+    std::process::exit(i32::from(exit.0))
 }

@@ -110,7 +110,9 @@ pub fn check_call(functions: &Functions, name: &str, call: &Call<'_>) -> Vec<Cal
         }),
         Some(_) => {}
     }
-    for extra in function.positional.iter().skip(1).filter(|extra| extra.default.is_none()) {
+    let needed = function.positional.iter().skip(1).filter(|extra| extra.default.is_none());
+    // What `setup` returns is the second argument.
+    for extra in needed.skip(usize::from(function.setup.is_some())) {
         problems.push(CallProblem::NotKeywordOnly { argument: extra.name.clone() });
     }
     check_names(functions, function, call, &mut problems);
@@ -118,19 +120,19 @@ pub fn check_call(functions: &Functions, name: &str, call: &Call<'_>) -> Vec<Cal
 }
 
 fn check_names(functions: &Functions, function: &Function, call: &Call<'_>, problems: &mut Vec<CallProblem>) {
-    for param in function.params.iter().filter(|param| param.default.is_none()) {
+    let setup = functions.setup_of(function);
+    let of_setup = || setup.into_iter().flat_map(|setup| setup.positional.iter().chain(&setup.params));
+    for param in function.params.iter().chain(of_setup()).filter(|param| param.default.is_none()) {
         if !call.params.contains(&param.name.as_str()) && !call.with.contains(&param.name.as_str()) {
             problems.push(CallProblem::Missing { argument: param.name.clone(), is_doc: param.is_doc });
         }
     }
-    let setup = functions.setup_of(function);
     let is_open = |function: &Function| function.any_params || function.setup.is_some() && setup.is_none();
     if is_open(function) || setup.is_some_and(|setup| setup.any_params) {
         return;
     }
-    let of_setup = setup.into_iter().flat_map(|setup| setup.positional.iter().chain(&setup.params));
     let declared: Vec<&str> =
-        function.params.iter().chain(of_setup).map(|param| param.name.as_str()).collect();
+        function.params.iter().chain(of_setup()).map(|param| param.name.as_str()).collect();
     let near = |name: &str| nearest(name, declared.iter().copied()).map(str::to_owned);
     for name in call.params.iter().filter(|name| !declared.contains(name)) {
         problems.push(CallProblem::UnknownParam { name: (*name).to_owned(), near: near(name) });

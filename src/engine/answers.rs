@@ -123,7 +123,8 @@ impl Build<'_> {
             Ok(outcome) => outcome,
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let ended = Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
+        let ended =
+            Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
         let state = self.record(worker, &request, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
         Ok(())
@@ -139,9 +140,11 @@ impl Build<'_> {
             Some(at) => self.store.loads(at)?,
             None => None,
         };
-        let old_files = || known.iter().flat_map(|loads| &loads.files).map(|(file, _)| file.clone()).collect::<Vec<_>>();
+        let old_files =
+            || known.iter().flat_map(|loads| &loads.files).map(|(file, _)| file.clone()).collect::<Vec<_>>();
         let files = files.map_or_else(old_files, <[String]>::to_vec);
-        let packages = packages.unwrap_or_else(|| known.iter().flat_map(|loads| loads.packages.clone()).collect());
+        let packages =
+            packages.unwrap_or_else(|| known.iter().flat_map(|loads| loads.packages.clone()).collect());
         self.loaded(worker, &files, packages)
     }
 
@@ -149,7 +152,9 @@ impl Build<'_> {
     fn source_changed(&self, ticket: Ticket) -> bool {
         let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return false };
         let family = self.families.family(open.document.family);
-        let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else { return false };
+        let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else {
+            return false;
+        };
         let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
         if !by_path || open.document.restarts >= 3 || !self.reads_source(&open.document, work) {
             return false;
@@ -170,7 +175,8 @@ impl Build<'_> {
             Done::Output(output) => output,
         };
         let (ext, meta) = (output.ext, output.meta);
-        let kept = |digest, length, place| Output { digest, length, ext: ext.clone(), place, meta: meta.clone() };
+        let kept =
+            |digest, length, place| Output { digest, length, ext: ext.clone(), place, meta: meta.clone() };
         Ok(Ok(match output.body {
             // The place is the log's to say.
             OutputBody::Bytes { bytes, digest } => {
@@ -198,9 +204,10 @@ impl Build<'_> {
                 let (digest, input_ext) = open.document.input_facts(main).unwrap_or_default();
                 let length = match main {
                     Input::Origin => open.document.content.as_ref().map_or(0, |content| content.length),
-                    Input::Step(step) => {
-                        open.document.results[step].as_ref().and_then(StepResult::output).map_or(0, |o| o.length)
-                    }
+                    Input::Step(step) => open.document.results[step]
+                        .as_ref()
+                        .and_then(StepResult::output)
+                        .map_or(0, |o| o.length),
                 };
                 let ext = if ext.is_empty() { input_ext } else { ext };
                 (Outcome::Output(Output { digest, length, ext, place: Place::Input, meta }), None)
@@ -211,7 +218,8 @@ impl Build<'_> {
     /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
     fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
         let InHand { ticket, target, .. } = *request;
-        let (Some(open), Some(plan)) = (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
+        let (Some(open), Some(plan)) =
+            (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
         else {
             return Ok(State::Unfinished);
         };
@@ -253,7 +261,8 @@ impl Build<'_> {
         };
         let name = &self.pipeline.target(target).name;
         self.store.note_open(&open.document.id, name, at);
-        let old = open.document.before.as_ref().and_then(|before| before.entry(name)).and_then(|entry| entry.act);
+        let old =
+            open.document.before.as_ref().and_then(|before| before.entry(name)).and_then(|entry| entry.act);
         if state == State::Done
             && let Some(old) = old
             && let Some(old) = self.store.act(old)?
@@ -301,7 +310,9 @@ impl Build<'_> {
     fn died(&mut self, worker: WorkerIx, died: Died) -> Result<()> {
         let blamed = self.scheduler.died(worker);
         for id in died.suspects.iter().chain(&died.others) {
-            if blamed.is_none_or(|ticket| self.in_hand.get(id).is_some_and(|request| request.ticket != ticket)) {
+            if blamed
+                .is_none_or(|ticket| self.in_hand.get(id).is_some_and(|request| request.ticket != ticket))
+            {
                 self.in_hand.remove(id);
             }
         }

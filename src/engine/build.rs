@@ -129,7 +129,8 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
-        let limits: Vec<TargetLimits> = pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
+        let limits: Vec<TargetLimits> =
+            pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
@@ -264,7 +265,10 @@ impl<'a> Build<'a> {
         let mut slow = Vec::new();
         for request in self.in_hand.values_mut() {
             let seconds = request.since.elapsed().as_secs();
-            if seconds >= 60 && !request.said_slow && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each {
+            if seconds >= 60
+                && !request.said_slow
+                && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each
+            {
                 request.said_slow = true;
                 slow.push((request.ticket.doc, request.target, seconds));
             }
@@ -272,7 +276,11 @@ impl<'a> Build<'a> {
         for (doc, target, seconds) in slow {
             if let Some(open) = self.open[doc.0 as usize].as_ref() {
                 let doc = open.document.id.to_string();
-                self.sink.event(&Event::Slow { doc, target: self.pipeline.target(target).name.clone(), seconds });
+                self.sink.event(&Event::Slow {
+                    doc,
+                    target: self.pipeline.target(target).name.clone(),
+                    seconds,
+                });
             }
         }
         let counts = self.tally.counts(|target| self.scheduler.running_of(target));
@@ -363,8 +371,12 @@ impl<'a> Build<'a> {
             match set_work(self.parts, self.families, self.options, plan, self.outline)? {
                 SetWork::Settled(result) => Decision::Settled(result),
                 SetWork::Members(work, note) => {
-                    let mut deciding =
-                        Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+                    let mut deciding = Deciding {
+                        pipeline: self.pipeline,
+                        family,
+                        store: self.store,
+                        lookup: &mut self.lookup,
+                    };
                     open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
@@ -400,15 +412,10 @@ impl<'a> Build<'a> {
         let first = self.said_starting.insert(target);
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
-        let slot = Slot::start(
-            Arc::clone(&self.parts.host),
-            worker.0,
-            Arc::new(launch),
-            move |reports| {
-                // The build may have ended; then nobody waits for this.
-                let _ = outbox.send(Message::Reports(worker, reports));
-            },
-        )?;
+        let slot = Slot::start(Arc::clone(&self.parts.host), worker.0, Arc::new(launch), move |reports| {
+            // The build may have ended; then nobody waits for this.
+            let _ = outbox.send(Message::Reports(worker, reports));
+        })?;
         let ix = worker.0 as usize;
         self.slots.resize_with(self.slots.len().max(ix + 1), || None);
         self.loads.resize(self.loads.len().max(ix + 1), None);
@@ -456,7 +463,8 @@ impl<'a> Build<'a> {
         target: TargetIx,
         number: u64,
     ) -> Result<requests::Made<crate::module::Request>> {
-        let (Some(open), Some(plan)) = (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
+        let (Some(open), Some(plan)) =
+            (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
         else {
             return Ok(Err(Damaged(Position(0))));
         };
@@ -465,7 +473,8 @@ impl<'a> Build<'a> {
         if family.is_set() && ticket.step == 0 {
             return self.set_request(target, work, number);
         }
-        let deciding = Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
+        let deciding =
+            Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
         requests::request(&deciding, &mut self.inputs, plan, &open.document, work, number)
     }
 
@@ -491,14 +500,19 @@ impl<'a> Build<'a> {
         }
         let members = work.inputs.first().map_or(0, members_of);
         let body = crate::module::Body::Manifest { path, members };
-        Ok(Ok(crate::module::Request { id: number, input: crate::module::Input::new(body, ""), with: Vec::new() }))
+        Ok(Ok(crate::module::Request {
+            id: number,
+            input: crate::module::Input::new(body, ""),
+            with: Vec::new(),
+        }))
     }
 
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
     pub(super) fn damaged(&mut self, worker: WorkerIx, ticket: Ticket, damaged: &Damaged) -> Result<()> {
         if damaged.0 != Position(0) {
             self.store.mark_bad(damaged.0)?;
-            let message = "a stored result was damaged; it is kept in .pipe/quarantine and made again".to_owned();
+            let message =
+                "a stored result was damaged; it is kept in .pipe/quarantine and made again".to_owned();
             self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
         }
         self.scheduler.answered(worker, ticket, State::Unfinished, 0);
@@ -569,7 +583,8 @@ impl<'a> Build<'a> {
     pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
-        !family.is_set() && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
+        !family.is_set()
+            && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
     }
 }
 
@@ -623,7 +638,8 @@ fn set_work(
         0 => String::new(),
         _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
     };
-    let facts = serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
+    let facts =
+        serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
     let key = action_key(&plan.recipe_digest, &inputs);
     let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };

@@ -148,13 +148,18 @@ impl Build<'_> {
     ) -> Result<()> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
-        let removes = target.publish.as_ref().is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
+        let removes = target
+            .publish
+            .as_ref()
+            .is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
             return Ok(());
         }
-        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
-        let path = publish.and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
+        let publish =
+            target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
+        let path = publish
+            .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {
             Some(template) => old_path(self.store, self.pipeline, document, family, step, template)?,
             None => None,
@@ -166,24 +171,32 @@ impl Build<'_> {
         }
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
-        let is_same = old.is_some_and(|old| old.act == entry.act && old.state == State::Done && old.note.is_empty());
+        let is_same =
+            old.is_some_and(|old| old.act == entry.act && old.state == State::Done && old.note.is_empty());
         if is_same && old_path.as_ref() == Some(&path) {
             return Ok(());
         }
         if let Some(bytes) = bytes_of(&self.parts.roots, document, family, step)
             && let Some(output) = result.output()
         {
-            let owner = Owned { digest: output.digest, doc: document.id.clone(), target: target.name.clone() };
+            let owner =
+                Owned { digest: output.digest, doc: document.id.clone(), target: target.name.clone() };
             jobs.push(Job::Show { path, owner, bytes });
         }
         Ok(())
     }
 
     /// The place of the definition of a document's story.
-    fn definition(&mut self, doc: DocIx, covered: &[bool], carried: &[(DefinedTarget, StoryEntry)]) -> Result<Position> {
+    fn definition(
+        &mut self,
+        doc: DocIx,
+        covered: &[bool],
+        carried: &[(DefinedTarget, StoryEntry)],
+    ) -> Result<Position> {
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
         let document = &open.document;
-        let before = (!carried.is_empty()).then(|| document.before.as_ref().map(|before| before.story.definition));
+        let before =
+            (!carried.is_empty()).then(|| document.before.as_ref().map(|before| before.story.definition));
         let key = (document.family, document.stratum, before.flatten(), covered.to_vec());
         if let Some(known) = self.definitions.get(&key) {
             return Ok(*known);
@@ -252,14 +265,19 @@ fn unfinished() -> StoryEntry {
 }
 
 /// Targets of the pipeline that this build does not cover keep what they had.
-fn carried(pipeline: &Pipeline, family: &Family, before: Option<&Before>) -> Vec<(DefinedTarget, StoryEntry)> {
+fn carried(
+    pipeline: &Pipeline,
+    family: &Family,
+    before: Option<&Before>,
+) -> Vec<(DefinedTarget, StoryEntry)> {
     let Some(before) = before else { return Vec::new() };
-    let is_carried = |name: &str| {
-        pipeline.find_target(name).is_some_and(|ix: TargetIx| family.step_of(ix).is_none())
-    };
+    let is_carried =
+        |name: &str| pipeline.find_target(name).is_some_and(|ix: TargetIx| family.step_of(ix).is_none());
     let pairs = before.definition.targets.iter().zip(&before.story.entries);
     let carried = pairs.filter(|(defined, _)| is_carried(&defined.name));
-    carried.map(|(defined, entry)| (DefinedTarget { digest: None, ..defined.clone() }, entry.clone())).collect()
+    carried
+        .map(|(defined, entry)| (DefinedTarget { digest: None, ..defined.clone() }, entry.clone()))
+        .collect()
 }
 
 /// What targets published that are no longer in the Pipelinefile goes.

@@ -97,12 +97,27 @@ impl Deciding<'_> {
                 Side::Settled(result) => return Ok(Decision::Settled(result)),
             }
         }
-        self.answer(plan, document, target, Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() })
+        self.answer(
+            plan,
+            document,
+            target,
+            Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() },
+        )
     }
 
     /// Looks for a record of this work; the module must run where there is none.
-    pub fn answer(&mut self, plan: &TargetPlan, document: &Document, target: &Target, mut work: Work) -> Result<Decision> {
-        let own = document.before.as_ref().and_then(|before| before.entry(&target.name)).and_then(|entry| entry.act);
+    pub fn answer(
+        &mut self,
+        plan: &TargetPlan,
+        document: &Document,
+        target: &Target,
+        mut work: Work,
+    ) -> Result<Decision> {
+        let own = document
+            .before
+            .as_ref()
+            .and_then(|before| before.entry(&target.name))
+            .and_then(|entry| entry.act);
         let wanted = Wanted { plan, id: &document.id, inputs: &work.inputs, key: work.key, own };
         if let Some((at, act)) = self.lookup.find(self.store, &wanted)? {
             let state = match &act.outcome {
@@ -117,11 +132,20 @@ impl Deciding<'_> {
         Ok(Decision::Run(Box::new(work)))
     }
 
-    fn side_input(&self, document: &Document, place: &Step, found: Option<Input>, missing: Missing, name: &str) -> Side {
+    fn side_input(
+        &self,
+        document: &Document,
+        place: &Step,
+        found: Option<Input>,
+        missing: Missing,
+        name: &str,
+    ) -> Side {
         let state = match found {
             None => State::Absent,
             Some(Input::Origin) => State::Done,
-            Some(Input::Step(step)) => document.results[step].as_ref().map_or(State::Unfinished, |result| result.state),
+            Some(Input::Step(step)) => {
+                document.results[step].as_ref().map_or(State::Unfinished, |result| result.state)
+            }
         };
         let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
         match (state, found, missing) {
@@ -153,7 +177,8 @@ impl Deciding<'_> {
             Input::Step(step) => self.pipeline.target(self.family.steps[*step].target).name.clone(),
         };
         let names: Vec<String> = inputs.iter().map(name).collect();
-        let message = format!("it has a result in each of: {}; a list of streams takes one", names.join(", "));
+        let message =
+            format!("it has a result in each of: {}; a list of streams takes one", names.join(", "));
         match settled_failure(FailureKind::Collision, message) {
             Side::Settled(result) => Decision::Settled(result),
             _ => Decision::Settled(Box::new(StepResult::bare(State::Failed, ""))),
@@ -166,7 +191,10 @@ impl Deciding<'_> {
         if plan.sees.as_slice() == [Field::Ext] {
             return KeyInput { digest: Some(digest), facts: ext_facts(&ext) };
         }
-        let facts = plan.sees.iter().filter_map(|field| Some((field.to_string(), self.field(document, input, field)?)));
+        let facts = plan
+            .sees
+            .iter()
+            .filter_map(|field| Some((field.to_string(), self.field(document, input, field)?)));
         let facts: Meta = facts.collect();
         KeyInput { digest: Some(digest), facts: Value::Object(facts).to_string() }
     }

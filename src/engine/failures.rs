@@ -52,7 +52,8 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
 
 /// The families of a store that the pipeline still has.
 fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
-    let is_there = |name: &String| pipeline.find_source(name).is_some() || pipeline.find_target(name).is_some();
+    let is_there =
+        |name: &String| pipeline.find_source(name).is_some() || pipeline.find_target(name).is_some();
     store.families().into_iter().filter(is_there).collect()
 }
 

@@ -34,7 +34,12 @@ pub struct PresentCode {
 impl PresentCode {
     /// Nothing asked yet. `root` is the project's folder.
     pub fn new(root: &Path) -> Self {
-        PresentCode { root: root.to_owned(), files: HashMap::new(), packages: HashMap::new(), holds: HashMap::new() }
+        PresentCode {
+            root: root.to_owned(),
+            files: HashMap::new(),
+            packages: HashMap::new(),
+            holds: HashMap::new(),
+        }
     }
 
     /// The digest of a project file now; nothing if it is gone.

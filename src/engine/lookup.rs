@@ -61,7 +61,13 @@ impl Lookup {
         Ok(None)
     }
 
-    fn answers(&mut self, store: &Store, at: Position, wanted: &Wanted<'_>, mark: u64) -> Result<Option<Arc<Act>>> {
+    fn answers(
+        &mut self,
+        store: &Store,
+        at: Position,
+        wanted: &Wanted<'_>,
+        mark: u64,
+    ) -> Result<Option<Arc<Act>>> {
         if store.is_bad(at) {
             return Ok(None);
         }
@@ -132,7 +138,9 @@ fn is_result(act: &Act) -> bool {
 /// A payload is checked when it is read; a blob is a file of its own, which may be gone.
 fn bytes_are_there(store: &Store, act: &Act) -> bool {
     match &act.outcome {
-        Outcome::Output(output) if output.place == Place::Blob => store.has_blob(&output.digest, output.length),
+        Outcome::Output(output) if output.place == Place::Blob => {
+            store.has_blob(&output.digest, output.length)
+        }
         _ => true,
     }
 }

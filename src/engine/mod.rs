@@ -2,7 +2,7 @@
 //!
 //! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
 //! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
-//! `session`. See `docs/design/engine.md`.
+//! `sources`, `mirror` · `session`. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
@@ -12,6 +12,7 @@ pub mod document;
 pub mod failures;
 pub mod loads;
 pub mod lookup;
+mod mirror;
 pub mod modules;
 mod opening;
 pub mod outline;
@@ -20,13 +21,14 @@ pub mod requests;
 pub mod scheduler;
 mod session;
 pub mod sets;
+mod sources;
 mod supply;
 pub mod tally;
 pub mod target;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::target::TargetPlan;
@@ -49,9 +51,18 @@ pub struct Interrupts {
     pub signal: AtomicI32,
     /// How many came.
     pub count: AtomicUsize,
+    /// One came: ends a scan early.
+    pub cancel: AtomicBool,
 }
 
 impl Interrupts {
+    /// A signal came.
+    pub fn add(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
     /// The last signal and how many came; nothing if none did.
     pub fn seen(&self) -> Option<(i32, usize)> {
         let count = self.count.load(Ordering::Relaxed);
@@ -123,7 +134,12 @@ const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 impl<'a> Parts<'a> {
     /// Finds the interpreter and opens the sources. Starts at most the interpreter, to ask who it is.
-    pub fn new(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>, host: Arc<Host>) -> Result<Self> {
+    pub fn new(
+        pipeline: &'a Pipeline,
+        pipelinefile: Digest,
+        store: &'a Arc<Store>,
+        host: Arc<Host>,
+    ) -> Result<Self> {
         let (python, interpreter) = match modules::python(pipeline, store)? {
             Some((python, version)) => (Some(python), version),
             None => (None, String::new()),
@@ -136,7 +152,8 @@ impl<'a> Parts<'a> {
     pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
         let target = self.pipeline.target(plan.ix);
         let module = self.pipeline.module(plan.module);
-        let by_document = target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
+        let by_document =
+            target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
         let default = (target.verb == Verb::Each).then_some(TIMEOUT);
         Ok(Launch {
             program: module.program.clone(),

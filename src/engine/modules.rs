@@ -64,7 +64,8 @@ fn ext_of(pipeline: &Pipeline, module: usize) -> Option<&str> {
 fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<String>> {
     let Some(command) = &module.probe else { return Ok(None) };
     let program = command.split_whitespace().next().unwrap_or_default();
-    let stamp = find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
+    let stamp =
+        find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
     let key = FieldHasher::new("pipe probe").text(command).text(&format!("{stamp:?}")).finish();
     if let Some(kept) = store.kept("probe", &key.0)? {
         return Ok(Some(String::from_utf8_lossy(&kept).into_owned()));

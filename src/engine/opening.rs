@@ -91,7 +91,9 @@ impl Build<'_> {
         self.open.resize_with(self.open.len().max(ix + 1), || None);
         self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
         match of.origin {
-            Origin::Source(source) if must_read => self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel),
+            Origin::Source(source) if must_read => {
+                self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel)
+            }
             _ => self.scheduler.ready(doc),
         }
         Ok(())
@@ -121,7 +123,9 @@ impl Build<'_> {
                 open.work[step] = None;
             }
         }
-        let (Origin::Source(source), rel) = (family.origin, open.document.id.rel().to_owned()) else { return };
+        let (Origin::Source(source), rel) = (family.origin, open.document.id.rel().to_owned()) else {
+            return;
+        };
         self.scheduler.restart(doc);
         self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
     }

@@ -98,7 +98,12 @@ impl Outline {
     }
 
     /// A worker had loaded more than was known: what decides the module's targets is another thing from now on.
-    pub fn learned(&mut self, parts: &Parts<'_>, plan: &mut TargetPlan, present: &mut PresentCode) -> Result<()> {
+    pub fn learned(
+        &mut self,
+        parts: &Parts<'_>,
+        plan: &mut TargetPlan,
+        present: &mut PresentCode,
+    ) -> Result<()> {
         self.loads = parts.store.all_loads()?;
         self.loads_known = self.loads.len();
         let target = parts.pipeline.target(plan.ix);
@@ -106,7 +111,8 @@ impl Outline {
         let identity = facts.identity;
         let learned = self.loads.iter().filter(|loads| loads.module == identity).map(AsRef::as_ref);
         let learned = present.learned(learned, &mut parts.store.code_cache());
-        let anew = TargetPlan::new(parts.pipeline, plan.ix, facts, plan.shared.clone(), &self.marks, &learned);
+        let anew =
+            TargetPlan::new(parts.pipeline, plan.ix, facts, plan.shared.clone(), &self.marks, &learned);
         plan.definition = anew.definition;
         self.define(plan.ix, anew.definition);
         Ok(())
@@ -119,7 +125,13 @@ impl Outline {
     }
 
     /// Whether documents of a definition are up to date in all wanted targets of a family, up to a stratum.
-    pub fn covers_family(&self, parts: &Parts<'_>, definition: Position, family: &Family, stratum: usize) -> bool {
+    pub fn covers_family(
+        &self,
+        parts: &Parts<'_>,
+        definition: Position,
+        family: &Family,
+        stratum: usize,
+    ) -> bool {
         let coverage = self.coverage(parts, definition);
         let mut steps = family.steps.iter().filter(|step| step.stratum <= stratum);
         let covered = steps.all(|step| {
@@ -153,9 +165,15 @@ impl Outline {
 }
 
 /// The one result of a set, or of an `each` behind it, as it is now.
-fn shared_result(parts: &Parts<'_>, families: &Families, of: TargetIx, inputs: &mut Inputs) -> Result<Shared> {
+fn shared_result(
+    parts: &Parts<'_>,
+    families: &Families,
+    of: TargetIx,
+    inputs: &mut Inputs,
+) -> Result<Shared> {
     let name = &parts.pipeline.target(of).name;
-    let Some(family) = families.list.iter().find(|family| family.is_set() && family.step_of(of).is_some()) else {
+    let Some(family) = families.list.iter().find(|family| family.is_set() && family.step_of(of).is_some())
+    else {
         return Ok(Shared::Unfinished);
     };
     let Some((state, output, note)) = set_result(parts, family, name)? else { return Ok(Shared::Unfinished) };
@@ -174,7 +192,11 @@ fn shared_result(parts: &Parts<'_>, families: &Families, of: TargetIx, inputs: &
 }
 
 /// How the one document of a set's family stands in one of its targets.
-pub fn set_result(parts: &Parts<'_>, family: &Family, target: &str) -> Result<Option<(State, Option<Output>, String)>> {
+pub fn set_result(
+    parts: &Parts<'_>,
+    family: &Family,
+    target: &str,
+) -> Result<Option<(State, Option<Output>, String)>> {
     let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(None) };
     let Some(before) = before(parts.store, entry.story)? else { return Ok(None) };
     let Some(mut result) = result_of(parts.store, &before, target)? else { return Ok(None) };
@@ -197,9 +219,8 @@ pub fn set_result(parts: &Parts<'_>, family: &Family, target: &str) -> Result<Op
 }
 
 fn shared_file(parts: &Parts<'_>, written: &str, path: &PathBuf, inputs: &mut Inputs) -> Result<Shared> {
-    let digest = file_digest(parts.store, path).map_err(|error: Error| {
-        error.context(format!("cannot read `file:{written}`")).hint("pipe check")
-    })?;
+    let digest = file_digest(parts.store, path)
+        .map_err(|error: Error| error.context(format!("cannot read `file:{written}`")).hint("pipe check"))?;
     let ext = path.extension().map(|ext| ext.to_string_lossy().to_lowercase()).unwrap_or_default();
     let ext = if path.is_dir() { String::new() } else { ext };
     let link = inputs.link(path, &digest, &ext)?;

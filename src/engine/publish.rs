@@ -1,7 +1,7 @@
 //! Results as ordinary files: a mirror of the present results (`semantics.md` 13, 27 and 28).
 //!
 //! Runs on a thread of its own, behind the commits. An ownership list in the index says which files are ours; a file
-//! that is not, or that somebody edited, is never touched. Files are written beside their place and renamed; bytes are
+//! that is not, or that somebody edited, is never touched. Files are written whole and renamed into place; bytes are
 //! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
 
 use std::collections::{BTreeSet, HashMap};
@@ -116,7 +116,8 @@ impl Publisher {
     pub fn finish(self) -> Published {
         drop(self.jobs);
         let ended = self.thread.join();
-        let mut published = std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut published =
+            std::mem::take(&mut *self.published.lock().unwrap_or_else(PoisonError::into_inner));
         if ended.is_err() {
             published.notices.push("publishing ended early; `pipe build` shows the rest".to_owned());
         }
@@ -184,7 +185,8 @@ impl Work {
                     return Ok(());
                 }
                 None => {
-                    let message = format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
+                    let message =
+                        format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
                     self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
                     return Ok(());
                 }
@@ -212,7 +214,8 @@ impl Work {
     /// Two results on one path: neither is shown.
     fn conflict(&mut self, path: &str, full: &Path, owner: &Owned, other: &Owned) -> Result<()> {
         let message = |mine: &Owned, theirs: &Owned| {
-            let text = format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
+            let text =
+                format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
             (mine.clone(), Failure::new(FailureKind::PathTaken, "", text))
         };
         for (of, failure) in [message(owner, other), message(other, owner)] {
@@ -230,20 +233,27 @@ impl Work {
         self.store.drop_kept(OWNED, path.as_bytes())
     }
 
-    /// Writes beside its place and renames. False if the bytes in the store are damaged.
+    /// Writes it whole, then renames it into place. False if the bytes in the store are damaged.
     fn write(&mut self, full: &Path, owner: &Owned, bytes: &Bytes) -> Result<bool> {
         let parent = full.parent().unwrap_or(&self.root);
         crate::fs::create_dir(parent)?;
         self.serial += 1;
-        let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let short: String = name.chars().take(40).collect();
-        let temporary = parent.join(format!(".{short}.pipe-{}-{}", std::process::id(), self.serial));
+        // In the store's scratch folder, which is emptied after a kill.
+        let temporary = self.store.tmp().join(format!("publish-{}", self.serial));
         let written = self.write_to(&temporary, bytes, owner);
         if !matches!(written, Ok(true)) {
             crate::fs::remove_file(&temporary)?;
             return written;
         }
-        std::fs::rename(&temporary, full).map_err(|e| Error::io("publish", full, &e))?;
+        match std::fs::rename(&temporary, full) {
+            Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
+                let beside = parent.join(format!(".pipe-publish-{}", self.serial));
+                std::fs::copy(&temporary, &beside).map_err(|e| Error::io("publish", full, &e))?;
+                std::fs::rename(&beside, full).map_err(|e| Error::io("publish", full, &e))?;
+                crate::fs::remove_file(&temporary)?;
+            }
+            done => done.map_err(|e| Error::io("publish", full, &e))?,
+        }
         Ok(true)
     }
 
@@ -255,7 +265,9 @@ impl Work {
         };
         match bytes {
             Bytes::Source(path) => copy(path),
-            Bytes::Stored(output) if output.place == Place::Blob => copy(&self.store.blob_path(&output.digest)),
+            Bytes::Stored(output) if output.place == Place::Blob => {
+                copy(&self.store.blob_path(&output.digest))
+            }
             Bytes::Stored(output) => match self.store.output_bytes(output)? {
                 Some(bytes) => crate::fs::write_scratch(temporary, &bytes).map(|()| true),
                 None => Ok(false),
@@ -301,6 +313,18 @@ fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
 pub fn owned(store: &Store, path: &str) -> Result<Option<Owned>> {
     let kept = store.kept(OWNED, path.as_bytes())?;
     Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()))
+}
+
+/// Every file that is ours.
+pub fn all_owned(store: &Store) -> Result<Vec<(String, Owned)>> {
+    let mut all = Vec::new();
+    store.kept_scan(OWNED, b"", &mut |key, value| {
+        if let Ok(owned) = serde_json::from_slice(value) {
+            all.push((String::from_utf8_lossy(key).into_owned(), owned));
+        }
+        true
+    })?;
+    Ok(all)
 }
 
 fn folder_stamp(path: &Path) -> Option<[i64; 5]> {

@@ -110,13 +110,22 @@ pub fn request(
             Err(damaged) => return Ok(Err(damaged)),
         };
         let (digest, ext) = document.input_facts(*from).unwrap_or_default();
-        with.push((name.clone(), Side::One(ModuleInput { digest: Some(digest), ..ModuleInput::new(body, ext) })));
+        with.push((
+            name.clone(),
+            Side::One(ModuleInput { digest: Some(digest), ..ModuleInput::new(body, ext) }),
+        ));
     }
     Ok(Ok(Request { id: number, input, with }))
 }
 
 /// The input with what the module sees of it.
-fn seen(deciding: &Deciding<'_>, plan: &TargetPlan, document: &Document, main: Input, body: Body) -> ModuleInput {
+fn seen(
+    deciding: &Deciding<'_>,
+    plan: &TargetPlan,
+    document: &Document,
+    main: Input,
+    body: Body,
+) -> ModuleInput {
     let mut input = ModuleInput { ext: None, ..ModuleInput::new(body, "") };
     let mut meta = Meta::new();
     for field in &plan.sees {
@@ -149,11 +158,18 @@ pub fn put_meta(meta: &mut Meta, path: &str, value: Value) {
     }
 }
 
-fn body(deciding: &Deciding<'_>, inputs: &mut Inputs, document: &Document, input: Input) -> Result<Made<Body>> {
+fn body(
+    deciding: &Deciding<'_>,
+    inputs: &mut Inputs,
+    document: &Document,
+    input: Input,
+) -> Result<Made<Body>> {
     let (digest, ext) = document.input_facts(input).unwrap_or_default();
     match origin(deciding.family, document, input) {
         Input::Origin => match &document.content {
-            Some(content) if content.bytes.is_some() => Ok(Ok(Body::Bytes(content.bytes.clone().unwrap_or_default()))),
+            Some(content) if content.bytes.is_some() => {
+                Ok(Ok(Body::Bytes(content.bytes.clone().unwrap_or_default())))
+            }
             Some(content) => Ok(Ok(Body::Path(inputs.link(&content.path, &digest, &ext)?))),
             None => Ok(Err(Damaged(Position(0)))),
         },

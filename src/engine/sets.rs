@@ -92,7 +92,12 @@ pub struct Passing<'a> {
 
 impl Streams<'_> {
     /// Visits every document of a target's streams, in byte order of ids, once a place where it might leave.
-    pub fn visit(&self, target: &Target, deep: bool, visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>) -> Result<()> {
+    pub fn visit(
+        &self,
+        target: &Target,
+        deep: bool,
+        visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
         for stream in &target.streams {
             for (family, place) in self.families.of_stream(*stream) {
@@ -169,7 +174,9 @@ impl Streams<'_> {
             let mut state = match place {
                 Input::Origin if document.digest.is_some() => State::Done,
                 Input::Origin => State::Failed,
-                Input::Step(step) => document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state),
+                Input::Step(step) => {
+                    document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state)
+                }
             };
             if let (Some(is_current), Input::Step(step)) = (self.is_current, place)
                 && !is_current(entry.definition, family.steps[*step].target)
@@ -182,10 +189,16 @@ impl Streams<'_> {
     }
 
     /// Visits the members of a set, and says how complete the set is.
-    pub fn members(&self, ix: TargetIx, sees: &[Field], visit: &mut dyn FnMut(&Member<'_>) -> Result<()>) -> Result<Coverage> {
+    pub fn members(
+        &self,
+        ix: TargetIx,
+        sees: &[Field],
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<Coverage> {
         let target = self.pipeline.target(ix);
         let of_meta = |field: &Field| matches!(field, Field::Meta(_));
-        let deep = sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
+        let deep =
+            sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
         let mut coverage = Coverage::default();
         let mut last: Option<DocId> = None;
         let present = crate::engine::loads::PresentCode::new(&self.pipeline.root);
@@ -203,8 +216,12 @@ impl Streams<'_> {
                 }
                 State::Skipped | State::LeftOut | State::Absent => return Ok(()),
             }
-            let deciding =
-                Deciding { pipeline: self.pipeline, family: passing.family, store: self.store, lookup: &mut lookup };
+            let deciding = Deciding {
+                pipeline: self.pipeline,
+                family: passing.family,
+                store: self.store,
+                lookup: &mut lookup,
+            };
             let Passing { document, place, .. } = passing;
             if let Some(test) = &target.test
                 && !test.passes(&|field| deciding.field(document, *place, field))
@@ -226,7 +243,8 @@ impl Streams<'_> {
             let (digest, ext) = document.input_facts(*place).unwrap_or_default();
             let source = crate::engine::requests::origin(passing.family, document, *place);
             let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
-            let path = (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
+            let path =
+                (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
             visit(&Member {
                 id: &document.id,
                 digest,
@@ -376,4 +394,3 @@ pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> 
 pub fn is_named(glob: &Glob, id: &DocId) -> bool {
     glob.matches(id.as_str()) || glob.matches(&unescape_name(id.as_str()).to_string_lossy())
 }
-

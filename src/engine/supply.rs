@@ -63,8 +63,17 @@ pub struct Supply<'a> {
 
 enum Part<'a> {
     Set(FamilyIx, String),
-    Found { family: FamilyIx, name: String, found: Box<dyn Iterator<Item = crate::scan::Found> + 'a>, held: Option<crate::scan::Found> },
-    Pages { family: FamilyIx, name: String, batches: Receiver<Vec<(Arc<str>, Entry)>> },
+    Found {
+        family: FamilyIx,
+        name: String,
+        found: Box<dyn Iterator<Item = crate::scan::Found> + 'a>,
+        held: Option<crate::scan::Found>,
+    },
+    Pages {
+        family: FamilyIx,
+        name: String,
+        batches: Receiver<Vec<(Arc<str>, Entry)>>,
+    },
 }
 
 impl<'a> Supply<'a> {
@@ -153,7 +162,14 @@ impl<'a> Supply<'a> {
             }
         };
         let why = Why::Again(entry);
-        self.ready.push_back(Unopened { family, dir: Arc::from(""), name: String::new(), number, names, why });
+        self.ready.push_back(Unopened {
+            family,
+            dir: Arc::from(""),
+            name: String::new(),
+            number,
+            names,
+            why,
+        });
         Ok(())
     }
 
@@ -179,7 +195,9 @@ impl<'a> Supply<'a> {
     /// Takes a stretch of one directory: its new names are numbered together.
     fn take_found(&mut self, store: &Store) -> Result<bool> {
         let (docs, only) = (self.docs, self.only);
-        let Some(Part::Found { family, name, found, held }) = self.parts.front_mut() else { return Ok(false) };
+        let Some(Part::Found { family, name, found, held }) = self.parts.front_mut() else {
+            return Ok(false);
+        };
         let Some(first) = held.take().or_else(|| found.next()) else { return Ok(false) };
         let dir = Arc::clone(&first.dir);
         let mut stretch = vec![first];
@@ -192,7 +210,8 @@ impl<'a> Supply<'a> {
                 }
             }
         }
-        let lets_in = |id: &DocId| docs.is_none_or(|glob| is_named(glob, id)) && only.is_none_or(|only| only(id));
+        let lets_in =
+            |id: &DocId| docs.is_none_or(|glob| is_named(glob, id)) && only.is_none_or(|only| only(id));
         let mut waiting = Vec::new();
         let had_gone = store.has_gone(name)?;
         for found in stretch {
@@ -208,8 +227,11 @@ impl<'a> Supply<'a> {
             };
             waiting.push((found.name.into_string(), why));
         }
-        let unnamed: Vec<String> =
-            waiting.iter().filter(|(_, why)| matches!(why, Why::New(None))).map(|(name, _)| name.clone()).collect();
+        let unnamed: Vec<String> = waiting
+            .iter()
+            .filter(|(_, why)| matches!(why, Why::New(None)))
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut next = None;
         if !unnamed.is_empty() {
             next = Some(store.name_documents(name, &dir, &unnamed)?);
@@ -225,7 +247,14 @@ impl<'a> Supply<'a> {
                 (Why::Changed(known) | Why::Look(known) | Why::Gone(known), _) => (known.number, None),
                 (Why::New(None) | Why::Again(None), _) => continue,
             };
-            self.ready.push_back(Unopened { family: *family, dir: Arc::clone(&dir), name, number, names, why });
+            self.ready.push_back(Unopened {
+                family: *family,
+                dir: Arc::clone(&dir),
+                name,
+                number,
+                names,
+                why,
+            });
         }
         Ok(true)
     }

@@ -4,7 +4,8 @@
 //! events (run, time) is the sink's to add, not each variant's. An event about a result is sent only after it is on
 //! disk.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::model::failure::Failure;
 
@@ -89,7 +90,8 @@ pub enum Event {
         /// So far.
         seconds: u64,
     },
-    /// Counts of a target, at most ten times a second.
+    /// Counts of all targets, at most ten times a second.
+    #[serde(serialize_with = "as_targets")]
     Counts(Vec<TargetCounts>),
     /// Something that is no failure of a document but should be read.
     Notice {
@@ -105,6 +107,13 @@ pub enum Event {
     },
     /// The last event.
     Finished(Summary),
+}
+
+/// A list has no room for the tag `event`: as an object with the field `targets` it has.
+fn as_targets<S: Serializer>(counts: &[TargetCounts], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct("Counts", 1)?;
+    object.serialize_field("targets", counts)?;
+    object.end()
 }
 
 /// What a scan of one source found.

@@ -5,8 +5,9 @@
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
 //! Inside, each file imports only those before it: `mistake keys value disk`, `section spans`, `select settings source
-//! command`, `module`, `names`, `context`, `with publish`, `target`, `overrides graph`, `publish_check`, `not_yet`.
+//! command`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`, `not_yet`.
 
+mod calls;
 mod command;
 mod context;
 mod disk;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+pub use calls::PythonCall;
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
 pub use not_yet::{NotYet, not_yet};
@@ -76,6 +78,17 @@ pub fn discover(from: &Path) -> Option<PathBuf> {
     from.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
 }
 
+/// Everything that could be read of a Pipelinefile.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// What it says; there also where only files and folders that it names are not there.
+    pub loaded: Option<Loaded>,
+    /// All its mistakes (warnings are with what was read).
+    pub mistakes: Mistakes,
+    /// The Python functions that its targets call; known also where other things are wrong.
+    pub calls: Vec<PythonCall>,
+}
+
 /// Reads a Pipelinefile; with any mistake there is none.
 pub fn load(file: &Path, overrides: &[Override]) -> Result<Loaded, Mistakes> {
     match inspect(file, overrides) {
@@ -87,9 +100,18 @@ pub fn load(file: &Path, overrides: &[Override]) -> Result<Loaded, Mistakes> {
 /// Reads a Pipelinefile and all its mistakes (warnings are with what was read). There is a pipeline also where only
 /// files and folders that it names are not there.
 pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes) {
+    let Inspection { loaded, mistakes, .. } = inspect_calls(file, overrides);
+    (loaded, mistakes)
+}
+
+/// The same with the functions that it calls, for whoever checks them against the code.
+pub fn inspect_calls(file: &Path, overrides: &[Override]) -> Inspection {
     let name =
         file.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
-    let alone = |message: String| (None, Mistakes::new(vec![Mistake::nowhere(message)], &name, "".into()));
+    let alone = |message: String| {
+        let mistakes = Mistakes::new(vec![Mistake::nowhere(message)], &name, "".into());
+        Inspection { loaded: None, mistakes, calls: Vec::new() }
+    };
     let file = match std::path::absolute(file) {
         Ok(file) => file,
         Err(e) => return alone(format!("cannot find `{}`: {}", file.display(), crate::error::io_text(&e))),
@@ -118,10 +140,12 @@ pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes
                 mistake
             }
         });
-        return (None, Mistakes::new(list.collect(), &name, text.clone()));
+        let mistakes = Mistakes::new(list.collect(), &name, text.clone());
+        return Inspection { loaded: None, mistakes, calls: Vec::new() };
     }
     let log = Log::default();
-    let pipeline = read(&file, &text, table.get_ref(), overrides, &log);
+    let mut calls = Vec::new();
+    let pipeline = read(&file, &text, table.get_ref(), overrides, &mut calls, &log);
     let (mut warnings, mistakes): (Vec<_>, Vec<_>) =
         log.into_list().into_iter().partition(|mistake| mistake.severity == Severity::Warning);
     let mistakes = Mistakes::new(mistakes, &name, text.clone());
@@ -130,10 +154,17 @@ pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes
         warnings.sort_by_key(|warning| warning.span.clone().map_or(usize::MAX, |span| span.start));
         Loaded { pipeline, warnings, digest, spans: Spans::of(table.get_ref()), text: text.clone(), name }
     });
-    (loaded, mistakes)
+    Inspection { loaded, mistakes, calls }
 }
 
-fn read(file: &Path, text: &str, table: &DeTable<'_>, overrides: &[Override], log: &Log) -> Option<Pipeline> {
+fn read(
+    file: &Path,
+    text: &str,
+    table: &DeTable<'_>,
+    overrides: &[Override],
+    calls: &mut Vec<PythonCall>,
+    log: &Log,
+) -> Option<Pipeline> {
     let root = file.parent()?;
     section::Section::new("the file".to_owned(), 0..0, table, log).allow(&[keys::FILE]);
     let tables = |kind| {
@@ -159,8 +190,9 @@ fn read(file: &Path, text: &str, table: &DeTable<'_>, overrides: &[Override], lo
     let mut drafts: Vec<Draft> =
         target_tables.iter().map(|(name, section)| context.read(name, section)).collect();
     overrides::apply(overrides, &mut drafts, &names, log);
-    for draft in &drafts {
+    for ((_, section), draft) in target_tables.iter().zip(&drafts) {
         draft.check_filter(&modules, log);
+        calls.extend(calls::of_target(section, draft, &modules));
     }
     let order = graph::order(&drafts, &names, log)?;
     let lineage = graph::Lineage::new(&drafts, &order, &names, log);

@@ -85,6 +85,11 @@ impl<'a> Modules<'a> {
         Some(table)
     }
 
+    /// Whether a module has a table by its whole name.
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        self.tables.contains_key(name)
+    }
+
     pub(super) fn settings(&self, name: &str) -> Settings {
         self.table(name).map(|table| table.settings.clone()).unwrap_or_default()
     }

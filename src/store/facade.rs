@@ -142,11 +142,17 @@ impl Store {
     }
 
     fn read_recipe(&self, at: Position) -> Result<Option<Recipe>> {
-        Ok(self.log.read_frame(at)?.and_then(|frame| if let Frame::Recipe(value) = frame { Some(value) } else { None }))
+        Ok(self
+            .log
+            .read_frame(at)?
+            .and_then(|frame| if let Frame::Recipe(value) = frame { Some(value) } else { None }))
     }
 
     fn read_loads(&self, at: Position) -> Result<Option<Loads>> {
-        Ok(self.log.read_frame(at)?.and_then(|frame| if let Frame::Loads(value) = frame { Some(value) } else { None }))
+        Ok(self
+            .log
+            .read_frame(at)?
+            .and_then(|frame| if let Frame::Loads(value) = frame { Some(value) } else { None }))
     }
 
     fn read_definition(&self, at: Position) -> Result<Option<Definition>> {
@@ -208,14 +214,22 @@ impl Store {
         let places = self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let read = |at: Position| {
             let frame = self.log.read_frame(at);
-            frame.map(|frame| frame.and_then(|frame| if let Frame::Run(run) = frame { Some(run) } else { None }))
+            frame.map(|frame| {
+                frame.and_then(|frame| if let Frame::Run(run) = frame { Some(run) } else { None })
+            })
         };
         places.into_iter().filter_map(|at| read(at).transpose()).collect()
     }
 
     /// Every mark, oldest first.
     pub fn marks(&self) -> Result<Vec<Mark>> {
-        Ok(self.marks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, mark)| mark.clone()).collect())
+        Ok(self
+            .marks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(_, mark)| mark.clone())
+            .collect())
     }
 
     /// The number of the newest mark; 0 if there is none.
@@ -473,7 +487,12 @@ impl Store {
     }
 
     /// Visits what is kept under a prefix, as long as `visit` says true.
-    pub fn kept_scan(&self, tree: &str, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+    pub fn kept_scan(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
         Ok(self.index.kept_scan(tree, prefix, &mut |key, value| !visit(key, value))?)
     }
 
@@ -536,7 +555,13 @@ impl Store {
             recipes: self.recipes.places(),
             loads: self.loads.places(),
             definitions: self.definitions.places(),
-            marks: self.marks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(at, _)| *at).collect(),
+            marks: self
+                .marks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|(at, _)| *at)
+                .collect(),
             runs: self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             bad: {
                 let mut bad: Vec<Position> =
@@ -588,7 +613,8 @@ impl Store {
         self.log.flush()?;
         self.write_pages()?;
         let end = self.log.appended();
-        let wrote = end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
+        let wrote =
+            end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
         if uncovered > WORTH_A_TABLE {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;

@@ -38,10 +38,16 @@ pub enum Opening {
 /// What tells one start of the machine from another.
 pub fn boot_id() -> String {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    crate::fs::read_optional(path).ok().flatten().map_or_else(String::new, |bytes| {
-        String::from_utf8_lossy(&bytes).trim().to_owned()
-    })
+    crate::fs::read_optional(path)
+        .ok()
+        .flatten()
+        .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
 }
+
+/// What the index keeps about the store itself.
+const STATE: &str = "state";
+/// The last owner may have been killed while it published.
+const UNCHECKED: &[u8] = b"publishing unchecked";
 
 /// How often pages are written while a build runs, and how often the index is told how far it is.
 const PAGES_EVERY: Duration = Duration::from_millis(100);
@@ -60,7 +66,8 @@ impl Store {
         crate::fs::remove_dir(&dir.join("tmp"))?;
         crate::fs::create_dir(&dir.join("tmp"))?;
         let segments = Segments::new(Arc::clone(&disk), dir, format);
-        let mut found = Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
+        let mut found =
+            Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
         let (index, applied, mut remembered) = open_index(dir, &format, &mut found)?;
         let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
@@ -87,7 +94,9 @@ impl Store {
             }
             start.get_or_insert(result.start);
         }
-        let Some(start) = start else { return Err(Error::unfinished("the log's end was not found").hint("pipe doctor")) };
+        let Some(start) = start else {
+            return Err(Error::unfinished("the log's end was not found").hint("pipe doctor"));
+        };
         let signal = Arc::new(SyncSignal::default());
         let told = Arc::clone(&signal);
         let log = Log::open(
@@ -134,6 +143,7 @@ impl Store {
         });
         store.put_found(tail.entries)?;
         if !is_seen {
+            store.keep(STATE, UNCHECKED, b"1")?;
             // What was read need not be read again, whatever happens next.
             store.log.flush()?;
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -200,6 +210,16 @@ fn start_writer(store: &Arc<Store>) {
 }
 
 impl Store {
+    /// Whether what is published must be compared with the stories: a process that published may have been killed.
+    pub fn is_publishing_unchecked(&self) -> Result<bool> {
+        Ok(self.kept(STATE, UNCHECKED)?.is_some())
+    }
+
+    /// What is published is as the stories say.
+    pub fn publishing_checked(&self) -> Result<()> {
+        self.drop_kept(STATE, UNCHECKED)
+    }
+
     /// Sorts what the memtable holds into a table when it is full.
     fn make_tables(&self) {
         let end = self.log.synced();
@@ -347,7 +367,8 @@ impl Found<'_> {
                 names
             }
         };
-        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len()) else {
+        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())
+        else {
             return;
         };
         let (family, dir) = family_of(&names, ix as usize);

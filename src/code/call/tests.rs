@@ -80,7 +80,8 @@ fn arguments_of_setup_are_declared_too() {
     let with_setup = |setup: &str| format!("{setup}\n@module(setup=load)\ndef f(doc): pass\n");
     let judge = |source: &str| check_call(&functions(source), "f", &call);
     assert_eq!(judge(&with_setup("def load(model): pass")), []);
-    assert_eq!(judge(&with_setup("def load(modell): pass")).len(), 1);
+    assert_eq!(judge(&with_setup("def load(modell): pass")).len(), 2, "one is missing, one not declared");
+    assert_eq!(judge(&with_setup("def load(model, size=2): pass")), []);
     assert_eq!(judge(&with_setup("from elsewhere import load")), [], "not known here, so not judged");
     assert_eq!(judge("@module(setup=lambda model: 1)\ndef f(doc): pass\n"), []);
 }
@@ -92,4 +93,14 @@ fn a_second_positional_argument_needs_a_default() {
         [CallProblem::NotKeywordOnly { argument: "min_len".to_owned() }]
     );
     assert_eq!(check("def f(doc, min_len=2): pass", &EACH), []);
+}
+
+#[test]
+fn what_setup_returns_is_the_second_argument() {
+    let source = |arguments: &str| format!("@module(setup=load)\ndef f({arguments}): pass\ndef load(): pass");
+    assert_eq!(check(&source("doc, model, *, n=1"), &EACH), []);
+    assert_eq!(
+        check(&source("doc, model, more"), &EACH),
+        [CallProblem::NotKeywordOnly { argument: "more".to_owned() }]
+    );
 }

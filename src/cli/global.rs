@@ -1,0 +1,105 @@
+//! Flags that every command has, and those that several share.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ValueEnum};
+
+use crate::project::Locate;
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Work as if started in DIR
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub(super) directory: Option<PathBuf>,
+
+    /// Use this Pipelinefile; without it, the nearest at or above the present folder
+    #[arg(short = 'f', long, value_name = "FILE", global = true)]
+    pub(super) file: Option<PathBuf>,
+
+    /// Say less: only failures, errors and what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Say more; twice for even more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// When to use colour
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "PIPE_COLOR",
+        hide_env = true,
+        global = true
+    )]
+    pub(super) color: Color,
+
+    /// How to show progress
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        env = "PIPE_PROGRESS",
+        hide_env = true,
+        global = true
+    )]
+    pub(super) progress: Progress,
+
+    /// Print JSON for programs: one object a line on stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Progress {
+    /// A live block on a terminal, lines elsewhere
+    #[default]
+    Auto,
+    /// A live block
+    Bar,
+    /// A line now and then
+    Plain,
+    /// None
+    None,
+}
+
+/// `-D`, of commands that read params.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Define {
+    /// Set a parameter, instead of what the Pipelinefile says
+    #[arg(short = 'D', long = "define", value_name = "TARGET.NAME=VALUE")]
+    pub(super) define: Vec<String>,
+}
+
+impl Global {
+    /// Where the project is, for commands that take no parameters.
+    pub(super) fn locate(&self, colour: bool) -> Locate {
+        self.locate_with(&Define::default(), colour)
+    }
+
+    /// Where the project is, and what `-D` says.
+    pub(super) fn locate_with(&self, define: &Define, colour: bool) -> Locate {
+        Locate {
+            directory: self.directory.clone(),
+            file: self.file.clone(),
+            overrides: define.define.clone(),
+            colour,
+        }
+    }
+}

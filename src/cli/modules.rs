@@ -1,0 +1,249 @@
+//! `pipe modules`: which modules the Pipelinefile uses, which were found, which are missing, and what counts for each.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::output::Output;
+use crate::code::{self, Function, Spec, Takes, Tree};
+use crate::error::Result;
+use crate::model::pipeline::{Module, Pipeline, Program};
+use crate::project::Project;
+use crate::text;
+
+/// Show the modules: used by the Pipelinefile, found in modules/, missing
+///
+/// For each: the files whose content decides when its work is done again (with the beginning of their digests), what it
+/// takes, and its parameters. Reads code, runs none.
+#[derive(clap::Args)]
+pub(super) struct Args {}
+
+/// One module.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    /// `used`, `found` or `missing`.
+    state: &'static str,
+    /// `python`, `worker`, `filter`, `shell`, `url` or `image`.
+    kind: &'static str,
+    /// The targets that use it.
+    targets: Vec<String>,
+    /// `doc` or `docs`, where the code says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takes: Option<&'static str>,
+    params: Vec<Param>,
+    /// The stated version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// The command, or where the function stands.
+    runs: String,
+    /// What counts.
+    files: Vec<File>,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// What its author says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doc: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Param {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    annotation: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct File {
+    path: String,
+    digest: String,
+}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "every command is run alike")]
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = Project::for_reading(&global.locate(out.talk_has_colour()))?;
+        let rows = rows(project.pipeline())?;
+        if out.is_json() {
+            rows.iter().try_for_each(|row| out.json_line("module", row))?;
+            return Ok(Exit::FINE);
+        }
+        for (state, title) in [
+            ("used", "Used by the Pipelinefile"),
+            ("found", "Found in modules/, used by no target"),
+            ("missing", "Missing"),
+        ] {
+            let of_state: Vec<&Row> = rows.iter().filter(|row| row.state == state).collect();
+            if of_state.is_empty() {
+                continue;
+            }
+            out.line(title)?;
+            let width = of_state.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+            for row in of_state {
+                show(row, width, out)?;
+            }
+        }
+        if rows.is_empty() {
+            out.line("no modules: the Pipelinefile has no target, and there is none in modules/")?;
+        }
+        Ok(Exit::FINE)
+    }
+}
+
+fn rows(pipeline: &Pipeline) -> Result<Vec<Row>> {
+    let mut cache: HashMap<String, Vec<u8>> = HashMap::new();
+    let mut tree = Tree::new(&pipeline.root, &mut cache);
+    let mut rows = Vec::new();
+    for module in &pipeline.modules {
+        rows.push(used(pipeline, module, &mut tree)?);
+    }
+    let known: BTreeSet<String> =
+        pipeline.modules.iter().filter_map(|module| function_id(&module.program)).collect();
+    for found in code::modules_found(&pipeline.root)?.modules {
+        let program =
+            Program::Python { file: found.file.clone().into(), function: found.function.name.clone() };
+        if function_id(&program).is_some_and(|id| known.contains(&id)) {
+            continue;
+        }
+        let mut row = Row::new(found.name, "found", &program);
+        row.count(&mut tree, &Spec::Python(found.file.into()));
+        row.describe(&found.function);
+        rows.push(row);
+    }
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(rows)
+}
+
+fn used(pipeline: &Pipeline, module: &Module, tree: &mut Tree<'_>) -> Result<Row> {
+    let mut row = Row::new(module.name.clone(), "used", &module.program);
+    let targets = pipeline.targets_of_module(&module.name);
+    row.targets = targets.into_iter().map(|ix| pipeline.target(ix).name.clone()).collect();
+    row.version.clone_from(&module.version);
+    row.count(tree, &Spec::of(module));
+    if let Program::Python { file, function } = &module.program {
+        let shown = file.display();
+        match code::functions_of_file(&pipeline.root, file)? {
+            None => row.missing(format!("no file {shown}")),
+            Some(functions) => match functions.find(function) {
+                None => row.missing(format!("no function `{function}` in {shown}")),
+                Some(found) => {
+                    row.describe(found);
+                    let of_setup = functions.setup_of(found).into_iter();
+                    let of_setup = of_setup.flat_map(|setup| setup.positional.iter().chain(&setup.params));
+                    row.params.extend(of_setup.map(Param::of));
+                }
+            },
+        }
+    }
+    Ok(row)
+}
+
+/// A Python module however it is named: `words` and `words:words` are one.
+fn function_id(program: &Program) -> Option<String> {
+    match program {
+        Program::Python { file, function } => Some(format!("{}:{function}", file.display())),
+        _ => None,
+    }
+}
+
+impl Param {
+    fn of(param: &code::Param) -> Param {
+        Param {
+            name: param.name.clone(),
+            default: param.default.clone(),
+            annotation: param.annotation.clone(),
+        }
+    }
+}
+
+impl Row {
+    fn new(name: String, state: &'static str, program: &Program) -> Row {
+        let (kind, runs) = match program {
+            Program::Python { file, function } => ("python", format!("`{function}` in {}", file.display())),
+            Program::Worker(words) => ("worker", words.join(" ")),
+            Program::Filter(words) => ("filter", words.join(" ")),
+            Program::Shell(script) => ("shell", script.clone()),
+            Program::Url(url) => ("url", url.clone()),
+            Program::Image(image, command) => (
+                "image",
+                [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            ),
+        };
+        Row {
+            name,
+            state,
+            kind,
+            targets: Vec::new(),
+            takes: None,
+            params: Vec::new(),
+            version: None,
+            runs,
+            files: Vec::new(),
+            problem: None,
+            doc: None,
+        }
+    }
+
+    /// The code files, as far as they can be read.
+    fn count(&mut self, tree: &mut Tree<'_>, spec: &Spec) {
+        match tree.code_files(spec) {
+            Ok(found) => {
+                let file =
+                    |(path, digest): (String, crate::hash::Digest)| File { path, digest: digest.hex() };
+                self.files = found.files.into_iter().map(file).collect();
+            }
+            Err(error) => self.missing(error.to_string()),
+        }
+    }
+
+    fn missing(&mut self, problem: String) {
+        self.state = "missing";
+        self.problem = Some(problem);
+    }
+
+    fn describe(&mut self, function: &Function) {
+        self.takes = function.takes().map(|takes| match takes {
+            Takes::Doc => "doc",
+            Takes::Docs => "docs",
+        });
+        self.params = function.params.iter().map(Param::of).collect();
+        self.version = self.version.take().or_else(|| function.version.clone());
+        self.doc.clone_from(&function.docstring);
+    }
+
+    /// `takes doc, min_len = 20, version 2`
+    fn signature(&self) -> String {
+        let mut parts: Vec<String> = self.takes.iter().map(|takes| format!("takes {takes}")).collect();
+        parts.extend(self.params.iter().map(|param| match &param.default {
+            Some(default) => format!("{} = {default}", param.name),
+            None => param.name.clone(),
+        }));
+        parts.extend(self.version.iter().map(|version| format!("version {version}")));
+        parts.join(", ")
+    }
+}
+
+fn show(row: &Row, width: usize, out: &mut Output) -> Result<()> {
+    let runs = text::printable(row.runs.lines().next().unwrap_or_default());
+    let head = match &row.problem {
+        Some(problem) => problem.clone(),
+        None if row.kind == "python" => row.signature(),
+        None => [format!("{}: {}", row.kind, text::shorten(&runs, 70)), row.signature()].join("  "),
+    };
+    out.line(format!("  {:width$}  {}", row.name, head.trim_end()).trim_end())?;
+    let below = |what: &str| format!("  {:width$}  {what}", "");
+    if !row.targets.is_empty() && row.targets != [row.name.as_str()] {
+        out.line(below(&format!("for {}", row.targets.join(", "))))?;
+    }
+    let longest = row.files.iter().map(|file| file.path.chars().count()).max().unwrap_or_default();
+    for file in &row.files {
+        let short = file.digest.get(..8).unwrap_or_default();
+        out.line(below(&format!("{:longest$}  {short}", file.path)))?;
+    }
+    Ok(())
+}

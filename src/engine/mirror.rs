@@ -1,0 +1,174 @@
+//! Published files against the stories: what is missing is shown again, what shows nothing any more is withdrawn.
+//!
+//! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
+
+use std::sync::Arc;
+
+use crate::engine::document::{Document, StepResult};
+use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
+use crate::engine::sets::{before, id_of, result_of};
+use crate::engine::{Options, Parts, closing};
+use crate::error::Result;
+use crate::model::action::{State, Story};
+use crate::model::document::DocId;
+use crate::plan::family::{Families, FamilyIx, Input};
+use crate::store::{Entry, Store};
+
+/// What has to be shown or withdrawn beside what this build makes, and whether everything was compared for it.
+pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<(Vec<Job>, bool)> {
+    if options.is_partial() {
+        return Ok((Vec::new(), false));
+    }
+    if parts.store.is_publishing_unchecked()? {
+        return Ok((unshown(parts, families)?, true));
+    }
+    let missing = missing(parts.store, &parts.pipeline.root)?;
+    Ok((show_again(parts, families, &missing)?, false))
+}
+
+/// How to show published files again that are missing.
+fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (path, owned) in missing {
+        let shown = published_results(parts, families, &owned.doc)?;
+        jobs.extend(shown.into_iter().filter(|job| matches!(job, Job::Show { path: of, .. } if of == path)));
+    }
+    Ok(jobs)
+}
+
+/// What is to be shown or withdrawn so that the published files are what the stories say: after a kill.
+fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    let publishes = |step: &crate::plan::family::Step| parts.pipeline.target(step.target).publish.is_some();
+    for family in families.list.iter().filter(|family| family.steps.iter().any(publishes)) {
+        let mut failed = None;
+        parts.store.scan(&family.name, &mut |dir, entry| {
+            let id = id_of(&family.name, dir, &entry.name);
+            match published_results(parts, families, &id) {
+                Ok(shown) => {
+                    jobs.extend(shown.into_iter().filter(|job| !is_shown(parts, job)));
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    for (path, owned) in all_owned(parts.store)? {
+        let shown = published_results(parts, families, &owned.doc)?;
+        let is_present = shown.iter().any(
+            |job| matches!(job, Job::Show { path: of, owner, .. } if *of == path && owner.target == owned.target),
+        );
+        // A document that failed keeps its last file, wherever that is.
+        if !is_present && !keeps_stale(parts, families, &owned)? {
+            jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
+        }
+    }
+    Ok(jobs)
+}
+
+fn is_shown(parts: &Parts<'_>, job: &Job) -> bool {
+    let Job::Show { path, owner, .. } = job else { return false };
+    let is_ours = owned(parts.store, path).is_ok_and(|owned| owned.as_ref() == Some(owner));
+    is_ours && std::fs::symlink_metadata(parts.pipeline.root.join(path)).is_ok()
+}
+
+fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<bool> {
+    let Some((_, entry)) = entry_of(parts, families, &owned.doc)? else { return Ok(false) };
+    let Some(found) = before(parts.store, entry.story)? else { return Ok(false) };
+    let stale = [State::Failed, State::Blocked, State::Unfinished];
+    Ok(found.entry(&owned.target).is_some_and(|entry| entry.published && stale.contains(&entry.state)))
+}
+
+fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option<(FamilyIx, Entry)>> {
+    let Some(ix) = families.find(id.source()) else { return Ok(None) };
+    let family = families.family(ix);
+    let (dir, name) = if family.is_set() { ("", "") } else { (id.dir(), id.name()) };
+    let entry = parts.store.entry(&family.name, dir, name)?;
+    Ok(entry.filter(|entry| !entry.flags.gone).map(|entry| (ix, entry)))
+}
+
+/// How every published result of a document is shown, by its newest story.
+fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Vec<Job>> {
+    let Some((ix, entry)) = entry_of(parts, families, id)? else { return Ok(Vec::new()) };
+    let Some(found) = before(parts.store, entry.story)? else { return Ok(Vec::new()) };
+    let family = families.family(ix);
+    let mut results = Vec::new();
+    for step in &family.steps {
+        results.push(result_of(parts.store, &found, &parts.pipeline.target(step.target).name)?);
+    }
+    let document = Document {
+        id: id.clone(),
+        number: entry.doc,
+        family: ix,
+        dir: Arc::from(id.dir()),
+        name: entry.name,
+        names: found.story.names,
+        stratum: 0,
+        story: Some(entry.story),
+        stamp: entry.stamp,
+        racy: false,
+        content: None,
+        digest: found.story.content,
+        results,
+        before: None,
+        restarts: 0,
+    };
+    let mut jobs = Vec::new();
+    for (step, place) in family.steps.iter().enumerate() {
+        let target = parts.pipeline.target(place.target);
+        let is_published =
+            found.entry(&target.name).is_some_and(|entry| entry.published && entry.state == State::Done);
+        if let (true, Some(publish)) = (is_published, &target.publish)
+            && let Some(path) =
+                closing::published_path(&publish.path, &document, family, Input::Step(step), target)
+            && let Some(bytes) = closing::bytes_of(&parts.roots, &document, family, step)
+            && let Some(output) = document.results[step].as_ref().and_then(StepResult::output)
+        {
+            let owner = Owned { digest: output.digest, doc: id.clone(), target: target.name.clone() };
+            jobs.push(Job::Show { path, owner, bytes });
+        }
+    }
+    Ok(jobs)
+}
+
+/// A result that could not be shown stands as a failure with its document, and is tried again next time.
+pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<()> {
+    let failures = published
+        .failures
+        .iter()
+        .map(|(doc, target, failure)| (doc, target, Some(crate::engine::decide::derived_note(failure))));
+    let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
+    for (doc, target, note) in failures.chain(damaged) {
+        let family = doc.source();
+        let is_set = doc.rel().is_empty();
+        let (dir, name) = if is_set { ("", "") } else { (doc.dir(), doc.name()) };
+        let Some(entry) = store.entry(family, dir, name)? else { continue };
+        let Some(found) = before(store, entry.story)? else { continue };
+        let mut story: Story = (*found.story).clone();
+        let ix = found.definition.targets.iter().position(|defined| defined.name == *target);
+        let Some(of) = ix.and_then(|ix| story.entries.get_mut(ix)) else { continue };
+        match note {
+            Some(note) => {
+                of.note = note;
+                of.published = false;
+            }
+            None => {
+                if let Some(at) = of.act {
+                    store.mark_bad(at)?;
+                }
+            }
+        }
+        story.settled = false;
+        story.previous = Some(entry.story);
+        story.run = store.run();
+        let at = store.add_story(&story)?;
+        store.put_entry(family, dir, Store::entry_of(name, &story, at), at);
+    }
+    store.flush()
+}

@@ -1,0 +1,21 @@
+//! A project in a folder of its own, and what `pipe` said in it.
+//!
+//! ```ignore
+//! Project::new()
+//!     .file("Pipelinefile", "…")
+//!     .file("inbox/a.txt", "…")
+//!     .pipe(&["check"])
+//!     .shows("
+//!         status: 0
+//!         --- stdout
+//!         Pipelinefile: 1 source, 1 target, 1 module: no mistakes
+//!     ");
+//! ```
+//!
+//! The environment is the same everywhere: no colour, 100 columns, a fixed clock. In what is compared, the project's
+//! folder reads `[ROOT]` and times read `[TIME]`.
+
+mod outcome;
+mod project;
+
+pub(crate) use project::Project;
