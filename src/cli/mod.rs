@@ -5,13 +5,18 @@
 
 pub mod exit;
 
+mod build;
 mod check;
 mod completions;
 mod global;
 mod graph;
 mod init;
+mod interrupt;
 mod modules;
 mod output;
+mod owner;
+mod redo;
+mod select;
 
 #[cfg(test)]
 mod reference;
@@ -46,6 +51,8 @@ struct Cli {
 /// Every command, in the order of the help.
 #[derive(clap::Subcommand)]
 enum Command {
+    Build(build::Args),
+    Redo(redo::Args),
     Check(check::Args),
     Modules(modules::Args),
     Graph(graph::Args),
@@ -56,6 +63,8 @@ enum Command {
 impl Command {
     fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         match self {
+            Command::Build(args) => args.run(global, out),
+            Command::Redo(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),

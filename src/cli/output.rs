@@ -11,13 +11,12 @@ use serde::Serialize;
 
 use crate::cli::global::{Color, Global};
 use crate::error::{Error, Result};
-use crate::{env, text};
+use crate::{env, report, text};
 
 /// The version of every JSON line.
 const VERSION: u8 = 1;
 
 /// How and where a command prints.
-#[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on each other")]
 pub(super) struct Output {
     /// Never through anything that changes bytes: a document may hold them all.
     stdout: BufWriter<Stdout>,
@@ -194,8 +193,29 @@ impl Output {
         (Box::new(io::stdout()), Box::new(AutoStream::new(io::stderr(), choice(self.colour))))
     }
 
+    /// Who shows a build as the flags ask.
+    pub(super) fn build_report(&self, global: &Global) -> Box<dyn crate::model::event::Sink> {
+        let (out, err) = self.streams();
+        let progress = match global.progress {
+            crate::cli::global::Progress::Auto => report::Progress::Auto,
+            crate::cli::global::Progress::Bar => report::Progress::Bar,
+            crate::cli::global::Progress::Plain => report::Progress::Plain,
+            crate::cli::global::Progress::None => report::Progress::None,
+        };
+        let mode = report::Mode {
+            progress,
+            json: self.json,
+            quiet: self.quiet,
+            verbose: global.verbose,
+            colour: self.colour,
+            terminal: self.is_watched(),
+            width: env::columns(),
+        };
+        report::sink(mode, out, err)
+    }
+
     /// Whether people watch stderr live; a CI job does not.
-    pub(super) fn is_watched() -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         io::stderr().is_terminal() && !env::is_ci()
     }
 }

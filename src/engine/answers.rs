@@ -340,7 +340,7 @@ impl Build<'_> {
 }
 
 /// Same output: same bytes, extension and meta (`semantics.md` 8).
-pub fn same_output(old: &Outcome, new: &Outcome) -> bool {
+pub(super) fn same_output(old: &Outcome, new: &Outcome) -> bool {
     match (old, new) {
         (Outcome::Output(old), Outcome::Output(new)) => {
             old.digest == new.digest && old.ext == new.ext && old.meta == new.meta

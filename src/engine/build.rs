@@ -33,7 +33,7 @@ use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
 
 /// What comes back to the build's thread.
-pub enum Message {
+pub(super) enum Message {
     /// A source file was read for an open document.
     Read(DocIx, u32, ReadOutcome),
     /// A worker says something.
@@ -68,7 +68,7 @@ pub(super) struct InHand {
 }
 
 /// A build under way.
-pub struct Build<'a> {
+pub(super) struct Build<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) store: &'a Arc<Store>,
     pub(super) families: &'a Families,
@@ -119,7 +119,7 @@ pub(super) enum Announcement {
 
 impl<'a> Build<'a> {
     /// A build that has opened nothing yet.
-    pub fn new(
+    pub(super) fn new(
         parts: &'a Parts<'a>,
         families: &'a Families,
         options: &'a Options,
@@ -177,7 +177,7 @@ impl<'a> Build<'a> {
     }
 
     /// Does everything of one stratum. Before: [`Build::plan_stratum`].
-    pub fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
+    pub(super) fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
         let most = (128 * self.options.jobs).max(512);
         let mut more = true;
         loop {
@@ -198,34 +198,34 @@ impl<'a> Build<'a> {
     }
 
     /// What is known beside documents.
-    pub fn outline(&self) -> &Outline {
+    pub(super) fn outline(&self) -> &Outline {
         self.outline
     }
 
     /// Whether nothing more is to be begun.
-    pub fn stopped_for_good(&self) -> bool {
+    pub(super) fn stopped_for_good(&self) -> bool {
         self.scheduler.is_stopping()
     }
 
     /// Whether a target of this stratum is another than was predicted before anything ran.
-    pub fn replanned(&self, stratum: usize) -> bool {
+    pub(super) fn replanned(&self, stratum: usize) -> bool {
         self.replanned.contains(&stratum)
     }
 
     /// Asks the publisher for something.
-    pub fn publish(&self, job: Job) {
+    pub(super) fn publish(&self, job: Job) {
         self.publisher.ask(job);
     }
 
     /// Ends: the counts, why it stopped, and what was published.
-    pub fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
+    pub(super) fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
         (counts, self.stopped, published)
     }
 
     /// Plans the targets of a stratum with what is known now.
-    pub fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
+    pub(super) fn plan_stratum(&mut self, stratum: usize) -> Result<()> {
         for ix in 0..self.pipeline.targets.len() {
             if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
                 let predicted = self.outline.definition(TargetIx(ix));
@@ -445,6 +445,7 @@ impl<'a> Build<'a> {
                         said_slow: false,
                     };
                     self.in_hand.insert(number, request);
+                    self.say_started(*ticket, target);
                 }
                 Err(damaged) => self.damaged(worker, *ticket, &damaged)?,
             }
@@ -455,6 +456,13 @@ impl<'a> Build<'a> {
             slot.send(batch);
         }
         Ok(())
+    }
+
+    fn say_started(&mut self, ticket: Ticket, target: TargetIx) {
+        if let Some(open) = self.open[ticket.doc.0 as usize].as_ref() {
+            let doc = open.document.id.to_string();
+            self.sink.event(&Event::Started { doc, target: self.pipeline.target(target).name.clone() });
+        }
     }
 
     fn request(
@@ -536,7 +544,7 @@ impl<'a> Build<'a> {
     }
 
     /// Waits until all that was appended is on disk and said.
-    pub fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self) -> Result<()> {
         self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
         self.announce(Position(u64::MAX));
         Ok(())
@@ -544,7 +552,7 @@ impl<'a> Build<'a> {
 
     /// Entries that were written before all of a module's code was known get the definition that is known now: their
     /// records hold under it as well, or they would not have answered.
-    pub fn redefine(&mut self) -> Result<()> {
+    pub(super) fn redefine(&mut self) -> Result<()> {
         if !self.has_learned {
             return Ok(());
         }
@@ -571,7 +579,7 @@ impl<'a> Build<'a> {
     }
 
     /// Ends the workers of this build.
-    pub fn end_workers(&mut self) {
+    pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
         for slot in &slots {
             slot.finish();

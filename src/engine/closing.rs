@@ -366,7 +366,7 @@ fn old_path(
 }
 
 /// Where the bytes of a step's result are.
-pub fn bytes_of(
+pub(super) fn bytes_of(
     roots: &[Arc<crate::scan::Roots>],
     document: &Document,
     family: &Family,

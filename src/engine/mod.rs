@@ -17,6 +17,7 @@ pub mod modules;
 mod opening;
 pub mod outline;
 pub mod publish;
+pub mod redo;
 pub mod requests;
 pub mod scheduler;
 mod session;
@@ -42,7 +43,8 @@ use crate::scan::Roots;
 use crate::store::Store;
 
 pub use closing::published_path;
-pub use session::{build, is_set_current, scan_sources};
+pub use session::{build, is_set_current};
+pub use sources::scan_sources;
 
 /// Requests to stop, counted by whoever listens to signals.
 #[derive(Debug, Default)]

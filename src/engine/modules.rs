@@ -26,14 +26,14 @@ pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, Stri
     }
     let key = python::selection_key(&pipeline.root);
     let kept = store.kept("python", key.as_bytes())?;
-    let interpreter: Interpreter = match kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
-        Some(interpreter) => interpreter,
-        None => {
+    let interpreter: Interpreter =
+        if let Some(interpreter) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+            interpreter
+        } else {
             let found = python::find(&pipeline.root)?;
             store.keep("python", key.as_bytes(), &serde_json::to_vec(&found).unwrap_or_default())?;
             found
-        }
-    };
+        };
     let sdk = python::unpack_sdk(&store.dir().join("python"))?;
     Ok(Some((Python { executable: interpreter.executable, sdk }, interpreter.version)))
 }

@@ -92,7 +92,7 @@ impl Build<'_> {
         self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
         match of.origin {
             Origin::Source(source) if must_read => {
-                self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel)
+                self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
             }
             _ => self.scheduler.ready(doc),
         }
@@ -180,9 +180,10 @@ impl Build<'_> {
                 continue;
             }
             let first = place.inputs.contains(&crate::plan::family::Input::Origin);
-            let result = match first {
-                true => StepResult::bare(State::Failed, note.clone()),
-                false => StepResult::bare(State::Blocked, "it cannot be read"),
+            let result = if first {
+                StepResult::bare(State::Failed, note.clone())
+            } else {
+                StepResult::bare(State::Blocked, "it cannot be read")
             };
             self.tally.settled(place.target, result.state, false);
             document.results[step] = Some(result);

@@ -101,13 +101,12 @@ impl Streams<'_> {
         let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
         for stream in &target.streams {
             for (family, place) in self.families.of_stream(*stream) {
-                match families.iter_mut().find(|(_, ix, _)| *ix == family) {
-                    Some((_, _, places)) => places.push(place),
-                    None => {
-                        let of = self.families.family(family);
-                        let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
-                        families.push((first, family, vec![place]));
-                    }
+                if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
+                    places.push(place)
+                } else {
+                    let of = self.families.family(family);
+                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                    families.push((first, family, vec![place]));
                 }
             }
         }
@@ -340,13 +339,12 @@ impl Streams<'_> {
             return Ok(Some(Value::Object(line).to_string()));
         }
         let Some(bytes) = self.store.output_bytes(output)? else { return Ok(None) };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => line.insert("text".into(), text.into()),
-            Err(_) => {
-                let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-                crate::module::base64::encode(&bytes, &mut encoded);
-                line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
-            }
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            line.insert("text".into(), text.into())
+        } else {
+            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+            crate::module::base64::encode(&bytes, &mut encoded);
+            line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
         };
         Ok(Some(Value::Object(line).to_string()))
     }

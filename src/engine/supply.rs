@@ -13,12 +13,12 @@ use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::selection::Glob;
 use crate::plan::family::FamilyIx;
-use crate::scan::{Kind, Known, Roots, Scan};
+use crate::scan::{Kind, Known, Scan};
 use crate::store::{Entry, Store};
 
 /// A document that is to be opened.
 #[derive(Clone, Debug)]
-pub struct Unopened {
+pub(super) struct Unopened {
     /// Its family.
     pub family: FamilyIx,
     /// Its folder in the index.
@@ -35,7 +35,7 @@ pub struct Unopened {
 
 /// Why a document is opened.
 #[derive(Clone, Debug)]
-pub enum Why {
+pub(super) enum Why {
     /// Not seen before; it may have been there earlier.
     New(Option<Entry>),
     /// Its file has another stamp, or one that proves nothing.
@@ -54,7 +54,7 @@ const NAMES: usize = 128;
 const AHEAD: usize = 64;
 
 /// Documents in order.
-pub struct Supply<'a> {
+pub(super) struct Supply<'a> {
     ready: VecDeque<Unopened>,
     parts: VecDeque<Part<'a>>,
     docs: Option<&'a Glob>,
@@ -78,23 +78,23 @@ enum Part<'a> {
 
 impl<'a> Supply<'a> {
     /// Nothing yet; `docs` limits documents of sources, `only` is a sample.
-    pub fn new(docs: Option<&'a Glob>, only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>) -> Self {
+    pub(super) fn new(docs: Option<&'a Glob>, only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>) -> Self {
         Supply { ready: VecDeque::new(), parts: VecDeque::new(), docs, only }
     }
 
     /// The one document of a set.
-    pub fn add_set(&mut self, family: FamilyIx, name: &str) {
+    pub(super) fn add_set(&mut self, family: FamilyIx, name: &str) {
         self.parts.push_back(Part::Set(family, name.to_owned()));
     }
 
     /// What a scan found.
-    pub fn add_scan(&mut self, family: FamilyIx, scan: &'a Scan) {
+    pub(super) fn add_scan(&mut self, family: FamilyIx, scan: &'a Scan) {
         let found = Box::new(scan.found.iter());
         self.parts.push_back(Part::Found { family, name: scan.source.clone(), found, held: None });
     }
 
     /// The documents of a family's pages that `wanted` picks, read on a thread of their own.
-    pub fn add_pages(
+    pub(super) fn add_pages(
         &mut self,
         scope: &'a std::thread::Scope<'a, '_>,
         store: &'a Store,
@@ -127,7 +127,7 @@ impl<'a> Supply<'a> {
     }
 
     /// The next document. New ones have their number, and their names are in the log.
-    pub fn next(&mut self, store: &Store) -> Result<Option<Unopened>> {
+    pub(super) fn next(&mut self, store: &Store) -> Result<Option<Unopened>> {
         loop {
             if let Some(unopened) = self.ready.pop_front() {
                 return Ok(Some(unopened));
@@ -154,12 +154,11 @@ impl<'a> Supply<'a> {
 
     fn open_set(&mut self, store: &Store, family: FamilyIx, name: &str) -> Result<()> {
         let entry = store.entry(name, "", "")?;
-        let (number, names) = match &entry {
-            Some(entry) => (entry.doc, None),
-            None => {
-                let (number, names) = store.name_documents(name, "", &[String::new()])?;
-                (number, Some(names))
-            }
+        let (number, names) = if let Some(entry) = &entry {
+            (entry.doc, None)
+        } else {
+            let (number, names) = store.name_documents(name, "", &[String::new()])?;
+            (number, Some(names))
         };
         let why = Why::Again(entry);
         self.ready.push_back(Unopened {
@@ -259,6 +258,3 @@ impl<'a> Supply<'a> {
         Ok(true)
     }
 }
-
-/// Where the documents of each source lie, by family.
-pub type RootsByFamily = Vec<Option<Arc<Roots>>>;

@@ -63,7 +63,10 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
         }
         (Some(Bytes::Stored(output)), _) if output.place == Place::Blob => {
             if asked.store.prove_blob(&output.digest)? {
-                return Ok(Content::File { path: asked.store.blob_path(&output.digest), digest: Some(output.digest) });
+                return Ok(Content::File {
+                    path: asked.store.blob_path(&output.digest),
+                    digest: Some(output.digest),
+                });
             }
             Err(set_aside(asked, &found, &document, place, stream)?)
         }
@@ -114,7 +117,8 @@ fn set_aside(
     stream: &str,
 ) -> Result<Error> {
     // While a build runs it finds the damage itself, or the next one does.
-    if let (crate::plan::family::Input::Step(step), Some(entry), false) = (place, &found.entry, asked.building)
+    if let (crate::plan::family::Input::Step(step), Some(entry), false) =
+        (place, &found.entry, asked.building)
         && let Some(at) = document.results[step].as_ref().and_then(|result| result.act)
     {
         asked.store.mark_bad(at)?;

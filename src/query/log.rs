@@ -222,8 +222,10 @@ pub fn timeline(asked: &Asked<'_>, doc: &str, target: Option<&str>) -> Result<Ti
 }
 
 fn only(timeline: &mut Timeline, asked: &Asked<'_>, target: &str) -> Result<()> {
-    let named: Vec<&str> =
-        find::targets(asked.pipeline, target).iter().map(|ix| asked.pipeline.target(*ix).name.as_str()).collect();
+    let named: Vec<&str> = find::targets(asked.pipeline, target)
+        .iter()
+        .map(|ix| asked.pipeline.target(*ix).name.as_str())
+        .collect();
     let steps = timeline.runs.iter().flat_map(|run| &run.steps).map(|step| step.target.as_str());
     let mut known: Vec<String> = steps.map(str::to_owned).collect();
     known.extend(asked.pipeline.targets.iter().map(|target| target.name.clone()));
@@ -291,13 +293,15 @@ impl Reader<'_> {
     }
 
     fn block(&mut self, told: &Before, last: Option<&Before>) -> Result<RunBlock> {
-        let mut block = RunBlock { run: told.story.run, content: content_change(told, last), ..RunBlock::default() };
+        let mut block =
+            RunBlock { run: told.story.run, content: content_change(told, last), ..RunBlock::default() };
         if told.story.gone {
             return Ok(block);
         }
         for (defined, entry) in told.definition.targets.iter().zip(&told.story.entries) {
             let old = last.filter(|last| !last.story.gone).and_then(|last| last.entry(&defined.name));
-            let is_same = |old: &StoryEntry| old.state == entry.state && old.act == entry.act && old.note == entry.note;
+            let is_same =
+                |old: &StoryEntry| old.state == entry.state && old.act == entry.act && old.note == entry.note;
             if old.is_some_and(is_same) {
                 block.unchanged.push(defined.name.clone());
                 continue;
@@ -322,7 +326,11 @@ impl Reader<'_> {
         let Some(act) = act else {
             let lost = entry.act.is_some() && entry.state != State::Unfinished;
             return Ok(Step {
-                outcome: if lost { Shown::Nothing { note: "its record cannot be read".into() } } else { noted(entry) },
+                outcome: if lost {
+                    Shown::Nothing { note: "its record cannot be read".into() }
+                } else {
+                    noted(entry)
+                },
                 ..bare(target, entry.state)
             });
         };
@@ -361,7 +369,8 @@ impl Reader<'_> {
     fn open_steps(&mut self, last: Option<&Before>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         for (target, at) in self.store().open_results(&self.found.id) {
-            let is_told = last.and_then(|last| last.entry(&target)).is_some_and(|entry| entry.act == Some(at));
+            let is_told =
+                last.and_then(|last| last.entry(&target)).is_some_and(|entry| entry.act == Some(at));
             if is_told {
                 continue;
             }
@@ -385,7 +394,9 @@ impl Reader<'_> {
 
     fn published(&self, told: &Before, target: &str, template: Option<&str>) -> Result<Option<String>> {
         let Some(Ok(template)) = template.map(Template::parse) else { return Ok(None) };
-        let (Some(ix), Some(entry)) = (self.found.family(self.documents), &self.found.entry) else { return Ok(None) };
+        let (Some(ix), Some(entry)) = (self.found.family(self.documents), &self.found.entry) else {
+            return Ok(None);
+        };
         let family = self.documents.families.family(ix);
         let Some(target) = self.asked.pipeline.find_target(target) else { return Ok(None) };
         let Some(step) = family.step_of(target) else { return Ok(None) };
@@ -462,4 +473,3 @@ fn content_change(told: &Before, last: Option<&Before>) -> ContentChange {
         Some(_) => ContentChange::Same,
     }
 }
-

@@ -84,7 +84,8 @@ pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
         if glob.as_ref().is_some_and(|glob| !is_named(glob, &passing.document.id)) {
             return Ok(true);
         }
-        let sized = (asks_size && passing.place == Input::Origin).then(|| sized(&documents, passing.document));
+        let sized =
+            (asks_size && passing.place == Input::Origin).then(|| sized(&documents, passing.document));
         let document = sized.as_ref().unwrap_or(passing.document);
         let family = passing.family;
         let deciding = Deciding { pipeline: asked.pipeline, family, store: asked.store, lookup: &mut lookup };
@@ -121,11 +122,15 @@ pub fn test(tests: &[String]) -> Result<Test> {
     let mut conditions = Vec::new();
     for text in tests {
         let wrong = |why: &str| {
-            Error::usage(format!("`--where {text}`: {why}")).hint("for example --where 'meta.lang=en', --where 'size=>10MB'")
+            Error::usage(format!("`--where {text}`: {why}"))
+                .hint("for example --where 'meta.lang=en', --where 'size=>10MB'")
         };
-        let Some((field, value)) = text.split_once('=') else { return Err(wrong("it is not of the form FIELD=TEST")) };
+        let Some((field, value)) = text.split_once('=') else {
+            return Err(wrong("it is not of the form FIELD=TEST"));
+        };
         let field = Field::parse(field.trim()).ok_or_else(|| wrong("there is no such field"))?;
-        let condition = Condition::parse(&field, &value_of(&field, value.trim())).map_err(|why| wrong(&why))?;
+        let condition =
+            Condition::parse(&field, &value_of(&field, value.trim())).map_err(|why| wrong(&why))?;
         conditions.push((field, condition));
     }
     Ok(Test::new(conditions))
@@ -164,7 +169,8 @@ fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -
         return Ok(listed);
     };
     if let Some(output) = result.output().filter(|_| result.state == State::Done) {
-        (listed.ext, listed.size, listed.digest) = (Some(output.ext.clone()), Some(output.length), Some(output.digest));
+        (listed.ext, listed.size, listed.digest) =
+            (Some(output.ext.clone()), Some(output.length), Some(output.digest));
         // One that passes a source on may have been recorded without its length.
         if output.length == 0 && output.place == Place::Input {
             listed.size = passed_on(asked, documents, passing.family, document, passing.place);
@@ -172,7 +178,9 @@ fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -
     }
     let derived: Option<Failure> = serde_json::from_str(&result.note).ok();
     match result.record.as_deref().map(|act| &act.outcome) {
-        Some(Outcome::Failed(failure)) if result.state == State::Failed => listed.failure = Some(failure.clone()),
+        Some(Outcome::Failed(failure)) if result.state == State::Failed => {
+            listed.failure = Some(failure.clone())
+        }
         Some(Outcome::Skip(reason)) => listed.note.clone_from(reason),
         _ if derived.is_some() => {
             listed.state = State::Failed;
@@ -192,12 +200,19 @@ fn passed_on(
 ) -> Option<u64> {
     match documents.bytes(document, place)? {
         Bytes::Stored(output) => Some(output.length),
-        Bytes::Source(path, _) => std::fs::metadata(asked.pipeline.root.join(path)).ok().map(|metadata| metadata.len()),
+        Bytes::Source(path, _) => {
+            std::fs::metadata(asked.pipeline.root.join(path)).ok().map(|metadata| metadata.len())
+        }
     }
 }
 
 /// A line as an `all` function gets it, with the state: without content where there is none.
-fn manifest_line(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>, listed: Listed) -> Result<String> {
+fn manifest_line(
+    asked: &Asked<'_>,
+    documents: &Documents<'_>,
+    passing: &Passing<'_>,
+    listed: Listed,
+) -> Result<String> {
     let mut line = Meta::new();
     line.insert("id".into(), listed.id.into());
     line.insert("state".into(), listed.state.word().into());
@@ -282,7 +297,8 @@ pub fn state(text: &str) -> Result<State> {
     let word = |state: &State| state.word() == text || state.word().replace(' ', "-") == text;
     State::ALL.into_iter().find(word).ok_or_else(|| {
         let words: Vec<String> = State::ALL.iter().map(|state| state.word().replace(' ', "-")).collect();
-        Error::usage(format!("`--state {text}`: there is no such state")).hint(format!("states: {}", words.join(", ")))
+        Error::usage(format!("`--state {text}`: there is no such state"))
+            .hint(format!("states: {}", words.join(", ")))
     })
 }
 

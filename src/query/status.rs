@@ -242,7 +242,8 @@ impl Sink for Seen {
             }),
             Event::Plan { targets, .. } => {
                 self.to_do = true;
-                self.planned = targets.iter().map(|planned| (planned.target.clone(), planned.actions)).collect();
+                self.planned =
+                    targets.iter().map(|planned| (planned.target.clone(), planned.actions)).collect();
             }
             Event::Notice { message, .. } => self.notices.push(message.clone()),
             _ => {}

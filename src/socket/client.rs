@@ -25,7 +25,10 @@ pub fn ask(dir: &Path, request: &Request, patience: Duration, tell: &mut Tell<'_
     };
     // An owner that is stopped takes the connection but says nothing.
     let timeout = Some(patience.max(Duration::from_millis(1)));
-    stream.set_read_timeout(timeout).and_then(|()| stream.set_write_timeout(timeout)).map_err(|e| failed(&e))?;
+    stream
+        .set_read_timeout(timeout)
+        .and_then(|()| stream.set_write_timeout(timeout))
+        .map_err(|e| failed(&e))?;
     match (&stream).write_all(&request_line(request)?) {
         Ok(()) => {}
         Err(e) if is_nobody(&e) => return Ok(false),
@@ -48,10 +51,17 @@ pub fn ask(dir: &Path, request: &Request, patience: Duration, tell: &mut Tell<'_
             Some(Reply::Failed(error)) => return Err(error),
             Some(Reply::End) => return Ok(true),
             None => {
-                return Err(Error::unfinished("the build ended before the answer was whole").hint("ask again"));
+                return Err(
+                    Error::unfinished("the build ended before the answer was whole").hint("ask again")
+                );
             }
         }
     }
+}
+
+/// Whether anybody serves the store in `dir`.
+pub fn is_served(dir: &Path) -> bool {
+    Folder::open(dir).and_then(|folder| UnixStream::connect(folder.path(NAME))).is_ok()
 }
 
 fn is_nobody(e: &std::io::Error) -> bool {

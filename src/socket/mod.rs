@@ -23,7 +23,7 @@ use crate::model::pipeline::Pipeline;
 use crate::query::{self, Asked, Question, Tell};
 use crate::store::{Opening, Store};
 
-pub use client::ask;
+pub use client::{ask, is_served};
 pub use server::{Answerer, Server};
 pub use wire::{Request, VERSION};
 

@@ -50,7 +50,8 @@ impl Server {
         let new = format!("{NAME}.new");
         crate::fs::remove_file(&dir.join(&new))?;
         let listener = UnixListener::bind(folder.path(&new)).map_err(|e| failed(&e))?;
-        std::fs::set_permissions(dir.join(&new), std::fs::Permissions::from_mode(0o600)).map_err(|e| failed(&e))?;
+        std::fs::set_permissions(dir.join(&new), std::fs::Permissions::from_mode(0o600))
+            .map_err(|e| failed(&e))?;
         std::fs::rename(dir.join(&new), &file).map_err(|e| failed(&e))?;
         let (ended, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(Busy::default()));
         let (end, at_work) = (Arc::clone(&ended), Arc::clone(&busy));

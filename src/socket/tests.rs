@@ -13,7 +13,9 @@ fn request(question: Question) -> Request {
 
 fn lines(count: usize) -> Answerer {
     Arc::new(move |request, tell| {
-        let Question::Ls(ask) = &request.question else { return Err(Error::no_match("only lists").hint("pipe ls")) };
+        let Question::Ls(ask) = &request.question else {
+            return Err(Error::no_match("only lists").hint("pipe ls"));
+        };
         (0..count).try_for_each(|n| tell(Answer::Manifest { line: format!("{} {n}", ask.stream) }))
     })
 }

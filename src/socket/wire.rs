@@ -1,6 +1,6 @@
 //! The lines on the socket: one request, then a greeting, the parts of the answer, and an end.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,12 @@ struct ErrorLine {
 
 impl From<Error> for ErrorLine {
     fn from(error: Error) -> Self {
-        ErrorLine { exit: error.kind.exit_code(), message: error.message, causes: error.causes, hints: error.hints }
+        ErrorLine {
+            exit: error.kind.exit_code(),
+            message: error.message,
+            causes: error.causes,
+            hints: error.hints,
+        }
     }
 }
 
@@ -111,8 +116,10 @@ fn other_version(text: &str) -> Result<()> {
     }
     match serde_json::from_str::<Version>(text) {
         Ok(Version { v }) if v != VERSION => {
-            let message = format!("the other pipe speaks version {v} on the socket, this one version {VERSION}");
-            Err(Error::unfinished(message).hint("use one version of pipe in a project, or wait until the build ends"))
+            let message =
+                format!("the other pipe speaks version {v} on the socket, this one version {VERSION}");
+            Err(Error::unfinished(message)
+                .hint("use one version of pipe in a project, or wait until the build ends"))
         }
         _ => Ok(()),
     }
@@ -152,8 +159,8 @@ pub(super) fn read_reply(from: &mut impl BufRead) -> std::io::Result<Option<Repl
 }
 
 fn line(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut line =
-        serde_json::to_vec(value).map_err(|e| Error::unfinished("this cannot be said on the socket").caused_by(e))?;
+    let mut line = serde_json::to_vec(value)
+        .map_err(|e| Error::unfinished("this cannot be said on the socket").caused_by(e))?;
     line.push(b'\n');
     Ok(line)
 }

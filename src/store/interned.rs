@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::action::Position;
 
 /// Shared values of one kind.
-pub struct Interned<T> {
+pub(super) struct Interned<T> {
     state: Mutex<State<T>>,
 }
 
@@ -23,7 +23,7 @@ struct State<T> {
 
 impl<T: Hash + Eq> Interned<T> {
     /// Values that lie at these places.
-    pub fn new(places: Vec<Position>) -> Self {
+    pub(super) fn new(places: Vec<Position>) -> Self {
         Interned { state: Mutex::new(State { places, values: HashMap::new(), by_value: HashMap::new() }) }
     }
 
@@ -32,25 +32,21 @@ impl<T: Hash + Eq> Interned<T> {
     }
 
     /// Where the values lie, oldest first.
-    pub fn places(&self) -> Vec<Position> {
+    pub(super) fn places(&self) -> Vec<Position> {
         self.lock().places.clone()
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.lock().places.len()
     }
 
-    /// A value was found in the log.
-    pub fn add_place(&self, at: Position) {
-        let mut state = self.lock();
-        if !state.places.contains(&at) {
-            state.places.push(at);
-        }
-    }
-
     /// The value at a place; `read` reads it from the log.
-    pub fn get(&self, at: Position, read: impl FnOnce() -> Result<Option<T>>) -> Result<Option<Arc<T>>> {
+    pub(super) fn get(
+        &self,
+        at: Position,
+        read: impl FnOnce() -> Result<Option<T>>,
+    ) -> Result<Option<Arc<T>>> {
         if let Some(value) = self.lock().values.get(&at) {
             return Ok(Some(Arc::clone(value)));
         }
@@ -64,7 +60,7 @@ impl<T: Hash + Eq> Interned<T> {
     }
 
     /// The place of a value; `append` writes it if it is new.
-    pub fn intern(
+    pub(super) fn intern(
         &self,
         value: &T,
         read: impl Fn(Position) -> Result<Option<T>>,

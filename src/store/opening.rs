@@ -359,13 +359,12 @@ impl Found<'_> {
 
     fn story(&mut self, at: Position, story: &Story) {
         let known = self.names.as_ref().filter(|(names, _)| *names == story.names);
-        let names = match known {
-            Some((_, names)) => names.clone(),
-            None => {
-                let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
-                self.names = Some((story.names, names.clone()));
-                names
-            }
+        let names = if let Some((_, names)) = known {
+            names.clone()
+        } else {
+            let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
+            self.names = Some((story.names, names.clone()));
+            names
         };
         let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())
         else {

@@ -15,7 +15,7 @@ type Folder = (String, String);
 
 /// See the module's text.
 #[derive(Default)]
-pub struct Pages {
+pub(super) struct Pages {
     waiting: Mutex<HashMap<Folder, BTreeMap<String, (Position, Entry)>>>,
     /// One writer at a time, so that an older entry never overtakes a newer one.
     writing: Mutex<()>,
@@ -27,14 +27,14 @@ impl Pages {
     }
 
     /// An entry that may be written once everything below and at `story` is on disk.
-    pub fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
+    pub(super) fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
         let mut waiting = self.lock();
         let folder = waiting.entry((family.to_owned(), dir.to_owned())).or_default();
         folder.insert(entry.name.clone(), (story, entry));
     }
 
     /// The entry that waits, if one does.
-    pub fn get(&self, family: &str, dir: &str, name: &str) -> Option<Entry> {
+    pub(super) fn get(&self, family: &str, dir: &str, name: &str) -> Option<Entry> {
         let waiting = self.lock();
         if waiting.is_empty() {
             return None;
@@ -43,17 +43,17 @@ impl Pages {
     }
 
     /// How many entries wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().values().map(BTreeMap::len).sum()
     }
 
     /// The lowest story that is not in the index yet.
-    pub fn oldest(&self) -> Option<Position> {
+    pub(super) fn oldest(&self) -> Option<Position> {
         self.lock().values().flat_map(BTreeMap::values).map(|(story, _)| *story).min()
     }
 
     /// Writes every entry whose story lies below `synced`.
-    pub fn write_due(&self, index: &Index, synced: Position) -> Result<()> {
+    pub(super) fn write_due(&self, index: &Index, synced: Position) -> Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<(Folder, Vec<(Position, Entry)>)> = {
             let waiting = self.lock();

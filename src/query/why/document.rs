@@ -192,7 +192,11 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         let (decided, mut now) = match source {
             SourceState::Gone => (None, Now::Retired),
             SourceState::Unreadable { .. } => {
-                let state = if family.steps[step].inputs.contains(&Input::Origin) { State::Failed } else { State::Blocked };
+                let state = if family.steps[step].inputs.contains(&Input::Origin) {
+                    State::Failed
+                } else {
+                    State::Blocked
+                };
                 (None, Now::WouldBecome { state, note: "it cannot be read".to_owned() })
             }
             _ => asker.now(&document, family, step)?,
@@ -253,7 +257,9 @@ impl Asker<'_> {
             ReadOutcome::Read(read) => read,
             ReadOutcome::Vanished => return Ok(SourceState::Gone),
             ReadOutcome::Unreadable(why) => return Ok(SourceState::Unreadable { why }),
-            ReadOutcome::Special => return Ok(SourceState::Unreadable { why: "it is no regular file".into() }),
+            ReadOutcome::Special => {
+                return Ok(SourceState::Unreadable { why: "it is no regular file".into() });
+            }
             ReadOutcome::Changing => return Ok(SourceState::Unreadable { why: "it keeps changing".into() }),
         };
         let (old, new) = (document.digest, read.digest);
@@ -288,13 +294,15 @@ impl Asker<'_> {
         let of = pipeline.target(target);
         let mut may_change = needs(pipeline, target).iter().any(|need| self.pending.contains(need));
         let own = &self.documents.families.family(self.ix).origin;
-        let takes_own = |stream: &Node| matches!((stream, own), (Node::Source(a), Origin::Source(b)) if a == b);
+        let takes_own =
+            |stream: &Node| matches!((stream, own), (Node::Source(a), Origin::Source(b)) if a == b);
         may_change |= self.touched && of.streams.iter().any(takes_own);
         if of.verb == Verb::All && !may_change {
             let families = &self.documents.families;
             let family = families.list.iter().find(|family| family.origin == Origin::Set(target));
             if let Some(family) = family {
-                may_change = !is_set_current(&self.present.parts, families, &self.present.outline, family, target)?;
+                may_change =
+                    !is_set_current(&self.present.parts, families, &self.present.outline, family, target)?;
             }
         }
         if may_change {
@@ -313,7 +321,12 @@ impl Asker<'_> {
         shared.collect()
     }
 
-    fn now(&mut self, document: &Document, family: &Family, step: usize) -> Result<(Option<StepResult>, Now)> {
+    fn now(
+        &mut self,
+        document: &Document,
+        family: &Family,
+        step: usize,
+    ) -> Result<(Option<StepResult>, Now)> {
         let target = family.steps[step].target;
         let plan = self.present.plans[target.0].clone();
         let decision = if family.is_set() && step == 0 {
@@ -327,7 +340,10 @@ impl Asker<'_> {
         } else {
             self.deciding(family).decide(&plan, document, step)?
         };
-        let old = document.before.as_ref().and_then(|before| before.entry(&self.asked.pipeline.target(target).name));
+        let old = document
+            .before
+            .as_ref()
+            .and_then(|before| before.entry(&self.asked.pipeline.target(target).name));
         Ok(match decision {
             Decision::Run(work) => {
                 (Some(StepResult::bare(State::Unfinished, "")), Now::WouldRun { reasons: work.reasons })
@@ -345,8 +361,14 @@ impl Asker<'_> {
     }
 
     /// What becomes of a set over the members as they are recorded; a text where that is not known yet.
-    fn set(&mut self, document: &Document, family: &Family, plan: &TargetPlan) -> Result<Result<Decision, String>> {
-        let settled = |state, note: String| Ok(Ok(Decision::Settled(Box::new(StepResult::bare(state, note)))));
+    fn set(
+        &mut self,
+        document: &Document,
+        family: &Family,
+        plan: &TargetPlan,
+    ) -> Result<Result<Decision, String>> {
+        let settled =
+            |state, note: String| Ok(Ok(Decision::Settled(Box::new(StepResult::bare(state, note)))));
         for (_, shared) in &plan.shared {
             match shared {
                 Shared::Present(_) => {}
@@ -368,9 +390,13 @@ impl Asker<'_> {
         }
         if !coverage.is_enough(target.min_done) {
             let known = text::count(coverage.done + coverage.missing, "member");
-            return settled(State::Blocked, format!("{} of {known} failed", text::thousands(coverage.missing)));
+            return settled(
+                State::Blocked,
+                format!("{} of {known} failed", text::thousands(coverage.missing)),
+            );
         }
-        let facts = serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
+        let facts =
+            serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
         let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
         let key = action_key(&plan.recipe_digest, &inputs);
         let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };
@@ -388,7 +414,8 @@ impl Asker<'_> {
                 Input::Origin => None,
             });
             let name = |ix: TargetIx| self.asked.pipeline.target(ix).name.clone();
-            let mut on: Vec<String> = waits.chain(with).filter(|ix| self.pending.contains(ix)).map(name).collect();
+            let mut on: Vec<String> =
+                waits.chain(with).filter(|ix| self.pending.contains(ix)).map(name).collect();
             on.extend(self.unsure(family.steps[step].target));
             on.dedup();
             return Now::Waits { on, note: String::new() };

@@ -8,7 +8,7 @@ use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
 use crate::engine::target::TargetPlan;
-use crate::engine::{Options, Parts, modules, scan_sources};
+use crate::engine::{Interrupts, Options, Parts, modules, scan_sources};
 use crate::error::Result;
 use crate::model::event::{Event, Sink};
 use crate::model::pipeline::{Pipeline, TargetIx};
@@ -48,7 +48,8 @@ impl<'a> Present<'a> {
 
     /// Scans the sources as a build would; none is taken for gone by mistake, for nothing is retired.
     pub fn scan(&self, families: &Families) -> Result<Vec<Scan>> {
-        scan_sources(&self.parts, families, &looking(self.parts.pipeline), &self.outline, &mut Nobody)
+        let options = looking(self.parts.pipeline);
+        scan_sources(&self.parts, families, &options, &self.outline, &mut Nobody, &Interrupts::default())
     }
 }
 

@@ -85,7 +85,8 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[Targe
         let mut groups = Groups::default();
         let mut total = 0;
         for family in documents.families.list.iter().filter(|family| family.step_of(*ix).is_some()) {
-            let mut counting = Counting { asked, present: &mut present, family, ix: *ix, known: HashMap::new() };
+            let mut counting =
+                Counting { asked, present: &mut present, family, ix: *ix, known: HashMap::new() };
             match scans.iter().find(|scan| scan.source == family.name) {
                 Some(scan) => {
                     total += scan.counts.present();
@@ -96,7 +97,12 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[Targe
                             Difference::Changed(_) => groups.add(Kind::Changed, Vec::new(), &id),
                             Difference::Gone(_) => {}
                             Difference::Untrusted(known) => {
-                                counting.count(&mut groups, &id, Position(known.extra), Position(known.tag))?;
+                                counting.count(
+                                    &mut groups,
+                                    &id,
+                                    Position(known.extra),
+                                    Position(known.tag),
+                                )?;
                             }
                         }
                     }
@@ -172,7 +178,13 @@ impl Counting<'_, '_> {
         outcome.map(|()| total)
     }
 
-    fn count(&mut self, groups: &mut Groups, id: &DocId, story: Position, definition: Position) -> Result<()> {
+    fn count(
+        &mut self,
+        groups: &mut Groups,
+        id: &DocId,
+        story: Position,
+        definition: Position,
+    ) -> Result<()> {
         if let Some(common) = self.known.get(&definition)
             && common.looked_at >= PROBED
             && !common.differ
@@ -194,10 +206,17 @@ impl Counting<'_, '_> {
     }
 
     /// Why a document that was built before would run in the target; nothing if it would not.
-    fn look(&mut self, id: &DocId, story: Position, definition: Position) -> Result<Option<(Kind, Vec<Reason>)>> {
+    fn look(
+        &mut self,
+        id: &DocId,
+        story: Position,
+        definition: Position,
+    ) -> Result<Option<(Kind, Vec<Reason>)>> {
         let pipeline = self.asked.pipeline;
         let Some(told) = before(self.asked.store, story)? else { return Ok(Some((Kind::New, Vec::new()))) };
-        let Some(entry) = told.entry(&pipeline.target(self.ix).name) else { return Ok(Some((Kind::New, Vec::new()))) };
+        let Some(entry) = told.entry(&pipeline.target(self.ix).name) else {
+            return Ok(Some((Kind::New, Vec::new())));
+        };
         let holds = self.present.outline.covers(&self.present.parts, definition, self.ix);
         let record = match entry.act {
             Some(at) => self.asked.store.act(at)?.map(|act| (at, act)),

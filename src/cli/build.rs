@@ -1,0 +1,125 @@
+//! `pipe build`: brings the pipeline up to date.
+
+use std::sync::Arc;
+
+use crate::cli::exit::Exit;
+use crate::cli::global::{Define, Global};
+use crate::cli::interrupt;
+use crate::cli::output::Output;
+use crate::cli::owner;
+use crate::cli::select::{closure, select};
+use crate::engine::{self, Options, Parts};
+use crate::error::{Error, Result};
+use crate::model::pipeline::Node;
+use crate::model::selection::Glob;
+use crate::module::Host;
+use crate::project::Project;
+
+/// Bring the pipeline up to date: run what is new, keep the rest
+///
+/// Without names: every target but those with `default = false`. What was done is kept whatever happens; the next build
+/// goes on from there. Failures of documents never stop the others.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Targets, or modules (all targets that use them), with everything they need
+    #[arg(value_name = "TARGET")]
+    names: Vec<String>,
+
+    /// How many module processes may be busy at once: a number, or a share of the cores (50%)
+    #[arg(short, long, value_name = "N", env = "PIPE_JOBS", hide_env = true, value_parser = jobs)]
+    jobs: Option<usize>,
+
+    /// Show what would be done; do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    define: Define,
+
+    /// Only documents whose id the glob matches; nothing is retired
+    #[arg(long, value_name = "GLOB")]
+    docs: Option<String>,
+
+    /// Only N documents of each source, the same ones each time; sets see only these
+    #[arg(long, value_name = "N", conflicts_with = "docs")]
+    sample: Option<u64>,
+
+    /// Stop at the first failure
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Go on after failures (that is what it does)
+    #[arg(short, long, hide = true, conflicts_with = "fail_fast")]
+    keep_going: bool,
+
+    /// It is meant that a source, or most of its documents, is gone
+    #[arg(long)]
+    gone: bool,
+}
+
+fn jobs(text: &str) -> std::result::Result<usize, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let number = match text.strip_suffix('%') {
+        Some(share) => share.parse::<usize>().map(|share| (cores * share).div_ceil(100)),
+        None => text.parse(),
+    };
+    match number {
+        Ok(0) | Err(_) => Err("a number from 1 on, or a share of the cores such as 50%".to_owned()),
+        Ok(jobs) => Ok(jobs),
+    }
+}
+
+impl Args {
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
+        let wanted = select(project.pipeline(), &self.names)?;
+        let wanted = closure(project.pipeline(), wanted);
+        project.refused(|node| match node {
+            Node::Target(ix) => wanted.contains(&ix),
+            Node::Source(ix) => {
+                let uses = |target: &crate::model::pipeline::TargetIx| {
+                    project.pipeline().target(*target).streams.contains(&Node::Source(ix))
+                };
+                wanted.iter().any(uses)
+            }
+        })?;
+        let warnings = project.warnings();
+        if !warnings.is_empty() && !out.is_json() {
+            out.drawn(&warnings);
+            out.drawn("\n");
+        }
+        let docs = match &self.docs {
+            None => None,
+            Some(glob) => Some(
+                Glob::new(glob)
+                    .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?,
+            ),
+        };
+        let options = Options {
+            wanted,
+            jobs: self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            docs,
+            sample_size: self.sample,
+            sample: None,
+            fail_fast: self.fail_fast,
+            gone: self.gone,
+            dry_run: self.dry_run,
+            reads_all: false,
+            command: std::env::args().collect(),
+        };
+        let interrupts = interrupt::watch()?;
+        let store = owner::open(&project, out)?;
+        let serving = owner::serve(&project, &store)?;
+        let ended =
+            Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
+                .and_then(|parts| {
+                    let mut sink = out.build_report(global);
+                    engine::build(&parts, options, &mut *sink, interrupts)
+                });
+        drop(serving);
+        let closed = store.close();
+        let summary = ended?;
+        closed?;
+        Ok(Exit(summary.exit_code()))
+    }
+}

@@ -1,0 +1,44 @@
+//! Targets as the command line names them: by their own name, or by a module's.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::plan::family::Families;
+use crate::text::nearest;
+
+/// The targets of these names; without names, all that are built by default.
+pub(super) fn select(pipeline: &Pipeline, names: &[String]) -> Result<BTreeSet<TargetIx>> {
+    if names.is_empty() {
+        let all = (0..pipeline.targets.len()).map(TargetIx);
+        return Ok(all.filter(|ix| pipeline.target(*ix).default).collect());
+    }
+    let mut selected = BTreeSet::new();
+    for name in names {
+        let of_module = pipeline.targets_of_module(name);
+        match pipeline.find_target(name) {
+            Some(ix) => drop(selected.insert(ix)),
+            None if !of_module.is_empty() => selected.extend(of_module),
+            None => return Err(unknown(pipeline, name)),
+        }
+    }
+    Ok(selected)
+}
+
+/// These targets and all that they need.
+pub(super) fn closure(pipeline: &Pipeline, targets: BTreeSet<TargetIx>) -> BTreeSet<TargetIx> {
+    Families::closure(pipeline, targets)
+}
+
+fn unknown(pipeline: &Pipeline, name: &str) -> Error {
+    let targets = pipeline.targets.iter().map(|target| target.name.as_str());
+    let modules = pipeline.modules.iter().map(|module| module.name.as_str());
+    let error = Error::usage(format!("there is no target or module `{name}`"));
+    if pipeline.find_source(name).is_some() {
+        return error.hint(format!("`{name}` is a source: its documents are what targets are built from"));
+    }
+    match nearest(name, targets.chain(modules)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("pipe graph    shows the targets"),
+    }
+}

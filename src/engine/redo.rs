@@ -1,0 +1,138 @@
+//! Marking work to be done again (`semantics.md` 14).
+//!
+//! A mark is a frame in the log, on disk before this returns. A mark on whole targets is part of their definition; one
+//! that selects documents clears `settled` of those, so that a build looks at them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::engine::loads::PresentCode;
+use crate::engine::outline::Outline;
+use crate::engine::requests::Inputs;
+use crate::engine::sets::{before, id_of, is_named};
+use crate::engine::{Parts, modules};
+use crate::error::{Error, Result};
+use crate::model::action::{Mark, MarkedTarget, State};
+use crate::model::pipeline::TargetIx;
+use crate::model::selection::Glob;
+use crate::plan::family::{Families, Family};
+use crate::store::Entry;
+
+/// How much a mark concerns in one target.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Marked {
+    /// The target.
+    pub target: String,
+    /// Documents that have a result, or failed, there.
+    pub documents: u64,
+}
+
+/// Marks the work of these targets, for all documents or for those that a glob names.
+///
+/// # Errors
+///
+/// If the glob names no document that has anything in these targets, and if the store cannot be written.
+pub fn redo(
+    parts: &Parts<'_>,
+    targets: &BTreeSet<TargetIx>,
+    docs: Option<&str>,
+    dry_run: bool,
+) -> Result<Vec<Marked>> {
+    let wanted = Families::closure(parts.pipeline, targets.iter().copied());
+    let families = Families::new(parts.pipeline, &wanted);
+    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let mut outline = Outline::new(parts, facts)?;
+    let mut present = PresentCode::new(&parts.pipeline.root);
+    let mut inputs = Inputs::new(parts.store)?;
+    let mut marked = Vec::new();
+    for ix in targets {
+        let plan = outline.plan(parts, &families, *ix, &mut present, &mut inputs)?;
+        let name = parts.pipeline.target(*ix).name.clone();
+        marked.push((MarkedTarget { name, fingerprint: plan.fingerprint }, 0));
+    }
+    let glob = docs.and_then(|glob| Glob::new(glob).ok());
+    let mut selected: Vec<(String, String, Entry)> = Vec::new();
+    for family in &families.list {
+        count(parts, family, glob.as_ref(), &mut marked, &mut selected)?;
+    }
+    if let Some(docs) = docs
+        && marked.iter().all(|(_, documents)| *documents == 0)
+    {
+        return Err(Error::no_match(format!("`--docs {docs}` names no document that was done there"))
+            .hint("ids begin with the source's name: pipe ls SOURCE"));
+    }
+    let result = marked
+        .iter()
+        .map(|(target, documents)| Marked { target: target.name.clone(), documents: *documents });
+    let result: Vec<Marked> = result.collect();
+    if dry_run {
+        return Ok(result);
+    }
+    let number = parts.store.newest_mark() + 1;
+    let targets = marked.into_iter().map(|(target, _)| target).collect();
+    parts.store.add_mark(Mark {
+        number,
+        time: crate::time::now(),
+        targets,
+        docs: docs.map(str::to_owned),
+    })?;
+    if docs.is_some() {
+        for (family, dir, mut entry) in selected {
+            entry.flags.settled = false;
+            let story = entry.story;
+            parts.store.put_entry(&family, &dir, entry, story);
+        }
+        parts.store.write_pages()?;
+    }
+    Ok(result)
+}
+
+/// Counts what a mark concerns in a family, and collects the entries that it selects.
+fn count(
+    parts: &Parts<'_>,
+    family: &Family,
+    glob: Option<&Glob>,
+    marked: &mut [(MarkedTarget, u64)],
+    selected: &mut Vec<(String, String, Entry)>,
+) -> Result<()> {
+    let names: Vec<&str> =
+        family.steps.iter().map(|step| parts.pipeline.target(step.target).name.as_str()).collect();
+    if !marked.iter().any(|(target, _)| names.contains(&target.name.as_str())) {
+        return Ok(());
+    }
+    let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
+    let mut failed = None;
+    parts.store.scan(&family.name, &mut |dir, entry| {
+        if entry.flags.gone
+            || glob.is_some_and(|glob| !is_named(glob, &id_of(&family.name, dir, &entry.name)))
+        {
+            return true;
+        }
+        let found = match before(parts.store, entry.story) {
+            Ok(Some(found)) => found,
+            Ok(None) => return true,
+            Err(error) => {
+                failed = Some(error);
+                return false;
+            }
+        };
+        let places = by_definition.entry(found.story.definition).or_insert_with(|| {
+            let place = |(target, _): &(MarkedTarget, u64)| {
+                found.definition.targets.iter().position(|defined| defined.name == target.name)
+            };
+            marked.iter().map(place).collect()
+        });
+        let mut any = false;
+        for ((_, documents), place) in marked.iter_mut().zip(places.iter()) {
+            let state = place.and_then(|place| found.story.entries.get(place)).map(|entry| entry.state);
+            if matches!(state, Some(State::Done | State::Skipped | State::Failed)) {
+                *documents += 1;
+                any = true;
+            }
+        }
+        if any && glob.is_some() {
+            selected.push((family.name.clone(), dir.to_owned(), entry.clone()));
+        }
+        true
+    })?;
+    failed.map_or(Ok(()), Err)
+}
