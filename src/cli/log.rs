@@ -1,6 +1,7 @@
 //! `pipe log`: the story of one document.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -35,6 +36,10 @@ pub(super) struct Args {
     #[arg(short = 'f', long = "follow")]
     follow: bool,
 
+    /// Use this Pipelinefile; here `-f` follows
+    #[arg(long, value_name = "FILE", help_heading = "Global options")]
+    file: Option<PathBuf>,
+
     /// Print what modules wrote as it is, control characters too
     #[arg(long)]
     raw: bool,
@@ -48,7 +53,8 @@ const NARROW: usize = 8;
 
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
-        let project = ask::project(global, out)?;
+        let file = self.file.clone().or_else(|| global.file.clone());
+        let project = ask::project(&Global { file, ..global.clone() }, out)?;
         let question = Question::Log { doc: self.doc.clone(), target: self.target.clone() };
         let mut told: HashSet<String> = HashSet::new();
         let mut is_first = true;
