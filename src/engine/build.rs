@@ -134,10 +134,10 @@ impl<'a> Build<'a> {
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
-            let _ = synced.send(match result {
+            drop(synced.send(match result {
                 Ok(position) => Message::Synced(position),
                 Err(message) => Message::StoreFailed(message),
-            });
+            }));
         }));
         Ok(Build {
             pipeline,
@@ -414,7 +414,7 @@ impl<'a> Build<'a> {
         let outbox = self.outbox.clone();
         let slot = Slot::start(Arc::clone(&self.parts.host), worker.0, Arc::new(launch), move |reports| {
             // The build may have ended; then nobody waits for this.
-            let _ = outbox.send(Message::Reports(worker, reports));
+            drop(outbox.send(Message::Reports(worker, reports)));
         })?;
         let ix = worker.0 as usize;
         self.slots.resize_with(self.slots.len().max(ix + 1), || None);

@@ -219,19 +219,19 @@ impl Build<'_> {
     }
 
     /// A document is gone from its source: so is all that came of it.
-    pub(super) fn retire(&mut self, document: Document) -> Result<()> {
+    pub(super) fn retire(&mut self, document: &Document) -> Result<()> {
         let family = self.families.family(document.family);
         let Some(before) = document.before.clone() else { return Ok(()) };
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
             if let Some(template) = before.published_by(&target.name)
-                && let Some(path) = old_path(self.store, self.pipeline, &document, family, step, template)?
+                && let Some(path) = old_path(self.store, self.pipeline, document, family, step, template)?
             {
-                jobs.push(withdraw(path, &document, target));
+                jobs.push(withdraw(path, document, target));
             }
         }
-        withdraw_removed(&mut jobs, self.pipeline, self.store, &document, family)?;
+        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         let entry = |_: &StoryEntry| StoryEntry {
             state: State::Absent,
             act: None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, io_text};
 use crate::hash::FieldHasher;
-use crate::module::command::search;
+use crate::module::program::search;
 use crate::{env, fs};
 
 /// The package `pipelinefile` for Python: every file of it. A test compares the list with the folder.
