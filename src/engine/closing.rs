@@ -324,7 +324,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Where a result is shown; nothing if it lacks a field of the template.
-pub(super) fn published_path(
+pub fn published_path(
     template: &Template,
     document: &Document,
     family: &Family,

@@ -173,7 +173,7 @@ fn stale_sets(
 }
 
 /// Whether the result of a set stands: made by the present definition, and nothing changed in its streams since.
-fn is_set_current(
+pub fn is_set_current(
     parts: &Parts<'_>,
     families: &Families,
     outline: &Outline,
