@@ -208,7 +208,7 @@ impl Output {
             quiet: self.quiet,
             verbose: global.verbose,
             colour: self.colour,
-            terminal: Self::is_watched(),
+            terminal: self.is_watched(),
             width: env::columns(),
         };
         report::sink(mode, out, err)

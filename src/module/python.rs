@@ -15,7 +15,6 @@ use crate::{env, fs};
 
 /// The package `pipelinefile` for Python: every file of it. A test compares the list with the folder.
 const SDK: &[(&str, &str)] = &[
-    ("_worker.py", include_str!("../../python/pipelinefile/_worker.py")),
     ("__init__.py", include_str!("../../python/pipelinefile/__init__.py")),
 ];
 /// The oldest interpreter that the package runs on.
