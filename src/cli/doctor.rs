@@ -45,10 +45,12 @@ impl Args {
             }
         };
         let mut asked = Asked { is_wanted: &is_wanted, tell: &mut tell, command: std::env::args().collect() };
-        let (store, found) = match examine(&project.store_dir, &mut asked)? {
-            Examining::Done(store, found) => (store, found),
-            Examining::Held(holder) => return Err(owner::held(holder)),
-        };
+        let (store, found) = owner::take(&project, || {
+            Ok(match examine(&project.store_dir, &mut asked)? {
+                Examining::Done(store, found) => Ok((store, found)),
+                Examining::Held(holder) => Err(holder),
+            })
+        })?;
         store.close()?;
         if out.is_json() {
             out.json_line("doctor", &found)?;

@@ -1,37 +1,51 @@
 //! Owning the store for the time of a command, and answering others meanwhile.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::project::Project;
+use crate::socket::{self, Server};
 use crate::store::{Opening, Store};
 
 /// Opens the project's store, or says who has it.
 pub(super) fn open(project: &Project, out: &mut Output) -> Result<Arc<Store>> {
-    match Store::open(&project.store_dir)? {
-        Opening::Opened(store, notices) => {
-            for notice in notices {
-                out.warning(notice);
-            }
-            Ok(store)
+    let (store, notices) = take(project, || {
+        Ok(match Store::open(&project.store_dir)? {
+            Opening::Opened(store, notices) => Ok((store, notices)),
+            Opening::Held(holder) => Err(holder),
+        })
+    })?;
+    for notice in notices {
+        out.warning(notice);
+    }
+    Ok(store)
+}
+
+/// Takes the store by `attempt`, which gives it or who has it. A question has it for milliseconds: that is waited for.
+pub(super) fn take<T>(
+    project: &Project,
+    mut attempt: impl FnMut() -> Result<std::result::Result<T, Option<String>>>,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        let holder = match attempt()? {
+            Ok(taken) => return Ok(taken),
+            Err(holder) => holder,
+        };
+        // Who serves is at work; who does not may be done in a moment.
+        if socket::is_served(&project.store_dir) || began.elapsed() >= socket::PATIENCE {
+            let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            return Err(Error::unfinished(format!("another pipe works in this project{who}"))
+                .hint("pipe status    asks it how far it is")
+                .hint("wait for it, or stop it with Ctrl-C; what it has done is kept"));
         }
-        Opening::Held(holder) => Err(held(holder)),
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Another process has the store.
-pub(super) fn held(holder: Option<String>) -> Error {
-    let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-    Error::unfinished(format!("another pipe works in this project{who}"))
-        .hint("pipe status    asks it how far it is")
-        .hint("wait for it, or stop it with Ctrl-C; what it has done is kept")
-}
-
-/// Answers questions of other processes for as long as this lives.
-pub(super) struct Serving;
-
-/// Begins to answer.
-pub(super) fn serve(_project: &Project, _store: &Arc<Store>) -> Result<Serving> {
-    Ok(Serving)
+/// Answers questions of other processes for as long as the server lives.
+pub(super) fn serve(project: &Project, store: &Arc<Store>) -> Result<Server> {
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest)
 }

@@ -20,6 +20,9 @@ use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
 use crate::module::{Done, Host, OutputBody};
 use crate::project::Project;
+use crate::query::documents::Documents;
+use crate::query::{Asked, find};
+use crate::store::Store;
 use crate::text;
 
 /// Text up to this size is printed.
@@ -151,7 +154,7 @@ impl Args {
         out: &mut Output,
     ) -> Result<Trial> {
         let store = owner::open(project, out)?;
-        let doc = self.document(project, ix);
+        let doc = self.document(project, &store, ix);
         let prepared = doc.and_then(|doc| {
             let parts = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))?;
             let folder = folder.insert(Folder::begin(&project.store_dir)?);
@@ -162,17 +165,23 @@ impl Args {
         closed.map(|()| trial)
     }
 
-    fn document(&self, project: &Project, ix: TargetIx) -> Result<DocId> {
+    fn document(&self, project: &Project, store: &Arc<Store>, ix: TargetIx) -> Result<DocId> {
         let target = project.pipeline().target(ix);
-        match &self.doc {
-            Some(doc) => Ok(DocId::parse(doc.clone())),
-            None if target.verb == Verb::All => Ok(DocId::of_set(&target.name)),
-            None => Err(Error::usage(format!(
-                "target `{}` makes a result for each document: say which",
-                target.name
-            ))
-            .hint(format!("pipe ls {}     lists its documents", target.name))),
-        }
+        let Some(doc) = &self.doc else {
+            return match target.verb {
+                Verb::All => Ok(DocId::of_set(&target.name)),
+                _ => Err(Error::usage(format!("target `{}` has a result for each document: say which", target.name))
+                    .hint(format!("pipe ls {}     lists them", target.name))),
+            };
+        };
+        let asked = Asked {
+            pipeline: project.pipeline(),
+            pipelinefile: project.loaded.digest,
+            store,
+            here: &project.place.here,
+            building: false,
+        };
+        Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
     }
 
     fn cannot_start(&self, failure: &Failure) -> Error {

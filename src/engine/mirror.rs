@@ -2,9 +2,9 @@
 //!
 //! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
 
-use crate::engine::document::StepResult;
+use crate::engine::document::{StepResult, place_of};
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
-use crate::engine::sets::{before, id_of, place_of, stored};
+use crate::engine::sets::{before, id_of, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};

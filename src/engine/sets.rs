@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -103,7 +102,7 @@ impl Streams<'_> {
         for stream in &target.streams {
             for (family, place) in self.families.of_stream(*stream) {
                 if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
-                    places.push(place)
+                    places.push(place);
                 } else {
                     let of = self.families.family(family);
                     let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
@@ -383,32 +382,20 @@ pub fn stored(
     is_asked: &dyn Fn(usize) -> bool,
 ) -> Result<Option<Document>> {
     let Some(before) = before(store, entry.story)? else { return Ok(None) };
-    let mut results = vec![None; family.steps.len()];
+    let mut document = Document::unknown(ix, id, family.steps.len());
     for (step, place) in family.steps.iter().enumerate().filter(|(step, _)| is_asked(*step)) {
-        results[step] = result_of(store, &before, &pipeline.target(place.target).name)?;
+        document.results[step] = result_of(store, &before, &pipeline.target(place.target).name)?;
     }
     Ok(Some(Document {
         number: entry.doc,
-        family: ix,
-        dir: Arc::from(place_of(&id).0),
-        id,
-        name: entry.name.clone(),
         names: before.story.names,
-        stratum: 0,
         story: Some(entry.story),
         stamp: entry.stamp,
         racy: entry.flags.racy,
-        content: None,
         digest: before.story.content,
-        results,
         before: Some(before),
-        restarts: 0,
+        ..document
     }))
-}
-
-/// The folder and the name under which the index has a document.
-pub fn place_of(id: &DocId) -> (&str, &str) {
-    if id.rel().is_empty() { ("", "") } else { (id.dir(), id.name()) }
 }
 
 /// The source file of a document.

@@ -6,18 +6,18 @@
 use std::path::{Path, PathBuf};
 
 use crate::engine::decide::{Deciding, Work};
-use crate::engine::document::{Content, Document};
+use crate::engine::document::{Content, Document, place_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
-use crate::engine::sets::{Streams, place_of, stored};
+use crate::engine::sets::{Streams, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Outcome, Position, State};
-use crate::model::document::{DocId, DocNumber, Stamp};
+use crate::model::action::{Outcome, State};
+use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
 use crate::module::{self, Launch, OutputBody, Request};
@@ -247,23 +247,8 @@ impl Preparing<'_> {
             None => None,
         };
         let is_known = known.is_some();
-        let mut document = known.unwrap_or_else(|| Document {
-            id: doc.clone(),
-            number: DocNumber(0),
-            family: ix,
-            dir: dir.into(),
-            name: name.to_owned(),
-            names: Position(0),
-            stratum: 0,
-            before: None,
-            story: None,
-            stamp: Stamp::default(),
-            racy: true,
-            content: None,
-            digest: None,
-            results: vec![None; family.steps.len()],
-            restarts: 0,
-        });
+        let unknown = || Document::unknown(ix, doc.clone(), family.steps.len());
+        let mut document = known.unwrap_or_else(unknown);
         let Origin::Source(source) = family.origin else { return Ok(document) };
         let roots = &self.parts.roots[source.0];
         let outcome = Reader::new(store.salt())?.read(roots, doc.rel(), Ask { keep: INLINE, mime: true });

@@ -142,11 +142,17 @@ impl Store {
     }
 
     fn read_recipe(&self, at: Position) -> Result<Option<Recipe>> {
-        Ok(self.log.read_frame(at)?.and_then(|frame| if let Frame::Recipe(value) = frame { Some(value) } else { None }))
+        Ok(self
+            .log
+            .read_frame(at)?
+            .and_then(|frame| if let Frame::Recipe(value) = frame { Some(value) } else { None }))
     }
 
     fn read_loads(&self, at: Position) -> Result<Option<Loads>> {
-        Ok(self.log.read_frame(at)?.and_then(|frame| if let Frame::Loads(value) = frame { Some(value) } else { None }))
+        Ok(self
+            .log
+            .read_frame(at)?
+            .and_then(|frame| if let Frame::Loads(value) = frame { Some(value) } else { None }))
     }
 
     fn read_definition(&self, at: Position) -> Result<Option<Definition>> {
@@ -193,9 +199,21 @@ impl Store {
     pub fn begin_run(&self, command: Vec<String>, pipelinefile: Digest) -> Result<u32> {
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.run_places();
         self.log.begin_run(Run { number, start: time::now(), command, version, pipelinefile })?;
         self.begun.store(number, Ordering::Relaxed);
         Ok(number)
+    }
+
+    /// Where all runs lie; the one that was begun here is among them as soon as it wrote anything.
+    fn run_places(&self) -> Vec<Position> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = self.log.run_at()
+            && !runs.contains(&at)
+        {
+            runs.push(at);
+        }
+        runs.clone()
     }
 
     /// The number of the run that was begun; it counts once something was appended.
@@ -205,17 +223,25 @@ impl Store {
 
     /// All runs that wrote anything, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>> {
-        let places = self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let places = self.run_places();
         let read = |at: Position| {
             let frame = self.log.read_frame(at);
-            frame.map(|frame| frame.and_then(|frame| if let Frame::Run(run) = frame { Some(run) } else { None }))
+            frame.map(|frame| {
+                frame.and_then(|frame| if let Frame::Run(run) = frame { Some(run) } else { None })
+            })
         };
         places.into_iter().filter_map(|at| read(at).transpose()).collect()
     }
 
     /// Every mark, oldest first.
     pub fn marks(&self) -> Result<Vec<Mark>> {
-        Ok(self.marks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, mark)| mark.clone()).collect())
+        Ok(self
+            .marks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(_, mark)| mark.clone())
+            .collect())
     }
 
     /// The number of the newest mark; 0 if there is none.
@@ -379,13 +405,11 @@ impl Store {
         for _ in 0..4 {
             let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
             let mut found = Vec::new();
-            let hole = match finder.candidates(key, &mut |at| {
+            let all = finder.candidates(key, &mut |at| {
                 found.push(at);
                 false
-            }) {
-                Ok(_) => return found,
-                Err(hole) => hole,
-            };
+            });
+            let Err(hole) = all else { return found };
             // A table is damaged: its stretch is read from the log again.
             let mut again = Vec::new();
             let replayed = self.log.replay(hole.from, &mut |_, frame| {
@@ -481,7 +505,12 @@ impl Store {
     }
 
     /// Visits what is kept under a prefix, as long as `visit` says true.
-    pub fn kept_scan(&self, tree: &str, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+    pub fn kept_scan(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
         Ok(self.index.kept_scan(tree, prefix, &mut |key, value| !visit(key, value))?)
     }
 
@@ -544,8 +573,14 @@ impl Store {
             recipes: self.recipes.places(),
             loads: self.loads.places(),
             definitions: self.definitions.places(),
-            marks: self.marks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(at, _)| *at).collect(),
-            runs: self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            marks: self
+                .marks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|(at, _)| *at)
+                .collect(),
+            runs: self.run_places(),
             bad: {
                 let mut bad: Vec<Position> =
                     self.bad.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();

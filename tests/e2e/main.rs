@@ -13,6 +13,8 @@ mod check;
 mod cli;
 /// `pipe doctor`.
 mod doctor;
+/// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
+mod edits;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
