@@ -28,14 +28,21 @@ pub struct ModuleFacts {
 }
 
 /// The parts of a module's fingerprint that are no files. `interpreter` is major.minor of the Python in use.
-pub fn program_parts(module: &Module, ext: Option<&str>, interpreter: &str, probe: Option<String>) -> Vec<(String, String)> {
+pub fn program_parts(
+    module: &Module,
+    ext: Option<&str>,
+    interpreter: &str,
+    probe: Option<String>,
+) -> Vec<(String, String)> {
     let (kind, command) = match &module.program {
         Program::Python { file, function } => ("python", format!("{} {function}", file.display())),
         Program::Worker(words) => ("worker", shown(words)),
         Program::Filter(words) => ("filter", shown(words)),
         Program::Shell(script) => ("shell", script.clone()),
         Program::Url(url) => ("url", url.clone()),
-        Program::Image(image, command) => ("image", format!("{image} {}", command.as_deref().unwrap_or_default())),
+        Program::Image(image, command) => {
+            ("image", format!("{image} {}", command.as_deref().unwrap_or_default()))
+        }
     };
     let mut parts = BTreeMap::from([("kind".to_owned(), kind.to_owned()), ("command".to_owned(), command)]);
     match &module.program {
@@ -72,7 +79,9 @@ pub fn identity(program: &[(String, String)]) -> Digest {
 }
 
 fn shown(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
+    let quoted = words
+        .iter()
+        .map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
     quoted.collect::<Vec<_>>().join(" ")
 }
 

@@ -21,3 +21,5 @@ mod graph;
 mod init;
 /// `pipe modules`.
 mod modules;
+/// `pipe try`.
+mod trial;
