@@ -37,8 +37,3 @@ pub(super) fn open(project: &Project, out: &mut Output) -> Result<Arc<Store>> {
 pub(super) fn serve(project: &Project, store: &Arc<Store>) -> Result<Server> {
     socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest)
 }
-
-impl Serving {
-    /// Answers no more.
-    pub(super) fn end(self) {}
-}
