@@ -17,3 +17,5 @@ mod graph;
 mod init;
 /// `pipe modules`.
 mod modules;
+/// `pipe status`, `why`, `log`, `ls`, `cat`.
+mod query;
