@@ -17,6 +17,7 @@ use crate::{env, report, text};
 const VERSION: u8 = 1;
 
 /// How and where a command prints.
+#[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on each other")]
 pub(super) struct Output {
     /// Never through anything that changes bytes: a document may hold them all.
     stdout: BufWriter<Stdout>,
@@ -215,7 +216,7 @@ impl Output {
     }
 
     /// Whether people watch stderr live; a CI job does not.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(super) fn is_watched() -> bool {
         io::stderr().is_terminal() && !env::is_ci()
     }
 }

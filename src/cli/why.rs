@@ -82,11 +82,16 @@ fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
         (Now::UpToDate, Some((word, why, details))) => {
             lines.push(format!("  {:width$}  {word:<28}  {why}", verdict.target));
             lines.extend(details.into_iter().map(|line| format!("{below}{line}")));
+            if let Last::Ran { outcome: Shown::Failed { .. }, .. }
+            | Last::Kept { outcome: Shown::Failed { .. }, .. } = &verdict.last
+            {
+                lines.push(format!("{below}not tried again until its input, code or parameters change"));
+            }
         }
         (_, last) => {
             lines.push(format!("  {:width$}  {now}", verdict.target));
             lines.extend(details.into_iter().map(|line| format!("{below}{line}")));
-            if let Some((word, ..)) = last {
+            if let Some((word, ..)) = last.filter(|_| verdict.now != Now::Retired) {
                 lines.push(format!("{below}before: {word}"));
             }
         }
@@ -106,11 +111,16 @@ fn last_words(last: &Last) -> Option<(String, String, Vec<String>)> {
                 details.push(line);
             }
             details.extend(outcome_line(outcome));
-            if *same {
+            if *same && matches!(outcome, Shown::Output { .. }) {
                 details.push("came out the same as before".to_owned());
             }
-            let why: Vec<String> = reasons.iter().map(short_words).collect();
-            Some((word, format!("{} (run {run})", why.join("; ")), details))
+            let first = reasons.first().map(short_words).unwrap_or_default();
+            // Each of the others is below, with its values.
+            let more = match reasons.len() {
+                0 | 1 => String::new(),
+                n => format!(", and {} more", n - 1),
+            };
+            Some((word, format!("{first}{more} (run {run})"), details))
         }
         Last::Kept { run, start, doc, cut_off, outcome } => {
             let details = match outcome {

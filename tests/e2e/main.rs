@@ -19,3 +19,5 @@ mod graph;
 mod init;
 /// `pipe modules`.
 mod modules;
+/// `pipe status`, `why`, `log`, `ls`, `cat`.
+mod query;
