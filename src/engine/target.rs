@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{KeyInput, Mark, Position, Recipe};
+use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
 use crate::model::selection::{Field, Glob};
@@ -28,21 +28,14 @@ pub struct ModuleFacts {
 }
 
 /// The parts of a module's fingerprint that are no files. `interpreter` is major.minor of the Python in use.
-pub fn program_parts(
-    module: &Module,
-    ext: Option<&str>,
-    interpreter: &str,
-    probe: Option<String>,
-) -> Vec<(String, String)> {
+pub fn program_parts(module: &Module, ext: Option<&str>, interpreter: &str, probe: Option<String>) -> Vec<(String, String)> {
     let (kind, command) = match &module.program {
         Program::Python { file, function } => ("python", format!("{} {function}", file.display())),
         Program::Worker(words) => ("worker", shown(words)),
         Program::Filter(words) => ("filter", shown(words)),
         Program::Shell(script) => ("shell", script.clone()),
         Program::Url(url) => ("url", url.clone()),
-        Program::Image(image, command) => {
-            ("image", format!("{image} {}", command.as_deref().unwrap_or_default()))
-        }
+        Program::Image(image, command) => ("image", format!("{image} {}", command.as_deref().unwrap_or_default())),
     };
     let mut parts = BTreeMap::from([("kind".to_owned(), kind.to_owned()), ("command".to_owned(), command)]);
     match &module.program {
@@ -79,9 +72,7 @@ pub fn identity(program: &[(String, String)]) -> Digest {
 }
 
 fn shown(words: &[String]) -> String {
-    let quoted = words
-        .iter()
-        .map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
+    let quoted = words.iter().map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
     quoted.collect::<Vec<_>>().join(" ")
 }
 
@@ -173,6 +164,15 @@ impl TargetPlan {
             shared,
             sees: target.sees.clone(),
         }
+    }
+
+    /// How the target stands for want of a shared side input, and why; nothing if all are there.
+    pub fn lacks(&self) -> Option<(State, String)> {
+        self.shared.iter().find_map(|(_, shared)| match shared {
+            Shared::Present(_) => None,
+            Shared::Unavailable(why) => Some((State::Blocked, why.clone())),
+            Shared::Unfinished => Some((State::Unfinished, String::new())),
+        })
     }
 
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.

@@ -35,13 +35,21 @@ pub enum Opening {
     Held(Option<String>),
 }
 
+/// What becomes of the index when a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Derived {
+    /// It is used if it can be.
+    AsItIs,
+    /// It is made again from the log.
+    Anew,
+}
+
 /// What tells one start of the machine from another.
 pub fn boot_id() -> String {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    crate::fs::read_optional(path)
-        .ok()
-        .flatten()
-        .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
+    crate::fs::read_optional(path).ok().flatten().map_or_else(String::new, |bytes| {
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    })
 }
 
 /// What the index keeps about the store itself.
@@ -58,6 +66,12 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Opening> {
         crate::fs::create_dir(dir)?;
         let Some(lock) = Lock::try_take(dir)? else { return Ok(Opening::Held(holder(dir))) };
+        let (store, notices) = Self::open_locked(dir, lock, Derived::AsItIs)?;
+        Ok(Opening::Opened(store, notices))
+    }
+
+    /// Opens the store whose lock is taken; with it, what should be said.
+    pub(super) fn open_locked(dir: &Path, lock: Lock, derived: Derived) -> Result<(Arc<Store>, Vec<String>)> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let format = Format::read_or_create(&*disk, dir)?;
         for name in ["segments", "blobs", "tables", "index", "logs", "quarantine"] {
@@ -66,10 +80,12 @@ impl Store {
         crate::fs::remove_dir(&dir.join("tmp"))?;
         crate::fs::create_dir(&dir.join("tmp"))?;
         let segments = Segments::new(Arc::clone(&disk), dir, format);
-        let mut found =
-            Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
+        let mut found = Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
-        let (index, applied, mut remembered) = open_index(dir, &format, &mut found)?;
+        let (index, applied, mut remembered) = match derived {
+            Derived::AsItIs => open_index(dir, &format, &mut found)?,
+            Derived::Anew => (fresh(dir, &format)?, Position(0), Remembered::default()),
+        };
         let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
         let mut from = applied.min(covered);
         let mut start = clean;
@@ -97,9 +113,7 @@ impl Store {
             }
             start.get_or_insert(result.start);
         }
-        let Some(start) = start else {
-            return Err(Error::unfinished("the log's end was not found").hint("pipe doctor"));
-        };
+        let Some(start) = start else { return Err(Error::unfinished("the log's end was not found").hint("pipe doctor")) };
         let signal = Arc::new(SyncSignal::default());
         let told = Arc::clone(&signal);
         let log = Log::open(
@@ -154,7 +168,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         start_writer(&store);
-        Ok(Opening::Opened(store, notices))
+        Ok((store, notices))
     }
 
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
@@ -369,8 +383,7 @@ impl Found<'_> {
             self.names = Some((story.names, names.clone()));
             names
         };
-        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())
-        else {
+        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len()) else {
             return;
         };
         let (family, dir) = family_of(&names, ix as usize);
