@@ -11,11 +11,17 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
+mod code;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
 mod init;
+/// What is in a key beside the code: params, side files, variables, versions, what a module sees.
+mod keys;
 /// `pipe modules`.
 mod modules;
+/// `pipe redo`: what is done again, once, and where it ends.
+mod redo;
