@@ -371,8 +371,7 @@ pub fn published_path(
         Field::Meta(path) => document.meta(family, input, path).map(|value| plain(&value)),
         other => other.of_id(&document.id),
     };
-    let ext = target.ext.as_deref().unwrap_or(&output.ext);
-    template.expand(&lookup, &target.name, ext).ok()
+    template.expand(&lookup, &target.name, &output.ext).ok()
 }
 
 /// Where the result of a step was shown by the document's newest story.

@@ -13,13 +13,19 @@ mod check;
 mod cli;
 /// `pipe doctor`.
 mod doctor;
+/// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
+mod code;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
 mod init;
+/// What is in a key beside the code: params, side files, variables, versions, what a module sees.
+mod keys;
 /// `pipe modules`.
 mod modules;
 /// `pipe status`, `why`, `log`, `ls`, `cat`.
 mod query;
+/// `pipe redo`: what is done again, once, and where it ends.
+mod redo;
