@@ -15,5 +15,7 @@ mod cli;
 mod graph;
 /// `pipe init`.
 mod init;
+/// `kill -9` at random moments.
+mod kills;
 /// `pipe modules`.
 mod modules;

@@ -17,5 +17,9 @@
 
 mod outcome;
 mod project;
+mod running;
+mod runs;
+mod stories;
 
 pub(crate) use project::Project;
+pub(crate) use running::{Ended, Running};
