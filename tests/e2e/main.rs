@@ -11,6 +11,8 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// A document that brings its module down.
+mod culprits;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
@@ -19,3 +21,7 @@ mod init;
 mod kills;
 /// `pipe modules`.
 mod modules;
+/// Modules that cannot start.
+mod starting;
+/// Ctrl-C, SIGTERM, a second `pipe`.
+mod stops;
