@@ -13,6 +13,8 @@ mod check;
 mod cli;
 /// A document that brings its module down.
 mod culprits;
+/// Documents that are gone.
+mod gone;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
@@ -21,6 +23,12 @@ mod init;
 mod kills;
 /// `pipe modules`.
 mod modules;
+/// Files that are no ordinary ones.
+mod odd_files;
+/// What modules print.
+mod prints;
+/// Published files and people.
+mod shown;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
