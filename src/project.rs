@@ -219,7 +219,7 @@ impl Project {
             return Ok(());
         }
         let mut error = self.loaded.mistakes(list).into_error(self.place.style);
-        error.message = "nothing was run: part of this pipeline needs a later version of pipe".to_owned();
+        error.message = String::from("nothing was run: part of this pipeline needs a later version of pipe");
         Err(error)
     }
 

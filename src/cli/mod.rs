@@ -5,18 +5,24 @@
 
 pub mod exit;
 
+mod ask;
 mod build;
+mod cat;
 mod check;
 mod completions;
 mod global;
 mod graph;
 mod init;
 mod interrupt;
+mod log;
+mod ls;
 mod modules;
 mod output;
 mod owner;
 mod redo;
 mod select;
+mod status;
+mod why;
 
 #[cfg(test)]
 mod reference;
@@ -53,6 +59,11 @@ struct Cli {
 enum Command {
     Build(build::Args),
     Redo(redo::Args),
+    Status(status::Args),
+    Log(log::Args),
+    Why(why::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
     Check(check::Args),
     Modules(modules::Args),
     Graph(graph::Args),
@@ -65,6 +76,11 @@ impl Command {
         match self {
             Command::Build(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
+            Command::Status(args) => args.run(global, out),
+            Command::Log(args) => args.run(global, out),
+            Command::Why(args) => args.run(global, out),
+            Command::Ls(args) => args.run(global, out),
+            Command::Cat(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
@@ -122,7 +138,10 @@ pub fn report_panic(panic: &PanicHookInfo<'_>) -> AfterPanic {
     if store::index::panics_are_caught() {
         return AfterPanic::GoOn;
     }
-    let said = panic.payload_as_str().unwrap_or("a panic without words");
+    let payload = panic.payload();
+    let said = payload.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("a panic without words");
     let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
     output::bug(&format!("{said}{}", place.unwrap_or_default()));
     // The name that `store::log` gives to the thread that writes the log.

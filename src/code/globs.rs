@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use crate::code::tree::{Tree, folder, is_foreign, join};
 use crate::error::{Error, Result};
+use crate::model::selection::Glob;
 
 /// All files that the globs match; one that matches none is an error.
 pub(super) fn files_of_globs(tree: &mut Tree<'_>, globs: &[String]) -> Result<BTreeSet<String>> {
@@ -35,8 +34,8 @@ fn files_of_glob(tree: &mut Tree<'_>, glob: &str) -> Result<BTreeSet<String>> {
     if tree.is_file(&pattern) {
         return Ok([pattern].into());
     }
-    let matcher = matcher(&pattern)
-        .map_err(|e| Error::usage(format!("`code`: `{glob}` is no glob")).caused_by(e.kind()))?;
+    let matcher = Glob::new(&pattern)
+        .map_err(|problem| Error::usage(format!("`code`: `{glob}` is no glob")).caused_by(problem))?;
     let spelt_out = folder(&pattern[..pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len())]);
     let mut files = BTreeSet::new();
     let levels = levels_below(&pattern, spelt_out);
@@ -44,10 +43,6 @@ fn files_of_glob(tree: &mut Tree<'_>, glob: &str) -> Result<BTreeSet<String>> {
         collect(tree.root(), spelt_out, levels, &matcher, &mut files)?;
     }
     Ok(files)
-}
-
-fn matcher(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(GlobBuilder::new(pattern).literal_separator(true).build()?.compile_matcher())
 }
 
 /// How many folders deep a match can lie.
@@ -63,7 +58,7 @@ fn collect(
     root: &Path,
     start: &str,
     levels: usize,
-    matcher: &GlobMatcher,
+    matcher: &Glob,
     files: &mut BTreeSet<String>,
 ) -> Result<()> {
     let mut open = vec![(start.to_owned(), levels)];
@@ -80,7 +75,7 @@ fn collect(
                 continue;
             }
             let kind = entry.file_type().map_err(fail)?;
-            if kind.is_file() && matcher.is_match(&below) {
+            if kind.is_file() && matcher.matches(&below) {
                 files.insert(below);
             } else if kind.is_dir() && levels > 1 && !name.starts_with('.') {
                 open.push((below, levels - 1));

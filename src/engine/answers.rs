@@ -16,6 +16,9 @@ use crate::time::Millis;
 /// At most so many warnings are kept with a record.
 const WARNINGS: usize = 100;
 
+/// What is to be recorded with the bytes of its output, or why the answer is none.
+type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
+
 /// How an action ended, before it is a record.
 struct Ended {
     outcome: Outcome,
@@ -164,11 +167,7 @@ impl Build<'_> {
     }
 
     /// What the module made, as it will be recorded; large outputs are in the store after this.
-    fn outcome(
-        &self,
-        ticket: Ticket,
-        done: Done,
-    ) -> Result<std::result::Result<(Outcome, Option<Vec<u8>>), Failure>> {
+    fn outcome(&self, ticket: Ticket, done: Done) -> Result<Made> {
         let output = match done {
             Done::Skip(reason) => return Ok(Ok((Outcome::Skip(reason), None))),
             Done::Failed(failure) => return Ok(Err(failure)),

@@ -74,6 +74,8 @@ impl Build<'_> {
             }
             entries.push(entry);
         }
+        let decided = document.results.iter().flatten().all(|result| result.state != State::Unfinished);
+        let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
         withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         for (_, entry) in &carried {
@@ -81,6 +83,7 @@ impl Build<'_> {
             covered.push(false);
         }
         let definition = self.definition(doc, &covered, &carried)?;
+        self.tally.through += through;
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
         let document = &mut open.document;
         let story = Story {
@@ -219,19 +222,19 @@ impl Build<'_> {
     }
 
     /// A document is gone from its source: so is all that came of it.
-    pub(super) fn retire(&mut self, document: Document) -> Result<()> {
+    pub(super) fn retire(&mut self, document: &Document) -> Result<()> {
         let family = self.families.family(document.family);
         let Some(before) = document.before.clone() else { return Ok(()) };
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
             if let Some(template) = before.published_by(&target.name)
-                && let Some(path) = old_path(self.store, self.pipeline, &document, family, step, template)?
+                && let Some(path) = old_path(self.store, self.pipeline, document, family, step, template)?
             {
-                jobs.push(withdraw(path, &document, target));
+                jobs.push(withdraw(path, document, target));
             }
         }
-        withdraw_removed(&mut jobs, self.pipeline, self.store, &document, family)?;
+        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         let entry = |_: &StoryEntry| StoryEntry {
             state: State::Absent,
             act: None,
@@ -321,7 +324,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Where a result is shown; nothing if it lacks a field of the template.
-pub(super) fn published_path(
+pub fn published_path(
     template: &Template,
     document: &Document,
     family: &Family,

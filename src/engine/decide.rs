@@ -205,15 +205,8 @@ impl Deciding<'_> {
             Field::Id(_) | Field::Source => field.of_id(&document.id).map(Value::String),
             Field::Ext => document.input_facts(input).map(|(_, ext)| Value::String(ext)),
             Field::Meta(path) => document.meta(self.family, input, path),
-            Field::Size => self.size(document, input).map(Value::from),
+            Field::Size => size(document, input).map(Value::from),
             Field::Mime => self.mime(document, input).map(Value::String),
-        }
-    }
-
-    fn size(&self, document: &Document, input: Input) -> Option<u64> {
-        match input {
-            Input::Origin => document.content.as_ref().map(|content| content.length),
-            Input::Step(step) => document.results[step].as_ref()?.output().map(|output| output.length),
         }
     }
 
@@ -231,6 +224,13 @@ impl Deciding<'_> {
                 bytes.map(|bytes| crate::scan::mime_of(&bytes, &output.ext).to_owned())
             }
         }
+    }
+}
+
+fn size(document: &Document, input: Input) -> Option<u64> {
+    match input {
+        Input::Origin => document.content.as_ref().map(|content| content.length),
+        Input::Step(step) => document.results[step].as_ref()?.output().map(|output| output.length),
     }
 }
 

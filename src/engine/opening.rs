@@ -60,7 +60,7 @@ impl Build<'_> {
             restarts: 0,
         };
         if let Why::Gone(_) = why {
-            return self.retire(document);
+            return self.retire(&document);
         }
         let mut states = vec![None; of.steps.len()];
         if let Some(before) = document.before.clone() {
@@ -73,7 +73,7 @@ impl Build<'_> {
             }
         }
         for step in of.steps.iter().filter(|step| step.stratum == stratum) {
-            self.tally.expect(step.target, 1);
+            self.tally.came(step.target);
         }
         let is_known = matches!(why, Why::Look(_)) && !document.racy && document.digest.is_some();
         let must_read = match (of.origin, &why) {
@@ -108,7 +108,7 @@ impl Build<'_> {
         let ask = Ask { keep: INLINE, mime: self.options.reads_all };
         self.reader.submit(roots, rel, ask, move |outcome| {
             // The build may have ended; then nobody waits for this.
-            let _ = outbox.send(Message::Read(doc, reading, outcome));
+            drop(outbox.send(Message::Read(doc, reading, outcome)));
         });
     }
 
@@ -162,7 +162,7 @@ impl Build<'_> {
                 let document = self.open[doc.0 as usize].take().map(|open| open.document);
                 self.scheduler.closed(doc);
                 return match document {
-                    Some(document) => self.retire(document),
+                    Some(document) => self.retire(&document),
                     None => Ok(()),
                 };
             }

@@ -3,7 +3,7 @@
 //! From it come the plans of targets and the answer to "is this entry up to date?". Reads records; runs nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Parts;
@@ -18,6 +18,9 @@ use crate::model::action::{Definition, KeyInput, Loads, Mark, Output, Position, 
 use crate::model::pipeline::{Pipeline, TargetIx, WithFrom};
 use crate::plan::family::{Families, Family, FamilyIx, Input};
 
+/// The targets of a definition, and whether each is as it is defined now.
+pub type Coverage = Arc<Vec<(String, bool)>>;
+
 /// See the module's text.
 pub struct Outline {
     /// By module.
@@ -28,7 +31,7 @@ pub struct Outline {
     /// What decides each target now, as far as it is known.
     definitions: Vec<Option<Digest>>,
     /// By the place of a definition: which of its targets are as defined now.
-    covered: std::sync::Mutex<HashMap<Position, Arc<Vec<(String, bool)>>>>,
+    covered: std::sync::Mutex<HashMap<Position, Coverage>>,
 }
 
 impl Outline {
@@ -143,7 +146,7 @@ impl Outline {
     }
 
     /// The targets of a definition, and whether each is as it is defined now.
-    pub fn coverage(&self, parts: &Parts<'_>, definition: Position) -> Arc<Vec<(String, bool)>> {
+    pub fn coverage(&self, parts: &Parts<'_>, definition: Position) -> Coverage {
         let mut covered = self.covered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(known) = covered.get(&definition) {
             return Arc::clone(known);
@@ -218,7 +221,7 @@ pub fn set_result(
     Ok(Some((result.state, output, result.note)))
 }
 
-fn shared_file(parts: &Parts<'_>, written: &str, path: &PathBuf, inputs: &mut Inputs) -> Result<Shared> {
+fn shared_file(parts: &Parts<'_>, written: &str, path: &Path, inputs: &mut Inputs) -> Result<Shared> {
     let digest = file_digest(parts.store, path)
         .map_err(|error: Error| error.context(format!("cannot read `file:{written}`")).hint("pipe check"))?;
     let ext = path.extension().map(|ext| ext.to_string_lossy().to_lowercase()).unwrap_or_default();

@@ -109,7 +109,7 @@ impl Publisher {
     /// Asks for something. Jobs are done in order.
     pub fn ask(&self, job: Job) {
         // The thread ends only after this sender is dropped.
-        let _ = self.jobs.send(job);
+        drop(self.jobs.send(job));
     }
 
     /// Waits until all is done.

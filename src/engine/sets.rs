@@ -102,7 +102,7 @@ impl Streams<'_> {
         for stream in &target.streams {
             for (family, place) in self.families.of_stream(*stream) {
                 if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
-                    places.push(place)
+                    places.push(place);
                 } else {
                     let of = self.families.family(family);
                     let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };

@@ -121,7 +121,7 @@ impl<'a> Supply<'a> {
                 tracing::warn!(%error, "a pass over the index ended early");
             }
             // Nobody waits for the rest after a stop.
-            let _ = sender.send(batch);
+            drop(sender.send(batch));
         });
         self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
     }

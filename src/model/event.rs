@@ -253,9 +253,8 @@ impl Summary {
         match &self.stopped {
             Some(Stopped::Signal { signal }) => 128 + *signal as u8,
             Some(Stopped::Module { .. } | Stopped::Store { .. }) => 3,
-            Some(Stopped::FailFast) => 1,
             None if self.causes.is_empty() && self.blocked == 0 => 0,
-            None => 1,
+            Some(Stopped::FailFast) | None => 1,
         }
     }
 

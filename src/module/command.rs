@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error;
@@ -12,6 +11,7 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::Program;
 use crate::module::host::{Channel, Start};
 use crate::module::launch::Launch;
+use crate::module::program;
 
 /// A command that can be started: its program was found.
 #[derive(Clone, Debug)]
@@ -143,15 +143,8 @@ fn find(name: &OsStr, launch: &Launch) -> Result<PathBuf, Failure> {
         .iter()
         .find(|(variable, _)| variable == "PATH")
         .map_or_else(crate::env::path, |(_, value)| OsString::from(value));
-    search(name, &path, &launch.root)
+    program::search(name, &path, &launch.root)
         .ok_or_else(|| not_found(&shown, "install it, or write its path in `cmd`; PATH was searched"))
-}
-
-/// The first executable file of this name on a search path.
-pub(super) fn search(name: &OsStr, path: &OsStr, root: &Path) -> Option<PathBuf> {
-    std::env::split_paths(path).map(|folder| root.join(folder).join(name)).find(|file| {
-        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    })
 }
 
 fn not_found(name: &str, hint: &str) -> Failure {

@@ -13,6 +13,7 @@ mod launch;
 mod log;
 mod minder;
 mod output;
+mod program;
 mod protocol;
 pub mod python;
 mod report;

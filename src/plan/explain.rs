@@ -45,7 +45,7 @@ pub fn differences(old: KeyParts<'_>, new: KeyParts<'_>) -> Vec<Reason> {
         inputs.first().map(|main| (String::new(), main.clone())).into_iter().chain(with).collect()
     };
     for (name, old, new) in changed(&roles(old_recipe, old.inputs), &roles(new_recipe, new.inputs)) {
-        input_difference(&mut reasons, name, old, new);
+        input_difference(&mut reasons, name, old.as_ref(), new.as_ref());
     }
     let kinds = |recipe: &Recipe| -> Vec<(String, bool)> {
         recipe.with.iter().map(|(name, shared)| (name.clone(), shared.is_some())).collect()
@@ -63,11 +63,10 @@ pub fn differences(old: KeyParts<'_>, new: KeyParts<'_>) -> Vec<Reason> {
     reasons
 }
 
-fn input_difference(reasons: &mut Vec<Reason>, name: String, old: Option<KeyInput>, new: Option<KeyInput>) {
-    let digest = |input: &Option<KeyInput>| input.as_ref().and_then(|input| input.digest);
-    let facts =
-        |input: &Option<KeyInput>| input.as_ref().map(|input| input.facts.clone()).unwrap_or_default();
-    let (old_facts, new_facts) = (facts(&old), facts(&new));
+fn input_difference(reasons: &mut Vec<Reason>, name: String, old: Option<&KeyInput>, new: Option<&KeyInput>) {
+    let digest = |input: Option<&KeyInput>| input.and_then(|input| input.digest);
+    let facts = |input: Option<&KeyInput>| input.map(|input| input.facts.clone()).unwrap_or_default();
+    let (old_facts, new_facts) = (facts(old), facts(new));
     let members = |facts: &str| {
         let object: Option<BTreeMap<String, serde_json::Value>> = serde_json::from_str(facts).ok();
         object.and_then(|object| object.get("members")?.as_u64())
@@ -78,8 +77,8 @@ fn input_difference(reasons: &mut Vec<Reason>, name: String, old: Option<KeyInpu
         reasons.push(Reason::Members { old: old_members, new: new_members });
         return;
     }
-    if digest(&old) != digest(&new) || old.is_some() != new.is_some() {
-        reasons.push(Reason::Input { name: name.clone(), old: digest(&old), new: digest(&new) });
+    if digest(old) != digest(new) || old.is_some() != new.is_some() {
+        reasons.push(Reason::Input { name: name.clone(), old: digest(old), new: digest(new) });
     }
     if old_facts == new_facts || old.is_none() || new.is_none() {
         return;

@@ -13,16 +13,19 @@ use crate::store::index::{Entry, Index};
 /// (family, directory)
 type Folder = (String, String);
 
+/// By name: the story of an entry, and the entry.
+type Waiting = BTreeMap<String, (Position, Entry)>;
+
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Pages {
-    waiting: Mutex<HashMap<Folder, BTreeMap<String, (Position, Entry)>>>,
+    waiting: Mutex<HashMap<Folder, Waiting>>,
     /// One writer at a time, so that an older entry never overtakes a newer one.
     writing: Mutex<()>,
 }
 
 impl Pages {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Folder, BTreeMap<String, (Position, Entry)>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Folder, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

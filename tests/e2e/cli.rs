@@ -17,7 +17,7 @@ fn a_wrong_command_line_is_exit_2() {
     let error: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&error["type"], &error["exit"]), (&"error".into(), &2.into()));
     assert_eq!(json.stderr, "");
-    drop(project.pipe(&["check"]).ends(2).says("there is no Pipelinefile in `[ROOT]` or above it"));
+    project.pipe(&["check"]).ends(2).says("there is no Pipelinefile in `[ROOT]` or above it");
 }
 
 #[test]
@@ -71,6 +71,6 @@ fn colour_is_there_only_when_it_is_asked_for() {
 fn every_shell_gets_completions() {
     let project = Project::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        drop(project.pipe(&["completions", shell]).ends(0).says("modules"));
+        project.pipe(&["completions", shell]).ends(0).says("modules");
     }
 }

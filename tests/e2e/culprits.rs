@@ -22,7 +22,7 @@ fn project() -> Project {
             publish = true
             "#,
         )
-        .module(
+        .counted(
             "clean",
             "
             import ctypes, signal
@@ -58,7 +58,7 @@ fn project() -> Project {
                 return deep(n + 1)
             ",
         )
-        .module(
+        .counted(
             "loud",
             "
             @module
@@ -90,7 +90,7 @@ fn alone_fails(words: &[(&str, &str)], timeout: bool) -> Project {
         .map(|(n, (_, kind))| format!("clean docs/d{:02}.txt: {kind}", 2 + 3 * n))
         .collect();
     assert_eq!(ended.failures(), expected, "{}", ended.text());
-    assert_eq!(project.runs("loud").len(), 12 - words.len());
+    assert_eq!(project.counts("loud").len(), 12 - words.len());
     assert_eq!(project.names("out").len(), 12 - words.len());
     assert_eq!(ended.finished()["blocked"], words.len());
     project.no_process_is_left();
@@ -110,14 +110,14 @@ fn what_is_behind_a_failure_is_blocked_and_says_by_whom() {
 #[test]
 fn a_module_error_stands_until_something_changes() {
     let project = alone_fails(&[("raise", "module-error ValueError")], false);
-    project.take_runs("clean");
+    project.take_counts("clean");
     let again = project.build().ends(1);
-    assert_eq!(project.runs("clean"), Vec::<String>::new());
+    assert_eq!(project.counts("clean"), Vec::<String>::new());
     assert_eq!(again.finished()["causes"][0]["samples"][0], "docs/d02.txt", "{}", again.text());
     drop(project.pipe(&["build"]).ends(1).says("ValueError"));
     project.write("docs/d02.txt", "better");
     drop(project.build().ends(0));
-    assert_eq!(project.runs("clean"), ["better"]);
+    assert_eq!(project.counts("clean"), ["better"]);
     assert_eq!(project.read("out/loud/docs/d02.txt.txt"), "BETTER!");
 }
 
@@ -162,10 +162,10 @@ fn a_document_that_hangs_passes_its_time_limit() {
 #[test]
 fn a_crash_is_tried_again_by_the_next_build() {
     let project = alone_fails(&[("os._exit", "crash exit 0")], false);
-    project.take_runs("clean");
+    project.take_counts("clean");
     let again = project.build().ends(1);
     assert_eq!(again.failures(), ["clean docs/d02.txt: crash exit 0"]);
-    let runs = project.runs("clean");
+    let runs = project.counts("clean");
     assert!(!runs.is_empty() && runs.iter().all(|word| word == "os._exit"), "{runs:?}");
 }
 

@@ -15,7 +15,7 @@ fn project() -> Project {
             publish = "out/{id.rel}"
             "#,
         )
-        .module(
+        .counted(
             "passes",
             "
             @module
@@ -39,9 +39,9 @@ fn a_source_that_is_gone_stops_the_build_before_anything_is_lost() {
     assert!(told.stderr.contains("docs") && told.stderr.contains("--gone"), "{}", told.text());
     assert_eq!(project.names("out").len(), 10);
     std::fs::rename(project.root().join("away"), project.root().join("docs")).unwrap();
-    project.take_runs("passes");
+    project.take_counts("passes");
     drop(project.build().ends(0));
-    assert_eq!(project.runs("passes"), Vec::<String>::new());
+    assert_eq!(project.counts("passes"), Vec::<String>::new());
     assert_eq!(project.names("out").len(), 10);
 }
 
@@ -50,7 +50,7 @@ fn over_half_of_the_documents_gone_stops_it_too() {
     let project = project();
     drop(project.build().ends(0));
     for n in 0..6 {
-        project.remove(&format!("docs/d{n}.txt"));
+        project.clear(&format!("docs/d{n}.txt"));
     }
     let told = project.pipe(&["build"]).ends(3);
     assert!(told.stderr.contains("6 of 10") && told.stderr.contains("--gone"), "{}", told.text());
@@ -62,9 +62,9 @@ fn over_half_of_the_documents_gone_stops_it_too() {
     for n in 0..6 {
         project.write(&format!("docs/d{n}.txt"), format!("d{n}"));
     }
-    project.take_runs("passes");
+    project.take_counts("passes");
     drop(project.build().ends(0));
-    assert_eq!(project.runs("passes"), Vec::<String>::new());
+    assert_eq!(project.counts("passes"), Vec::<String>::new());
     assert_eq!(project.names("out").len(), 10);
 }
 
@@ -73,7 +73,7 @@ fn half_of_them_may_go_unasked() {
     let project = project();
     drop(project.build().ends(0));
     for n in 0..5 {
-        project.remove(&format!("docs/d{n}.txt"));
+        project.clear(&format!("docs/d{n}.txt"));
     }
     drop(project.build().ends(0));
     assert_eq!(project.names("out").len(), 5);
@@ -83,7 +83,7 @@ fn half_of_them_may_go_unasked() {
 fn an_empty_folder_in_place_of_a_disk_stops_it() {
     let project = project();
     drop(project.build().ends(0));
-    project.remove("docs");
+    project.clear("docs");
     std::fs::create_dir(project.root().join("docs")).unwrap();
     drop(project.pipe(&["build"]).ends(3).says("--gone"));
     assert_eq!(project.names("out").len(), 10);
@@ -96,7 +96,7 @@ fn an_empty_folder_in_place_of_a_disk_stops_it() {
 #[test]
 fn a_source_that_never_was_there_stops_it() {
     let project = project();
-    project.remove("docs");
+    project.clear("docs");
     let told = project.pipe(&["build"]);
     assert!([2, 3].contains(&told.status), "{}", told.text());
     assert!(told.stderr.contains("docs"), "{}", told.text());

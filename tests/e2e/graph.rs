@@ -47,5 +47,5 @@ fn other_programs_can_draw_it() {
 fn documents_need_not_be_there() {
     let project = project();
     std::fs::remove_dir_all(project.root().join("inbox")).unwrap();
-    drop(project.pipe(&["graph"]).ends(0));
+    project.pipe(&["graph"]).ends(0);
 }

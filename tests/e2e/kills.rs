@@ -46,7 +46,7 @@ fn project(documents: usize) -> Project {
             publish = "out/label/{id.stem}.txt"
             "#,
         )
-        .module(
+        .counted(
             "clean",
             "
             @module
@@ -55,7 +55,7 @@ fn project(documents: usize) -> Project {
                 return doc.text().upper() * (6000 if name.endswith('77') else 1)
             ",
         )
-        .module(
+        .counted(
             "count",
             "
             @module
@@ -64,7 +64,7 @@ fn project(documents: usize) -> Project {
                 return Result(f'{name} {len(doc.text())}')
             ",
         )
-        .module(
+        .counted(
             "model",
             "
             @module
@@ -73,7 +73,7 @@ fn project(documents: usize) -> Project {
                 return str(sum(int(doc.text().split()[1]) for doc in docs))
             ",
         )
-        .module(
+        .counted(
             "label",
             "
             @module
@@ -101,7 +101,7 @@ fn reported(ended: &Ended) -> impl Iterator<Item = (String, String)> {
 fn all_runs(project: &Project) -> BTreeMap<(String, String), usize> {
     let mut runs = BTreeMap::new();
     for target in ["clean", "count", "model", "label"] {
-        for name in project.runs(target) {
+        for name in project.counts(target) {
             *runs.entry((target.to_owned(), name)).or_default() += 1;
         }
     }

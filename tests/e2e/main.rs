@@ -13,6 +13,8 @@ mod check;
 mod cli;
 /// A document that brings its module down.
 mod culprits;
+/// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
+mod edits;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.

@@ -20,7 +20,7 @@ fn project() -> Project {
             publish = "out/{id.rel}"
             "#,
         )
-        .module(
+        .counted(
             "passes",
             "
             import hashlib
@@ -80,10 +80,10 @@ fn names_that_are_not_utf_8_are_documents_of_their_own() {
     assert_eq!(project.names("out").len(), 8, "{:?}", project.names("out"));
     assert_eq!(project.read("out/%FF.txt"), "n0");
     // By name, by glob, and gone again.
-    project.take_runs("passes");
+    project.take_counts("passes");
     drop(project.pipe(&["redo", "pass", "--docs", "docs/%FF.txt"]).ends(0));
     drop(project.build().ends(0));
-    assert_eq!(project.runs("passes"), ["n0"]);
+    assert_eq!(project.counts("passes"), ["n0"]);
     std::fs::remove_file(project.root().join("docs").join(OsStr::from_bytes(b"\xff.txt"))).unwrap();
     assert_eq!(project.build().ends(0).finished()["withdrawn"], 1);
     assert_eq!(project.names("out").len(), 7);
@@ -102,7 +102,7 @@ fn what_is_no_file_is_never_opened() {
     assert!(problems.contains("2 entries left out"), "{problems}");
     drop(socket);
     // A document that became a FIFO is gone.
-    project.remove("docs/a.txt");
+    project.clear("docs/a.txt");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         project.root().join("docs/a.txt"),
@@ -135,13 +135,13 @@ fn links_are_followed_inside_the_source_only() {
     done.extend(ended.named("reused"));
     let names = project.names("out");
     assert_eq!(names, ["a.txt", "deep/b.txt", "to-file.txt", "to-folder/b.txt"], "{}", ended.text());
-    assert_eq!(project.runs("passes"), ["a", "b"], "copies cost nothing");
+    assert_eq!(project.counts("passes"), ["a", "b"], "copies cost nothing");
     // The target of a link is edited: both change.
     project.write("docs/a.txt", "a2");
     drop(project.build().ends(0));
     assert_eq!((project.read("out/a.txt"), project.read("out/to-file.txt")), ("a2".into(), "a2".into()));
     // A link is pointed out of the source: its document is gone.
-    project.remove("docs/to-file.txt");
+    project.clear("docs/to-file.txt");
     symlink("../secret/s.txt", docs.join("to-file.txt")).unwrap();
     drop(project.build().ends(0));
     assert_eq!(project.names("out"), ["a.txt", "deep/b.txt", "to-folder/b.txt"]);
@@ -154,8 +154,8 @@ fn a_file_and_a_folder_may_take_each_others_place() {
     project.write("docs/y/z.txt", "inside");
     drop(project.build().ends(0));
     assert_eq!(project.names("out"), ["x", "y/z.txt"]);
-    project.remove("docs/x");
-    project.remove("docs/y");
+    project.clear("docs/x");
+    project.clear("docs/y");
     project.write("docs/x/z.txt", "now a folder");
     project.write("docs/y", "now a file");
     drop(project.start(&["build", "--gone"]).end().ends(0));
@@ -239,7 +239,7 @@ fn a_file_that_cannot_be_read_fails_alone_and_is_never_taken_for_gone() {
 
 /// The first document waits in its module, so that others can change after the scan.
 fn holding() -> Project {
-    let project = Project::new().file("Pipelinefile", PIPELINEFILE).module(
+    let project = Project::new().file("Pipelinefile", PIPELINEFILE).counted(
         "passes",
         "
         @module
@@ -270,10 +270,10 @@ fn a_file_that_goes_after_the_scan_is_gone() {
     project.write("docs/a.txt", "a");
     let running = project.start(&["build"]);
     project.wait_for_file("here-a");
-    project.remove("docs/z2999.txt");
-    project.remove("docs/z2998.txt");
+    project.clear("docs/z2999.txt");
+    project.clear("docs/z2998.txt");
     project.write("docs/z2997.txt", "later content");
-    project.remove("docs/z2996.txt");
+    project.clear("docs/z2996.txt");
     project.write("docs/z2996.txt/inside.txt", "a folder now");
     project.write("go-a", "");
     let ended = running.end();
@@ -299,17 +299,17 @@ fn a_result_belongs_to_the_bytes_that_its_module_read() {
     assert_eq!(project.read("out/big.txt"), content(2));
     assert_eq!(ended.named("done"), ["pass docs/big.txt"]);
     // The old bytes have no result: the module never answered for them.
-    project.take_runs("passes");
+    project.take_counts("passes");
     project.write("docs/big.txt", content(1));
     drop(project.build().ends(0));
     assert_eq!(project.read("out/big.txt"), content(1));
-    assert_eq!(project.runs("passes").len(), 1);
+    assert_eq!(project.counts("passes").len(), 1);
 }
 
 #[test]
 fn a_file_that_never_holds_still_gets_no_wrong_result() {
     // The module itself changes its document each time it reads it, as a program that writes all the time would.
-    let project = Project::new().file("Pipelinefile", PIPELINEFILE).module(
+    let project = Project::new().file("Pipelinefile", PIPELINEFILE).counted(
         "passes",
         "
         @module

@@ -22,7 +22,7 @@ fn prints_land_with_their_document() {
             module = "collect"
             "#,
         )
-        .module(
+        .counted(
             "say",
             "
             import ctypes, subprocess
@@ -45,7 +45,7 @@ fn prints_land_with_their_document() {
                 return word
             ",
         )
-        .module(
+        .counted(
             "collect",
             "
             @module
@@ -88,7 +88,7 @@ fn a_set_has_a_log_too() {
             module = "collect"
             "#,
         )
-        .module(
+        .counted(
             "collect",
             "
             @module
@@ -118,7 +118,7 @@ fn bytes_that_are_no_text_and_much_text_hurt_nobody() {
             workers = 1
             "#,
         )
-        .module(
+        .counted(
             "say",
             "
             @module

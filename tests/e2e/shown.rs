@@ -16,7 +16,7 @@ fn project() -> Project {
             publish = "out/{meta.name}.txt"
             "#,
         )
-        .module(
+        .counted(
             "passes",
             "
             @module
@@ -47,7 +47,7 @@ fn a_published_file_that_was_edited_is_kept_and_reported() {
     assert!(told.stderr.contains("out/a.txt") && told.stderr.contains("edited"), "{}", told.text());
     assert_eq!(project.read("out/a.txt"), "my own words");
     // Its document goes: the file stays, it is the user's.
-    project.remove("docs/a.txt");
+    project.clear("docs/a.txt");
     let told = project.pipe(&["build"]);
     assert!(told.stderr.contains("out/a.txt"), "{}", told.text());
     assert_eq!(project.read("out/a.txt"), "my own words");
@@ -64,13 +64,13 @@ fn a_foreign_file_at_a_published_path_is_never_touched() {
     let causes = ended.finished()["causes"].to_string();
     assert!(causes.contains("path-taken") && causes.contains("docs/b.txt"), "{causes}");
     // As long as it lies there it is said, without any run.
-    project.take_runs("passes");
+    project.take_counts("passes");
     drop(project.pipe(&["build"]).ends(1).says("out/b.txt"));
     // It is moved away: the result takes its place.
-    project.remove("out/b.txt");
+    project.clear("out/b.txt");
     drop(project.build().ends(0));
     assert_eq!(project.read("out/b.txt"), "b text");
-    assert_eq!(project.runs("passes"), Vec::<String>::new());
+    assert_eq!(project.counts("passes"), Vec::<String>::new());
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_foreign_folder_or_link_at_a_published_path_is_never_touched() {
     assert_eq!(project.read("out/a.txt/inside.txt"), "mine");
     assert_eq!(project.read("precious.txt"), "precious");
     assert!(project.root().join("out/b.txt").is_symlink());
-    project.remove("out/a.txt");
-    project.remove("out/b.txt");
+    project.clear("out/a.txt");
+    project.clear("out/b.txt");
     drop(project.build().ends(0));
     assert_eq!(project.names("out"), ["a.txt", "b.txt", "c.txt"]);
 }
@@ -117,7 +117,7 @@ fn a_later_document_on_a_published_path_takes_it_from_both() {
     assert_eq!(project.names("out"), ["b.txt", "c.txt"], "{}", ended.text());
     drop(project.build().ends(1));
     assert_eq!(project.names("out"), ["b.txt", "c.txt"]);
-    project.remove("docs/z.txt");
+    project.clear("docs/z.txt");
     drop(project.build().ends(0));
     assert_eq!(project.read("out/a.txt"), "a text");
 }
@@ -142,29 +142,29 @@ fn a_published_path_may_change_hands() {
 fn a_published_file_that_was_deleted_comes_back() {
     let project = project();
     drop(project.build().ends(0));
-    project.take_runs("passes");
-    project.remove("out/b.txt");
+    project.take_counts("passes");
+    project.clear("out/b.txt");
     drop(project.build().ends(0));
     assert_eq!(project.read("out/b.txt"), "b text");
-    project.remove("out");
+    project.clear("out");
     drop(project.build().ends(0));
     assert_eq!(project.names("out"), ["a.txt", "b.txt", "c.txt"]);
-    assert_eq!(project.runs("passes"), Vec::<String>::new());
+    assert_eq!(project.counts("passes"), Vec::<String>::new());
 }
 
 #[test]
 fn without_the_index_files_are_still_known_as_ours() {
     let project = project();
     drop(project.build().ends(0));
-    project.take_runs("passes");
-    project.remove(".pipe/index");
-    project.remove("docs/b.txt");
+    project.take_counts("passes");
+    project.clear(".pipe/index");
+    project.clear("docs/b.txt");
     project.write("docs/a.txt", "a new text");
     project.write("out/other.txt", "not ours");
     drop(project.build().ends(0));
     assert_eq!(project.names("out"), ["a.txt", "c.txt", "other.txt"]);
     assert_eq!(project.read("out/a.txt"), "a new text");
-    assert_eq!(project.runs("passes"), ["a"]);
+    assert_eq!(project.counts("passes"), ["a"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::harness::{Ended, Project};
 /// Six documents, one target that works and one that `broken` describes.
 fn project(broken: &str) -> Project {
     let project = Project::new()
-        .module(
+        .counted(
             "fine",
             "
             @module
@@ -37,11 +37,11 @@ fn others_went_on(project: &Project, words: &str) -> Ended {
     assert_eq!(ended.finished()["unfinished"], 6, "{}", ended.text());
     assert!(ended.text().contains(words), "{}", ended.text());
     project.no_process_is_left();
-    project.take_runs("fine");
+    project.take_counts("fine");
     let told = project.pipe(&["build"]).ends(3);
     assert!(told.stderr.contains(words), "{}", told.text());
     assert_eq!(told.stderr.matches("cannot go on").count(), 1, "{}", told.text());
-    assert_eq!(project.runs("fine"), Vec::<String>::new(), "what is done stays done");
+    assert_eq!(project.counts("fine"), Vec::<String>::new(), "what is done stays done");
     ended
 }
 
@@ -58,10 +58,10 @@ fn mended(project: &Project) {
             return ran('broken', doc.text())
         ",
     );
-    project.take_runs("fine");
+    project.take_counts("fine");
     drop(project.build().ends(0));
-    assert_eq!(project.runs("broken").len(), 6);
-    assert_eq!(project.runs("fine"), Vec::<String>::new());
+    assert_eq!(project.counts("broken").len(), 6);
+    assert_eq!(project.counts("fine"), Vec::<String>::new());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn project() -> Project {
             publish = "out/all.txt"
             "#,
         )
-        .module(
+        .counted(
             "clean",
             "
             @module
@@ -33,7 +33,7 @@ fn project() -> Project {
                 return doc.text().upper()
             ",
         )
-        .module(
+        .counted(
             "join",
             "
             @module
@@ -59,10 +59,10 @@ fn held(project: &Project) -> Running {
 /// The next build does exactly what was not done.
 fn goes_on(project: &Project, done: &[String]) {
     project.write("go-slow", "");
-    let before = project.take_runs("clean");
+    let before = project.take_counts("clean");
     let rest = project.build().ends(0);
     assert!(rest.named("done").iter().all(|what| !done.contains(what)), "{}", rest.text());
-    let again = project.runs("clean");
+    let again = project.counts("clean");
     assert_eq!(again.len(), 9 - done.len(), "done before: {done:?}, ran before: {before:?}");
     assert_eq!(project.read("out/all.txt"), "D0 D1 D2 SLOW D4 D5 D6 D7 D8");
     assert!(project.build().ends(0).all("plan").is_empty());
@@ -83,9 +83,9 @@ fn ctrl_c_hands_out_nothing_new_and_keeps_what_is_done() {
     assert!(ended.finished()["unfinished"].as_u64().unwrap() > 0, "{}", ended.text());
     let done = ended.named("done");
     assert!(done.contains(&"clean docs/d3.txt".to_owned()), "what was in hand may finish: {}", ended.text());
-    assert!(project.runs("join").is_empty());
+    assert!(project.counts("join").is_empty());
     project.no_process_is_left();
-    assert_eq!(project.runs("clean").len(), done.len(), "what was in hand was finished and kept");
+    assert_eq!(project.counts("clean").len(), done.len(), "what was in hand was finished and kept");
     goes_on(&project, &done);
 }
 
@@ -149,7 +149,7 @@ fn a_second_build_is_told_who_has_the_store() {
     project.write("go-slow", "");
     let ended = running.end().ends(0);
     assert_eq!(ended.named("done").len(), 10);
-    assert_eq!(project.runs("clean").len(), 9);
+    assert_eq!(project.counts("clean").len(), 9);
     assert!(project.build().ends(0).all("plan").is_empty());
 }
 

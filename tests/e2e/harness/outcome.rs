@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use super::project::tree;
 
 /// What a command said: status, stdout, stderr.
-#[must_use = "compare it with `shows`, or take what you need from it"]
 pub(crate) struct Outcome {
     /// The exit code; of a process that a signal ended 128 and its number.
-    pub status: i32,
+    pub(crate) status: i32,
     /// As it was printed, but for the project's folder and times.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// The same of stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
     command: String,
     root: PathBuf,
 }
@@ -28,7 +27,7 @@ impl Outcome {
         let mut text = format!("status: {}\n", self.status);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
-                text.push_str(&format!("--- {name}\n{stream}"));
+                text.extend(["--- ", name, "\n", stream]);
                 if !stream.ends_with('\n') {
                     text.push_str("⏎ no line break at the end\n");
                 }
@@ -86,14 +85,15 @@ fn redact(text: &str, root: &std::path::Path) -> String {
         let (before, number) = rest.split_at(at);
         let inside = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '.');
         out.push_str(before);
-        if let Some(length) = time(number).filter(|_| !inside) {
+        let length = if let Some(length) = time(number).filter(|_| !inside) {
             out.push_str("[TIME]");
-            rest = &number[length..];
+            length
         } else {
             let length = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
             out.push_str(&number[..length]);
-            rest = &number[length..];
-        }
+            length
+        };
+        rest = &number[length..];
     }
     out + rest
 }

@@ -76,6 +76,7 @@ impl Project {
     }
 
     /// Runs `pipe` to its end.
+    #[must_use = "compare it with `shows`, or say how it `ends`"]
     pub(crate) fn pipe(&self, arguments: &[&str]) -> Outcome {
         let output = self.command(arguments).output().unwrap();
         let status = output.status;
@@ -90,7 +91,7 @@ impl Project {
     }
 
     /// Keeps the folder after the test, to look at; says where it is.
-    #[expect(dead_code, reason = "for whoever looks for a fault")]
+    #[expect(dead_code, clippy::print_stderr, reason = "for whoever looks for a fault")]
     pub(crate) fn eject(mut self) -> PathBuf {
         if let Some(folder) = self.folder.take() {
             eprintln!("kept: {}", folder.keep().display());
