@@ -15,8 +15,12 @@ mod cli;
 mod doctor;
 /// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
 mod code;
+/// A document that brings its module down.
+mod culprits;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Documents that are gone.
+mod gone;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
@@ -29,3 +33,17 @@ mod modules;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `kill -9` at random moments.
+mod kills;
+/// `pipe modules`.
+mod modules;
+/// Files that are no ordinary ones.
+mod odd_files;
+/// What modules print.
+mod prints;
+/// Published files and people.
+mod shown;
+/// Modules that cannot start.
+mod starting;
+/// Ctrl-C, SIGTERM, a second `pipe`.
+mod stops;
