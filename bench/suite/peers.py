@@ -85,7 +85,7 @@ class Script(Peer):
 
 class Ninja(Peer):
     name, what = "ninja", "a Python process a unit"
-    up_to = 1_000
+    up_to, once = 1_000, True
     state = ["out", ".ninja_log", ".ninja_deps"]
     unit = "python3 -S -I units/{module}.py"
 
