@@ -25,6 +25,9 @@ pub mod engine;
 
 pub mod project;
 
+pub mod query;
+
 pub mod report;
+pub mod socket;
 
 pub mod cli;

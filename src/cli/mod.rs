@@ -5,18 +5,24 @@
 
 pub mod exit;
 
+mod ask;
 mod build;
+mod cat;
 mod check;
 mod completions;
 mod global;
 mod graph;
 mod init;
 mod interrupt;
+mod log;
+mod ls;
 mod modules;
 mod output;
 mod owner;
 mod redo;
 mod select;
+mod status;
+mod why;
 
 #[cfg(test)]
 mod reference;
@@ -53,6 +59,11 @@ struct Cli {
 enum Command {
     Build(build::Args),
     Redo(redo::Args),
+    Status(status::Args),
+    Log(log::Args),
+    Why(why::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
     Check(check::Args),
     Modules(modules::Args),
     Graph(graph::Args),
@@ -65,6 +76,11 @@ impl Command {
         match self {
             Command::Build(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
+            Command::Status(args) => args.run(global, out),
+            Command::Log(args) => args.run(global, out),
+            Command::Why(args) => args.run(global, out),
+            Command::Ls(args) => args.run(global, out),
+            Command::Cat(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),

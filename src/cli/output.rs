@@ -17,7 +17,6 @@ use crate::{env, report, text};
 const VERSION: u8 = 1;
 
 /// How and where a command prints.
-#[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on each other")]
 pub(super) struct Output {
     /// Never through anything that changes bytes: a document may hold them all.
     stdout: BufWriter<Stdout>,
@@ -209,14 +208,14 @@ impl Output {
             quiet: self.quiet,
             verbose: global.verbose,
             colour: self.colour,
-            terminal: Self::is_watched(),
+            terminal: self.is_watched(),
             width: env::columns(),
         };
         report::sink(mode, out, err)
     }
 
     /// Whether people watch stderr live; a CI job does not.
-    pub(super) fn is_watched() -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         io::stderr().is_terminal() && !env::is_ci()
     }
 }

@@ -1,39 +1,39 @@
 //! Owning the store for the time of a command, and answering others meanwhile.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::project::Project;
+use crate::socket::{self, Server};
 use crate::store::{Opening, Store};
 
-/// Opens the project's store, or says who has it.
+/// Opens the project's store, or says who has it. A question has it for milliseconds: that is waited for.
 pub(super) fn open(project: &Project, out: &mut Output) -> Result<Arc<Store>> {
-    match Store::open(&project.store_dir)? {
-        Opening::Opened(store, notices) => {
-            for notice in notices {
-                out.warning(notice);
+    let began = Instant::now();
+    loop {
+        let holder = match Store::open(&project.store_dir)? {
+            Opening::Opened(store, notices) => {
+                for notice in notices {
+                    out.warning(notice);
+                }
+                return Ok(store);
             }
-            Ok(store)
-        }
-        Opening::Held(holder) => {
+            Opening::Held(holder) => holder,
+        };
+        // Who serves is at work; who does not may be done in a moment.
+        if socket::is_served(&project.store_dir) || began.elapsed() >= socket::PATIENCE {
             let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-            Err(Error::unfinished(format!("another pipe works in this project{who}"))
+            return Err(Error::unfinished(format!("another pipe works in this project{who}"))
                 .hint("pipe status    asks it how far it is")
-                .hint("wait for it, or stop it with Ctrl-C; what it has done is kept"))
+                .hint("wait for it, or stop it with Ctrl-C; what it has done is kept"));
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Answers questions of other processes for as long as this lives.
-pub(super) struct Serving;
-
-/// Begins to answer.
-pub(super) fn serve(_project: &Project, _store: &Arc<Store>) -> Result<Serving> {
-    Ok(Serving)
-}
-
-impl Serving {
-    /// Answers no more.
-    pub(super) fn end(self) {}
+/// Answers questions of other processes for as long as the server lives.
+pub(super) fn serve(project: &Project, store: &Arc<Store>) -> Result<Server> {
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest)
 }

@@ -42,7 +42,9 @@ use crate::module::{Host, Launch, Python, SETUP_TIMEOUT};
 use crate::scan::Roots;
 use crate::store::Store;
 
-pub use session::build;
+pub use closing::published_path;
+pub use session::{build, is_set_current};
+pub use sources::scan_sources;
 
 /// Requests to stop, counted by whoever listens to signals.
 #[derive(Debug, Default)]

@@ -39,7 +39,11 @@ pub type Made<T> = std::result::Result<T, Damaged>;
 impl Inputs {
     /// Names below this folder of the store.
     pub fn new(store: &Store) -> Result<Self> {
-        let dir = store.tmp().join("in");
+        Inputs::in_folder(store.tmp().join("in"))
+    }
+
+    /// Names in a folder of their own: for whoever plans beside a build, whose names must not move.
+    pub fn in_folder(dir: PathBuf) -> Result<Self> {
         crate::fs::create_dir(&dir)?;
         Ok(Inputs { dir, made: HashSet::new() })
     }

@@ -48,7 +48,7 @@ impl scan::Before for FromIndex<'_> {
 }
 
 /// Scans every source that a wanted target needs. Stops if one looks as if a disk were missing.
-pub(super) fn scan_sources(
+pub fn scan_sources(
     parts: &Parts<'_>,
     families: &Families,
     options: &Options,
@@ -82,7 +82,9 @@ pub(super) fn scan_sources(
         {
             return Err(Error::from(stop));
         }
-        rules.remember(parts.store)?;
+        if !options.dry_run {
+            rules.remember(parts.store)?;
+        }
         let counts = found.counts;
         sink.event(&Event::Scanned(Scanned {
             source: family.name.clone(),

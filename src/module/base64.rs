@@ -17,7 +17,7 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The bytes of a text, or what is wrong with it.
-pub(super) fn decode(text: &str) -> Result<Vec<u8>, String> {
+pub fn decode(text: &str) -> Result<Vec<u8>, String> {
     const BAD: u8 = 0xff;
     const VALUES: [u8; 256] = {
         let mut values = [BAD; 256];

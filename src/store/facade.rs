@@ -199,9 +199,21 @@ impl Store {
     pub fn begin_run(&self, command: Vec<String>, pipelinefile: Digest) -> Result<u32> {
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.run_places();
         self.log.begin_run(Run { number, start: time::now(), command, version, pipelinefile })?;
         self.begun.store(number, Ordering::Relaxed);
         Ok(number)
+    }
+
+    /// Where all runs lie; the one that was begun here is among them as soon as it wrote anything.
+    fn run_places(&self) -> Vec<Position> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = self.log.run_at()
+            && !runs.contains(&at)
+        {
+            runs.push(at);
+        }
+        runs.clone()
     }
 
     /// The number of the run that was begun; it counts once something was appended.
@@ -211,7 +223,7 @@ impl Store {
 
     /// All runs that wrote anything, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>> {
-        let places = self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let places = self.run_places();
         let read = |at: Position| {
             let frame = self.log.read_frame(at);
             frame.map(|frame| {
@@ -560,7 +572,7 @@ impl Store {
                 .iter()
                 .map(|(at, _)| *at)
                 .collect(),
-            runs: self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            runs: self.run_places(),
             bad: {
                 let mut bad: Vec<Position> =
                     self.bad.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();

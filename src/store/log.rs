@@ -89,6 +89,8 @@ struct State {
     run: u32,
     /// Its frame, as long as nothing else was appended.
     opening: Option<Frame>,
+    /// Where it lies, once anything else was.
+    run_at: Option<Position>,
     /// Somebody waits: the group is closed at once.
     urgent: bool,
     /// Something was appended since the log was opened.
@@ -145,6 +147,7 @@ impl Log {
             scratch: Vec::new(),
             run: start.run,
             opening: None,
+            run_at: None,
             urgent: false,
             // An unclean end is closed as well, so that the next start need not read it again.
             appended: !start.is_clean(),
@@ -175,6 +178,11 @@ impl Log {
         state.run = run.number;
         state.opening = Some(Frame::Run(run));
         Ok(())
+    }
+
+    /// Where the frame of the run lies that was begun here; nothing as long as it wrote nothing.
+    pub fn run_at(&self) -> Option<Position> {
+        self.shared.lock().run_at
     }
 
     /// Appends a frame and gives its position; with `payload` the bytes of the output whose record it is.
@@ -340,6 +348,7 @@ impl Shared {
         if let Some(opening) = state.opening.take() {
             let done = self.place(state, &opening, None)?;
             state = done.0;
+            state.run_at = Some(done.1);
         }
         self.place(state, frame, payload)
     }

@@ -73,7 +73,9 @@ impl Store {
         let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
         let mut from = applied.min(covered);
         let mut start = clean;
-        let is_seen = clean.is_some_and(|clean| clean.closed.is_some_and(|closed| from >= closed));
+        let sees = |seen: Position| clean.is_some_and(|clean| clean.closed.is_some_and(|end| seen >= end));
+        // What no table covers is read again each time; that alone is no news to the index.
+        let (is_seen, mut is_in_order) = (sees(from), sees(applied));
         let mut index = index;
         if !is_seen {
             let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
@@ -83,6 +85,7 @@ impl Store {
                 index = fresh(dir, &format)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
+                is_in_order = false;
                 from = Position(0);
                 result = read(&segments, from, from, from, &mut finder, &mut found)?;
             }
@@ -142,7 +145,7 @@ impl Store {
             _lock: lock,
         });
         store.put_found(tail.entries)?;
-        if !is_seen {
+        if !is_in_order {
             store.keep(STATE, UNCHECKED, b"1")?;
             // What was read need not be read again, whatever happens next.
             store.log.flush()?;

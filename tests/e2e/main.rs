@@ -11,6 +11,8 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
+mod edits;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.

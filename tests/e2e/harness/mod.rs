@@ -17,5 +17,7 @@
 
 mod outcome;
 mod project;
+mod runs;
 
+pub(crate) use outcome::Outcome;
 pub(crate) use project::Project;

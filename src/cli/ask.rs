@@ -1,0 +1,47 @@
+//! Asking the store from the command line: here, or of the build that has it.
+
+use crate::cli::global::Global;
+use crate::cli::output::Output;
+use crate::error::Result;
+use crate::project::Project;
+use crate::query::{Answer, Question};
+use crate::socket::{self, Answered, Place};
+
+/// The project that is asked about: only its Pipelinefile's own text must be right.
+pub(super) fn project(global: &Global, out: &Output) -> Result<Project> {
+    Project::for_reading(&global.locate(out.talk_has_colour()))
+}
+
+/// Asks, and hands each part of the answer on with the output.
+pub(super) fn ask(
+    project: &Project,
+    question: &Question,
+    out: &mut Output,
+    take: &mut dyn FnMut(&mut Output, Answer) -> Result<()>,
+) -> Result<Answered> {
+    let place = Place {
+        pipeline: project.pipeline(),
+        pipelinefile: project.loaded.digest,
+        store_dir: &project.store_dir,
+        here: &project.place.here,
+    };
+    let answered = socket::ask_or_open(&place, question, &mut |answer| take(out, answer))?;
+    if let Answered::Here(notices) = &answered {
+        notices.iter().for_each(|notice| out.warning(notice));
+    }
+    Ok(answered)
+}
+
+/// The one part of an answer that has just one.
+pub(super) fn ask_one(
+    project: &Project,
+    question: &Question,
+    out: &mut Output,
+) -> Result<(Option<Answer>, Answered)> {
+    let mut one = None;
+    let answered = ask(project, question, out, &mut |_, answer| {
+        one = Some(answer);
+        Ok(())
+    })?;
+    Ok((one, answered))
+}

@@ -1,0 +1,182 @@
+//! `pipe status`: how everything stands.
+
+use crate::cli::ask;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::log::command;
+use crate::cli::output::Output;
+use crate::error::Result;
+use crate::query::status::{SourceStatus, Status, TargetStatus};
+use crate::query::{Answer, Question};
+use crate::text;
+
+/// Show how every source and target stands, what failed, and what a build would do
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Exit with 1 unless everything is up to date and nothing failed
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Args {
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = ask::project(global, out)?;
+        let (answer, _) = ask::ask_one(&project, &Question::Status, out)?;
+        let Some(Answer::Status(status)) = answer else { return Ok(Exit::FAILED) };
+        if out.is_json() {
+            out.json_line("status", &status)?;
+        } else {
+            lines(&status).into_iter().try_for_each(|line| out.line(line))?;
+            status.notices.iter().for_each(|notice| out.warning(notice));
+        }
+        let fine = !self.exit_code || status.is_up_to_date();
+        Ok(if fine { Exit::FINE } else { Exit::FAILED })
+    }
+}
+
+fn lines(status: &Status) -> Vec<String> {
+    let mut lines: Vec<String> = status.sources.iter().flat_map(source_lines).collect();
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(table(&status.targets));
+    if !status.causes.is_empty() || status.blocked > 0 {
+        lines.push(String::new());
+        lines.extend(failures(status));
+    }
+    lines.push(String::new());
+    if let Some(run) = &status.last_run {
+        let command = command(&run.command);
+        lines.push(format!("last run  {}, {}, {command}", run.number, run.start.date_time()));
+    }
+    lines.push(verdict(status));
+    lines.iter().map(|line| text::printable(line.trim_end())).collect()
+}
+
+fn source_lines(source: &SourceStatus) -> Vec<String> {
+    let parts = [(source.new, "new"), (source.changed, "changed"), (source.gone, "gone")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, word)| format!("{} {word}", text::thousands(*n)))
+        .collect();
+    let since = if parts.is_empty() { "as built".to_owned() } else { parts.join(", ") };
+    let mut lines =
+        vec![format!("{}  {}, {since}", source.source, text::count(source.documents, "document"))];
+    lines.extend(source.problems.iter().map(|problem| format!("  {problem}")));
+    lines
+}
+
+/// One row a target; a column only where any target has something in it.
+fn table(targets: &[TargetStatus]) -> Vec<String> {
+    type Column = (&'static str, fn(&TargetStatus) -> u64);
+    let columns: [Column; 7] = [
+        ("done", |target| target.done),
+        ("skipped", |target| target.skipped),
+        ("left out", |target| target.left_out),
+        ("failed", |target| target.failed),
+        ("blocked", |target| target.blocked),
+        ("unfinished", |target| target.unfinished),
+        ("published", |target| target.published),
+    ];
+    let shown: Vec<&Column> = columns
+        .iter()
+        .enumerate()
+        .filter(|(ix, (_, of))| *ix == 0 || targets.iter().any(|target| of(target) > 0))
+        .map(|(_, column)| column)
+        .collect();
+    let names = targets.iter().map(|target| target.target.chars().count());
+    let first = names.max().unwrap_or_default().max("target".len());
+    let width = |column: &Column| {
+        let numbers = targets.iter().map(|target| text::thousands(column.1(target)).len());
+        numbers.max().unwrap_or_default().max(column.0.len())
+    };
+    let head: Vec<String> = shown.iter().map(|column| format!("{:>1$}", column.0, width(column))).collect();
+    let mut lines = vec![format!("{:first$}  {}", "target", head.join("  "))];
+    for target in targets {
+        let cells: Vec<String> = shown
+            .iter()
+            .map(|column| {
+                let number = column.1(target);
+                let text = if number == 0 { String::from("-") } else { text::thousands(number) };
+                format!("{:>1$}", text, width(column))
+            })
+            .collect();
+        lines.push(format!("{:first$}  {}  {}", target.target, cells.join("  "), remarks(target)));
+    }
+    lines
+}
+
+fn remarks(target: &TargetStatus) -> String {
+    let plan = target.planned.map(|plan| match plan.actions {
+        Some(actions) => format!("up to {} to do", text::thousands(actions)),
+        None => "to look at".to_owned(),
+    });
+    let note = Some(target.note.clone()).filter(|note| !note.is_empty());
+    [note, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn failures(status: &Status) -> Vec<String> {
+    let documents: u64 = status.causes.iter().map(|cause| cause.count).sum();
+    let causes = text::count(status.causes.len() as u64, "cause");
+    let blocked = match status.blocked {
+        0 => String::new(),
+        n => format!(", {} behind a failure", text::count(n, "document")),
+    };
+    let mut lines = vec![format!("failed  {}, {causes}{blocked}", text::count(documents, "document"))];
+    for cause in &status.causes {
+        let place = cause.failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+        lines.push(format!(
+            "  {}x {}  {}{place}",
+            text::thousands(cause.count),
+            cause.target,
+            cause.failure.summary()
+        ));
+        lines.push(format!("     {}", cause.samples.join("  ")));
+    }
+    if let Some(sample) = status.causes.first().and_then(|cause| cause.samples.first()) {
+        lines.push(format!("  pipe log {sample}      what happened to it"));
+    }
+    lines
+}
+
+fn verdict(status: &Status) -> String {
+    if status.building {
+        return "a build is running; the sources are not looked at beside it".to_owned();
+    }
+    if !status.to_do {
+        return "up to date".to_owned();
+    }
+    match status.to_look_at() {
+        0 => "pipe build has something to do".to_owned(),
+        n => format!("{} to look at: pipe build", text::count(n, "document")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_shown_where_there_is_something_in_it() {
+        let text = TargetStatus { target: "text".into(), done: 1076, skipped: 4, ..TargetStatus::default() };
+        let note = "over 75 of 76".to_owned();
+        let index = TargetStatus { target: "index".into(), done: 1, note, ..TargetStatus::default() };
+        let lines: Vec<String> =
+            table(&[text, index]).iter().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!(
+            lines,
+            ["target   done  skipped", "text    1,076        4", "index       1        -  over 75 of 76"]
+        );
+    }
+
+    #[test]
+    fn the_last_line_says_what_to_do() {
+        let source =
+            SourceStatus { source: "in".into(), documents: 9, new: 2, gone: 1, ..SourceStatus::default() };
+        let status = Status { sources: vec![source], to_do: true, ..Status::default() };
+        let lines = lines(&status);
+        assert_eq!(lines[0], "in  9 documents, 2 new, 1 gone");
+        assert_eq!(lines.last().unwrap(), "3 documents to look at: pipe build");
+    }
+}

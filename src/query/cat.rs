@@ -1,0 +1,132 @@
+//! The bytes of one result, proved; or where they are.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::document::Document;
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Place, State};
+use crate::model::pipeline::Node;
+use crate::query::Asked;
+use crate::query::documents::{Bytes, Documents, state_at};
+use crate::query::find::{self, Found};
+
+/// The bytes of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "content", rename_all = "kebab-case")]
+pub enum Content {
+    /// UTF-8.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// Anything.
+    Bytes {
+        /// In base64.
+        base64: String,
+    },
+    /// A file that holds them.
+    File {
+        /// Absolute.
+        path: PathBuf,
+        /// What they must be; absent for a source's file, which is as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+    },
+}
+
+/// The bytes of a document in a stream.
+pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
+    let documents = Documents::new(asked);
+    let node = find::stream(asked.pipeline, stream)?;
+    let found = find::document(asked, &documents, doc)?;
+    let absent = |what: &str| {
+        Error::no_match(format!("{} {what} `{stream}`", found.id)).hint(format!("pipe why {}", found.id))
+    };
+    let Some(ix) = found.family(&documents) else { return Err(absent("does not come to")) };
+    let places = documents.families.of_stream(node);
+    let Some((_, place)) = places.into_iter().find(|(family, _)| *family == ix) else {
+        return Err(absent("does not come to"));
+    };
+    let document = match &found.entry {
+        Some(entry) => documents.open(ix, &found.dir, entry)?,
+        None => Some(documents.unknown(ix, found.id.clone(), &found.dir, &found.name)),
+    };
+    let Some(document) = document else { return Err(damaged(&found, stream)) };
+    match (documents.bytes(&document, place), node) {
+        (Some(Bytes::Source(path, _)), Node::Source(_)) => Ok(Content::File { path, digest: None }),
+        // A result that passes its source on: the file may be another by now.
+        (Some(Bytes::Source(path, digest)), Node::Target(_)) if state_at(&document, place) == State::Done => {
+            Ok(Content::File { path, digest })
+        }
+        (Some(Bytes::Stored(output)), _) if output.place == Place::Blob => {
+            if asked.store.prove_blob(&output.digest)? {
+                return Ok(Content::File {
+                    path: asked.store.blob_path(&output.digest),
+                    digest: Some(output.digest),
+                });
+            }
+            Err(set_aside(asked, &found, &document, place, stream)?)
+        }
+        (Some(Bytes::Stored(output)), _) => match asked.store.output_bytes(output)? {
+            Some(bytes) => Ok(inline(&bytes)),
+            None => Err(set_aside(asked, &found, &document, place, stream)?),
+        },
+        (..) => Err(no_result(&found, stream, state_at(&document, place))),
+    }
+}
+
+fn inline(bytes: &[u8]) -> Content {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Content::Text { text: text.to_owned() },
+        Err(_) => {
+            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+            crate::module::base64::encode(bytes, &mut encoded);
+            Content::Bytes { base64: String::from_utf8_lossy(&encoded).into_owned() }
+        }
+    }
+}
+
+fn no_result(found: &Found, stream: &str, state: State) -> Error {
+    let id = &found.id;
+    let what = match state {
+        State::Unfinished => format!("`{stream}` has no result for {id} yet"),
+        state => format!("`{stream}` has no result for {id}: {}", state.word()),
+    };
+    let error = Error::no_match(what);
+    match state {
+        State::Unfinished => error.hint("pipe build"),
+        State::Failed => error.hint(format!("pipe log {id}")),
+        _ => error.hint(format!("pipe why {id}")),
+    }
+}
+
+fn damaged(found: &Found, stream: &str) -> Error {
+    Error::unfinished(format!("the result of `{stream}` for {} is damaged in the store", found.id))
+        .hint("pipe build      makes it again")
+}
+
+/// A damaged result answers no more, and the next build looks at its document.
+fn set_aside(
+    asked: &Asked<'_>,
+    found: &Found,
+    document: &Document,
+    place: crate::plan::family::Input,
+    stream: &str,
+) -> Result<Error> {
+    // While a build runs it finds the damage itself, or the next one does.
+    if let (crate::plan::family::Input::Step(step), Some(entry), false) =
+        (place, &found.entry, asked.building)
+        && let Some(at) = document.results[step].as_ref().and_then(|result| result.act)
+    {
+        asked.store.mark_bad(at)?;
+        let mut entry = entry.clone();
+        entry.flags.settled = false;
+        let story = entry.story;
+        asked.store.put_entry(&found.family, &found.dir, entry, story);
+        asked.store.flush()?;
+    }
+    Ok(damaged(found, stream))
+}

@@ -1,0 +1,254 @@
+//! Documents as the store has them, opened for a question: how they stand by their newest story.
+//!
+//! Reads pages, stories and records; decides nothing and opens no source file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::requests::origin;
+use crate::engine::sets::{before, id_of, result_of};
+use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::action::{Output, Place, State};
+use crate::model::document::{DocId, DocNumber, Stamp};
+use crate::model::pipeline::{Node, Pipeline, TargetIx};
+use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
+use crate::query::Asked;
+use crate::scan::Roots;
+use crate::store::{Entry, Store};
+
+/// The documents of a store, seen through a pipeline.
+pub struct Documents<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The store.
+    pub store: &'a Arc<Store>,
+    /// All families of the pipeline.
+    pub families: Families,
+    roots: Vec<Roots>,
+}
+
+/// How much of a document is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// One place, and what its bytes come from.
+    Place,
+    /// All its results: meta is inherited.
+    All,
+}
+
+/// A document of a stream, in whatever state.
+pub struct Passing<'a> {
+    /// The document.
+    pub document: &'a Document,
+    /// Its family.
+    pub family: &'a Family,
+    /// Where it stands in the stream.
+    pub place: Input,
+    /// How.
+    pub state: State,
+}
+
+impl Passing<'_> {
+    /// What stands there; nothing for a document of a source.
+    pub fn result(&self) -> Option<&StepResult> {
+        match self.place {
+            Input::Origin => None,
+            Input::Step(step) => self.document.results[step].as_ref(),
+        }
+    }
+}
+
+/// Where the bytes of a place are.
+pub enum Bytes<'a> {
+    /// In the store.
+    Stored(&'a Output),
+    /// The document's own file, and the digest that it had.
+    Source(PathBuf, Option<Digest>),
+}
+
+impl<'a> Documents<'a> {
+    /// Those that the question is about.
+    pub fn new(asked: &Asked<'a>) -> Self {
+        let pipeline = asked.pipeline;
+        let families = Families::new(pipeline, &(0..pipeline.targets.len()).map(TargetIx).collect());
+        let roots = pipeline.sources.iter().map(Roots::open).collect();
+        Documents { pipeline, store: asked.store, families, roots }
+    }
+
+    /// A document by its entry; nothing if its story cannot be read.
+    pub fn open(&self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<Option<Document>> {
+        let Some(found) = before(self.store, entry.story)? else { return Ok(None) };
+        let mut document = self.bare(ix, dir, entry, found);
+        self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
+        Ok(Some(document))
+    }
+
+    /// A document as it stood by one of its stories.
+    pub fn as_told(&self, ix: FamilyIx, dir: &str, entry: &Entry, told: Before) -> Result<Document> {
+        let mut document = self.bare(ix, dir, entry, told);
+        self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
+        Ok(document)
+    }
+
+    /// A document that has no story yet.
+    pub fn unknown(&self, ix: FamilyIx, id: DocId, dir: &str, name: &str) -> Document {
+        Document {
+            id,
+            number: DocNumber(0),
+            family: ix,
+            dir: Arc::from(dir),
+            name: name.to_owned(),
+            names: crate::model::action::Position(0),
+            stratum: 0,
+            before: None,
+            story: None,
+            stamp: Stamp::default(),
+            racy: false,
+            content: None,
+            digest: None,
+            results: vec![None; self.families.family(ix).steps.len()],
+            restarts: 0,
+        }
+    }
+
+    fn bare(&self, ix: FamilyIx, dir: &str, entry: &Entry, found: Before) -> Document {
+        let family = self.families.family(ix);
+        let id = id_of(&family.name, dir, &entry.name);
+        Document {
+            number: entry.doc,
+            names: found.story.names,
+            story: Some(entry.story),
+            stamp: entry.stamp,
+            racy: entry.flags.racy,
+            digest: found.story.content,
+            before: Some(found),
+            ..self.unknown(ix, id, dir, &entry.name)
+        }
+    }
+
+    fn fill(&self, document: &mut Document, steps: impl IntoIterator<Item = usize>) -> Result<()> {
+        let Some(found) = document.before.clone() else { return Ok(()) };
+        for step in steps {
+            let target = self.families.family(document.family).steps[step].target;
+            document.results[step] = result_of(self.store, &found, &self.pipeline.target(target).name)?;
+        }
+        Ok(())
+    }
+
+    /// Visits the documents of a stream in byte order of ids, in whatever state, as long as `visit` says true.
+    pub fn visit(
+        &self,
+        stream: Node,
+        depth: Depth,
+        visit: &mut dyn FnMut(&Passing<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut families = self.families.of_stream(stream);
+        families.sort_by_key(|(ix, _)| {
+            let family = self.families.family(*ix);
+            if family.is_set() { family.name.clone() } else { format!("{}/", family.name) }
+        });
+        for (ix, place) in families {
+            let mut outcome = Ok(true);
+            self.store.scan(&self.families.family(ix).name, &mut |dir, entry| {
+                outcome = self.visit_entry(ix, place, dir, entry, depth, visit);
+                matches!(outcome, Ok(true))
+            })?;
+            if !outcome? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_entry(
+        &self,
+        ix: FamilyIx,
+        place: Input,
+        dir: &str,
+        entry: &Entry,
+        depth: Depth,
+        visit: &mut dyn FnMut(&Passing<'_>) -> Result<bool>,
+    ) -> Result<bool> {
+        if entry.flags.gone {
+            return Ok(true);
+        }
+        let Some(found) = before(self.store, entry.story)? else { return Ok(true) };
+        let family = self.families.family(ix);
+        let mut document = self.bare(ix, dir, entry, found);
+        match (depth, place) {
+            (Depth::All, _) => self.fill(&mut document, 0..family.steps.len())?,
+            (Depth::Place, Input::Step(step)) => {
+                self.fill(&mut document, [step])?;
+                let output = document.results[step].as_ref().and_then(StepResult::output);
+                if output.is_some_and(|output| output.place == Place::Input) {
+                    self.fill(&mut document, 0..step)?;
+                }
+            }
+            (Depth::Place, Input::Origin) => {}
+        }
+        let state = state_at(&document, place);
+        visit(&Passing { document: &document, family, place, state })
+    }
+
+    /// The bytes of a place; nothing where there is no result.
+    pub fn bytes<'d>(&self, document: &'d Document, place: Input) -> Option<Bytes<'d>> {
+        let family = self.families.family(document.family);
+        match origin(family, document, place) {
+            Input::Origin => Some(Bytes::Source(self.source_path(document)?, document.digest)),
+            Input::Step(step) => document.results[step].as_ref()?.output().map(Bytes::Stored),
+        }
+    }
+
+    /// The file of a document of a source.
+    pub fn source_path(&self, document: &Document) -> Option<PathBuf> {
+        match self.families.family(document.family).origin {
+            Origin::Source(ix) => Some(self.roots[ix.0].path_of(document.id.rel())),
+            Origin::Set(_) => None,
+        }
+    }
+
+    /// The document of a source that a file is: (its family, its path in it).
+    pub fn of_file(&self, path: &Path) -> Option<(FamilyIx, String)> {
+        self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
+            Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
+            Origin::Set(_) => None,
+        })
+    }
+
+    /// The id of a document by its number. Numbers are not indexed: a pass over the pages finds it.
+    pub fn name_of(&self, number: DocNumber) -> Result<Option<String>> {
+        let mut name = None;
+        for family in self.store.families() {
+            self.store.scan(&family, &mut |dir, entry| {
+                if entry.doc == number {
+                    name = Some(id_of(&family, dir, &entry.name).to_string());
+                }
+                name.is_none()
+            })?;
+            if name.is_some() {
+                break;
+            }
+        }
+        Ok(name)
+    }
+
+    /// Asks the file system for the size of a document's file, which `size` in a test may want.
+    pub fn with_size(&self, document: &mut Document) {
+        let Some(path) = self.source_path(document) else { return };
+        let Ok(metadata) = std::fs::metadata(&path) else { return };
+        let digest = document.digest.unwrap_or_default();
+        document.content = Some(Content { digest, length: metadata.len(), bytes: None, mime: None, path });
+    }
+}
+
+/// How a document stands at a place.
+pub fn state_at(document: &Document, place: Input) -> State {
+    match place {
+        Input::Origin if document.digest.is_some() => State::Done,
+        Input::Origin if document.before.is_some() => State::Failed,
+        Input::Origin => State::Unfinished,
+        Input::Step(step) => document.results[step].as_ref().map_or(State::Unfinished, |result| result.state),
+    }
+}

@@ -1,0 +1,475 @@
+//! The story of one document: every run in which anything happened to it, in all targets, from records alone.
+
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::document::Before;
+use crate::engine::published_path;
+use crate::engine::sets::before;
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry};
+use crate::model::document::DocNumber;
+use crate::model::failure::Failure;
+use crate::model::reason::Reason;
+use crate::model::selection::Template;
+use crate::plan::family::Input;
+use crate::query::Asked;
+use crate::query::documents::Documents;
+use crate::query::find::{self, Found};
+use crate::store::{Entry, Store};
+use crate::text::nearest;
+use crate::time::Millis;
+
+/// What happened to a document.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// Its id.
+    pub doc: String,
+    /// The newest last.
+    pub runs: Vec<RunBlock>,
+    /// It is gone from its source.
+    #[serde(default)]
+    pub gone: bool,
+    /// A build has it in hand: more may come.
+    #[serde(default)]
+    pub open: bool,
+    /// A build is under way.
+    #[serde(default)]
+    pub building: bool,
+}
+
+/// What happened in one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunBlock {
+    /// The run.
+    pub run: u32,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Millis>,
+    /// The command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// What became of the document's own bytes.
+    pub content: ContentChange,
+    /// Targets in which something happened, in the pipeline's order.
+    pub steps: Vec<Step>,
+    /// Targets that stayed as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
+}
+
+/// What became of a document's own bytes; of a set, of its members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum ContentChange {
+    /// Nothing.
+    #[default]
+    Same,
+    /// Seen for the first time, or again.
+    New {
+        /// Of the bytes.
+        digest: Option<Digest>,
+    },
+    /// Other bytes.
+    Changed {
+        /// Before.
+        old: Option<Digest>,
+        /// Now; absent: they could not be read.
+        new: Option<Digest>,
+    },
+    /// Gone from its source; its results were retired.
+    Gone,
+}
+
+/// What happened in one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The target.
+    pub target: String,
+    /// How the document stands there since.
+    pub state: State,
+    /// How that came.
+    pub decision: Decision,
+    /// What came of it.
+    pub outcome: Shown,
+    /// Warnings of the module.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Value>,
+    /// What the module counted.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub counts: std::collections::BTreeMap<String, f64>,
+    /// What the module printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogPart>,
+    /// Where the result is shown, relative to the project's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
+    /// What tells this step from others of the same target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Position>,
+}
+
+/// How a document came to its state in a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum Decision {
+    /// The module ran.
+    Ran {
+        /// Why.
+        reasons: Vec<Reason>,
+        /// When.
+        start: Millis,
+        /// Microseconds.
+        duration: u64,
+        /// The number of the worker in the run.
+        worker: u32,
+        /// From 1.
+        attempt: u32,
+    },
+    /// A record of the same action answered.
+    Reused {
+        /// The run that made it.
+        run: u32,
+        /// The document that it was made for, if it is another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doc: Option<String>,
+    },
+    /// It follows from what stands before it; nothing had to run.
+    Decided,
+}
+
+/// What came of an action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Shown {
+    /// A result.
+    Output {
+        /// In bytes.
+        size: u64,
+        /// Of the bytes.
+        digest: Digest,
+        /// Its extension.
+        ext: String,
+        /// Its own meta.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        meta: Value,
+        /// It is its input, passed on unchanged.
+        #[serde(default)]
+        same: bool,
+    },
+    /// Left out on purpose.
+    Skip {
+        /// Why.
+        reason: String,
+    },
+    /// It failed.
+    Failed {
+        /// How.
+        failure: Failure,
+    },
+    /// Nothing but the state, with what there is to say.
+    Nothing {
+        /// Empty if there is nothing.
+        #[serde(default)]
+        note: String,
+    },
+}
+
+/// A part of a file in the store: what a module printed for one document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// The file.
+    pub file: PathBuf,
+    /// The first byte.
+    pub from: u64,
+    /// How many.
+    pub length: u64,
+}
+
+impl LogPart {
+    /// The bytes; those that are still there.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        let failed = |e: &std::io::Error| Error::io("read", &self.file, e);
+        let mut bytes = Vec::new();
+        match std::fs::File::open(&self.file) {
+            Ok(mut file) => {
+                file.seek(SeekFrom::Start(self.from)).map_err(|e| failed(&e))?;
+                file.take(self.length).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+                Ok(bytes)
+            }
+            // Logs may be lost; results are not.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(bytes),
+            Err(e) => Err(failed(&e)),
+        }
+    }
+}
+
+/// The timeline of a document.
+pub fn timeline(asked: &Asked<'_>, doc: &str, target: Option<&str>) -> Result<Timeline> {
+    let documents = Documents::new(asked);
+    let found = find::document(asked, &documents, doc)?;
+    let mut reader = Reader { asked, documents: &documents, found: &found, names: HashMap::new() };
+    let mut timeline = reader.timeline()?;
+    if let Some(target) = target {
+        only(&mut timeline, asked, target)?;
+    }
+    Ok(timeline)
+}
+
+fn only(timeline: &mut Timeline, asked: &Asked<'_>, target: &str) -> Result<()> {
+    let named: Vec<&str> = find::targets(asked.pipeline, target)
+        .iter()
+        .map(|ix| asked.pipeline.target(*ix).name.as_str())
+        .collect();
+    let steps = timeline.runs.iter().flat_map(|run| &run.steps).map(|step| step.target.as_str());
+    let mut known: Vec<String> = steps.map(str::to_owned).collect();
+    known.extend(asked.pipeline.targets.iter().map(|target| target.name.clone()));
+    if named.is_empty() && !known.iter().any(|name| name == target) {
+        let error = Error::no_match(format!("there is no target `{target}`"));
+        return Err(match nearest(target, known.iter().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        });
+    }
+    let is_meant = |name: &str| name == target || named.contains(&name);
+    for run in &mut timeline.runs {
+        run.steps.retain(|step| is_meant(&step.target));
+        run.unchanged.retain(|name| is_meant(name));
+    }
+    timeline.runs.retain(|run| !run.steps.is_empty());
+    Ok(())
+}
+
+struct Reader<'a> {
+    asked: &'a Asked<'a>,
+    documents: &'a Documents<'a>,
+    found: &'a Found,
+    names: HashMap<DocNumber, Option<String>>,
+}
+
+impl Reader<'_> {
+    fn store(&self) -> &Store {
+        self.asked.store
+    }
+
+    fn timeline(&mut self) -> Result<Timeline> {
+        let runs: HashMap<u32, Run> = self.store().runs()?.into_iter().map(|run| (run.number, run)).collect();
+        let mut timeline = Timeline {
+            doc: self.found.id.to_string(),
+            gone: self.found.entry.as_ref().is_some_and(|entry| entry.flags.gone),
+            building: self.asked.building,
+            ..Timeline::default()
+        };
+        let stories = stories(self.store(), self.found.entry.as_ref())?;
+        let mut last: Option<&Before> = None;
+        for told in &stories {
+            let block = self.block(told, last)?;
+            if last.is_none() || !block.steps.is_empty() || block.content != ContentChange::Same {
+                timeline.runs.push(block);
+            }
+            last = Some(told);
+        }
+        let open = self.open_steps(last)?;
+        timeline.open = !open.is_empty();
+        if !open.is_empty() {
+            let run = self.store().run();
+            match timeline.runs.last_mut().filter(|block| block.run == run) {
+                Some(block) => block.steps.extend(open),
+                None => timeline.runs.push(RunBlock { run, steps: open, ..RunBlock::default() }),
+            }
+        }
+        for block in &mut timeline.runs {
+            if let Some(run) = runs.get(&block.run) {
+                block.start = Some(run.start);
+                block.command.clone_from(&run.command);
+            }
+        }
+        Ok(timeline)
+    }
+
+    fn block(&mut self, told: &Before, last: Option<&Before>) -> Result<RunBlock> {
+        let mut block =
+            RunBlock { run: told.story.run, content: content_change(told, last), ..RunBlock::default() };
+        if told.story.gone {
+            return Ok(block);
+        }
+        for (defined, entry) in told.definition.targets.iter().zip(&told.story.entries) {
+            let old = last.filter(|last| !last.story.gone).and_then(|last| last.entry(&defined.name));
+            let is_same =
+                |old: &StoryEntry| old.state == entry.state && old.act == entry.act && old.note == entry.note;
+            if old.is_some_and(is_same) {
+                block.unchanged.push(defined.name.clone());
+                continue;
+            }
+            if entry.state == State::Absent && entry.act.is_none() {
+                continue;
+            }
+            let mut step = self.step(&defined.name, entry, told)?;
+            if entry.published {
+                step.published = self.published(told, &defined.name, defined.publish.as_deref())?;
+            }
+            block.steps.push(step);
+        }
+        Ok(block)
+    }
+
+    fn step(&mut self, target: &str, entry: &StoryEntry, told: &Before) -> Result<Step> {
+        let act = match entry.act {
+            Some(at) if entry.state != State::Unfinished => self.store().act(at)?,
+            _ => None,
+        };
+        let Some(act) = act else {
+            let lost = entry.act.is_some() && entry.state != State::Unfinished;
+            return Ok(Step {
+                outcome: if lost {
+                    Shown::Nothing { note: "its record cannot be read".into() }
+                } else {
+                    noted(entry)
+                },
+                ..bare(target, entry.state)
+            });
+        };
+        let is_own = act.doc == told.story.doc;
+        let mut step = self.of_act(target, &act, is_own && act.run == told.story.run)?;
+        step.act = entry.act;
+        step.state = entry.state;
+        if crate::store::is_failed(entry) && entry.state == State::Done {
+            step.outcome = noted(entry);
+        }
+        Ok(step)
+    }
+
+    fn of_act(&mut self, target: &str, act: &Act, ran: bool) -> Result<Step> {
+        let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
+        let (state, outcome) = shown(&act.outcome);
+        let mut step = Step { outcome, ..bare(target, state) };
+        if ran {
+            let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
+            let (start, duration, worker, attempt) = (act.start, act.duration, act.worker, act.attempt);
+            step.decision = Decision::Ran { reasons, start, duration, worker, attempt };
+            step.warnings = extras.warnings;
+            step.counts = extras.counts;
+            step.log = act.log.filter(|range| range.length > 0).map(|range| LogPart {
+                file: self.store().worker_log(act.run, act.worker),
+                from: range.from,
+                length: range.length,
+            });
+        } else {
+            step.decision = Decision::Reused { run: act.run, doc: self.name_of(act.doc)? };
+        }
+        Ok(step)
+    }
+
+    /// What an open document has so far in a running build.
+    fn open_steps(&mut self, last: Option<&Before>) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for (target, at) in self.store().open_results(&self.found.id) {
+            let is_told =
+                last.and_then(|last| last.entry(&target)).is_some_and(|entry| entry.act == Some(at));
+            if is_told {
+                continue;
+            }
+            let Some(act) = self.store().act(at)? else { continue };
+            steps.push(Step { act: Some(at), ..self.of_act(&target, &act, act.run == self.store().run())? });
+        }
+        Ok(steps)
+    }
+
+    /// The id of the document that a record was made for; nothing if it is this one.
+    fn name_of(&mut self, number: DocNumber) -> Result<Option<String>> {
+        if self.found.entry.as_ref().is_some_and(|entry| entry.doc == number) {
+            return Ok(None);
+        }
+        if !self.names.contains_key(&number) {
+            let name = self.documents.name_of(number)?;
+            self.names.insert(number, name);
+        }
+        Ok(self.names.get(&number).cloned().flatten())
+    }
+
+    fn published(&self, told: &Before, target: &str, template: Option<&str>) -> Result<Option<String>> {
+        let Some(Ok(template)) = template.map(Template::parse) else { return Ok(None) };
+        let (Some(ix), Some(entry)) = (self.found.family(self.documents), &self.found.entry) else {
+            return Ok(None);
+        };
+        let family = self.documents.families.family(ix);
+        let Some(target) = self.asked.pipeline.find_target(target) else { return Ok(None) };
+        let Some(step) = family.step_of(target) else { return Ok(None) };
+        let document = self.documents.as_told(ix, &self.found.dir, entry, told.clone())?;
+        let of = self.asked.pipeline.target(target);
+        Ok(published_path(&template, &document, family, Input::Step(step), of))
+    }
+}
+
+/// The last story of each run, oldest first. (A run writes one for each stratum.)
+pub fn stories(store: &Store, entry: Option<&Entry>) -> Result<Vec<Before>> {
+    let mut stories: Vec<Before> = Vec::new();
+    let mut next = entry.map(|entry| entry.story);
+    while let Some(at) = next {
+        // A story that cannot be read ends the chain: what is older cannot be found from here.
+        let Some(told) = before(store, at)? else { break };
+        // Positions grow with time; anything else would go in circles.
+        next = told.story.previous.filter(|previous| *previous < at);
+        if stories.last().is_none_or(|newer| newer.story.run != told.story.run) {
+            stories.push(told);
+        }
+    }
+    stories.reverse();
+    Ok(stories)
+}
+
+fn bare(target: &str, state: State) -> Step {
+    Step {
+        target: target.to_owned(),
+        state,
+        decision: Decision::Decided,
+        outcome: Shown::Nothing { note: String::new() },
+        warnings: Vec::new(),
+        counts: std::collections::BTreeMap::new(),
+        log: None,
+        published: None,
+        act: None,
+    }
+}
+
+/// What an entry without a record says.
+fn noted(entry: &StoryEntry) -> Shown {
+    if crate::store::is_failed(entry)
+        && let Ok(failure) = serde_json::from_str(&entry.note)
+    {
+        return Shown::Failed { failure };
+    }
+    match entry.state {
+        State::Skipped => Shown::Skip { reason: entry.note.clone() },
+        _ => Shown::Nothing { note: entry.note.clone() },
+    }
+}
+
+/// A record's outcome, and the state that it stands for.
+pub fn shown(outcome: &Outcome) -> (State, Shown) {
+    match outcome {
+        Outcome::Output(output) => {
+            let meta = serde_json::from_str(&output.meta).unwrap_or(Value::Null);
+            let (size, digest, ext) = (output.length, output.digest, output.ext.clone());
+            (State::Done, Shown::Output { size, digest, ext, meta, same: output.place == Place::Input })
+        }
+        Outcome::Skip(reason) => (State::Skipped, Shown::Skip { reason: reason.clone() }),
+        Outcome::Failed(failure) => (State::Failed, Shown::Failed { failure: failure.clone() }),
+    }
+}
+
+fn content_change(told: &Before, last: Option<&Before>) -> ContentChange {
+    let new = told.story.content;
+    match last {
+        _ if told.story.gone => ContentChange::Gone,
+        None => ContentChange::New { digest: new },
+        Some(last) if last.story.gone => ContentChange::New { digest: new },
+        Some(last) if last.story.content != new => ContentChange::Changed { old: last.story.content, new },
+        Some(_) => ContentChange::Same,
+    }
+}

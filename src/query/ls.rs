@@ -1,0 +1,345 @@
+//! The documents of a stream: how each stands, what it holds; or as the manifest that an `all` function gets.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::decide::Deciding;
+use crate::engine::document::Document;
+use crate::engine::loads::PresentCode;
+use crate::engine::lookup::Lookup;
+use crate::engine::requests::put_meta;
+use crate::engine::sets::is_named;
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Outcome, Place, State};
+use crate::model::document::Meta;
+use crate::model::failure::Failure;
+use crate::model::pipeline::{Node, Pipeline};
+use crate::model::selection::{Condition, Field, Glob, Test};
+use crate::plan::family::{Family, Input};
+use crate::query::documents::{Bytes, Depth, Documents, Passing};
+use crate::query::{Answer, Asked, Tell, find};
+
+/// Which documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// A target or a source.
+    pub stream: String,
+    /// A glob over ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+    /// Tests as `FIELD=TEST`; all must pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<String>,
+    /// In this state only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Lines of a manifest instead.
+    #[serde(default)]
+    pub manifest: bool,
+}
+
+/// One document of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// How it stands.
+    pub state: State,
+    /// The extension of what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext: Option<String>,
+    /// In bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Of the bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why it was skipped, or what blocks it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// Tells of each document that is asked for, in byte order of ids.
+pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
+    let documents = Documents::new(asked);
+    let node = find::stream(asked.pipeline, &ask.stream)?;
+    let glob = match &ask.docs {
+        Some(glob) => {
+            Some(Glob::new(glob).map_err(|why| Error::usage(format!("`--docs {glob}` is no glob: {why}")))?)
+        }
+        None => None,
+    };
+    let test = test(&ask.tests)?;
+    let asks_meta = test.fields().any(|field| matches!(field, Field::Meta(_)));
+    let asks_size = test.fields().any(|field| *field == Field::Size);
+    let depth = if asks_meta || ask.manifest { Depth::All } else { Depth::Place };
+    let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+    documents.visit(node, depth, &mut |passing| {
+        if glob.as_ref().is_some_and(|glob| !is_named(glob, &passing.document.id)) {
+            return Ok(true);
+        }
+        let sized =
+            (asks_size && passing.place == Input::Origin).then(|| sized(&documents, passing.document));
+        let document = sized.as_ref().unwrap_or(passing.document);
+        let family = passing.family;
+        let deciding = Deciding { pipeline: asked.pipeline, family, store: asked.store, lookup: &mut lookup };
+        if !test.passes(&|field| deciding.field(document, passing.place, field)) {
+            return Ok(true);
+        }
+        let listed = listed(asked, &documents, passing)?;
+        // A set that stands in no stream yet is no document.
+        let is_meant = ask.state.is_none_or(|state| listed.state == state)
+            && (listed.state != State::Absent || ask.state.is_some());
+        if !is_meant {
+            return Ok(true);
+        }
+        if ask.manifest {
+            let line = manifest_line(asked, &documents, passing, listed)?;
+            tell(Answer::Manifest { line })?;
+        } else {
+            tell(Answer::Document(Box::new(listed)))?;
+        }
+        Ok(true)
+    })
+}
+
+fn sized(documents: &Documents<'_>, document: &Document) -> Document {
+    let (dir, name) = (document.dir.to_string(), document.name.clone());
+    let mut copy = documents.unknown(document.family, document.id.clone(), &dir, &name);
+    copy.digest = document.digest;
+    documents.with_size(&mut copy);
+    copy
+}
+
+/// The test of `--where`, each `FIELD=TEST`.
+pub fn test(tests: &[String]) -> Result<Test> {
+    let mut conditions = Vec::new();
+    for text in tests {
+        let wrong = |why: &str| {
+            Error::usage(format!("`--where {text}`: {why}"))
+                .hint("for example --where 'meta.lang=en', --where 'size=>10MB'")
+        };
+        let Some((field, value)) = text.split_once('=') else {
+            return Err(wrong("it is not of the form FIELD=TEST"));
+        };
+        let field = Field::parse(field.trim()).ok_or_else(|| wrong("there is no such field"))?;
+        let condition =
+            Condition::parse(&field, &value_of(&field, value.trim())).map_err(|why| wrong(&why))?;
+        conditions.push((field, condition));
+    }
+    Ok(Test::new(conditions))
+}
+
+/// A value as it is meant on a command line: a list as JSON; a number or truth value of meta also as text.
+fn value_of(field: &Field, text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(list @ Value::Array(_)) => list,
+        Ok(scalar @ (Value::Number(_) | Value::Bool(_))) if matches!(field, Field::Meta(_)) => {
+            Value::Array(vec![scalar, Value::String(text.to_owned())])
+        }
+        Ok(scalar @ (Value::Number(_) | Value::String(_))) => scalar,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -> Result<Listed> {
+    let document = passing.document;
+    let mut listed = Listed {
+        id: document.id.to_string(),
+        state: passing.state,
+        ext: None,
+        size: None,
+        digest: None,
+        failure: None,
+        note: String::new(),
+    };
+    let Some(result) = passing.result() else {
+        listed.digest = document.digest;
+        if passing.place == Input::Origin {
+            listed.ext = Some(document.id.ext());
+            let path = documents.source_path(document);
+            listed.size = path.and_then(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len());
+        }
+        return Ok(listed);
+    };
+    if let Some(output) = result.output().filter(|_| result.state == State::Done) {
+        (listed.ext, listed.size, listed.digest) =
+            (Some(output.ext.clone()), Some(output.length), Some(output.digest));
+        // One that passes a source on may have been recorded without its length.
+        if output.length == 0 && output.place == Place::Input {
+            listed.size = passed_on(asked, documents, passing.family, document, passing.place);
+        }
+    }
+    let derived: Option<Failure> = serde_json::from_str(&result.note).ok();
+    match result.record.as_deref().map(|act| &act.outcome) {
+        Some(Outcome::Failed(failure)) if result.state == State::Failed => {
+            listed.failure = Some(failure.clone())
+        }
+        Some(Outcome::Skip(reason)) => listed.note.clone_from(reason),
+        _ if derived.is_some() => {
+            listed.state = State::Failed;
+            listed.failure = derived;
+        }
+        _ => listed.note.clone_from(&result.note),
+    }
+    Ok(listed)
+}
+
+fn passed_on(
+    asked: &Asked<'_>,
+    documents: &Documents<'_>,
+    _family: &Family,
+    document: &Document,
+    place: Input,
+) -> Option<u64> {
+    match documents.bytes(document, place)? {
+        Bytes::Stored(output) => Some(output.length),
+        Bytes::Source(path, _) => {
+            std::fs::metadata(asked.pipeline.root.join(path)).ok().map(|metadata| metadata.len())
+        }
+    }
+}
+
+/// A line as an `all` function gets it, with the state: without content where there is none.
+fn manifest_line(
+    asked: &Asked<'_>,
+    documents: &Documents<'_>,
+    passing: &Passing<'_>,
+    listed: Listed,
+) -> Result<String> {
+    let mut line = Meta::new();
+    line.insert("id".into(), listed.id.into());
+    line.insert("state".into(), listed.state.word().into());
+    if passing.state != State::Done {
+        return Ok(Value::Object(line).to_string());
+    }
+    if let Some(digest) = listed.digest {
+        line.insert("digest".into(), digest.hex().into());
+    }
+    line.insert("ext".into(), listed.ext.unwrap_or_default().into());
+    let meta = inherited_meta(passing);
+    if !meta.is_empty() {
+        line.insert("meta".into(), Value::Object(meta));
+    }
+    match documents.bytes(passing.document, passing.place) {
+        Some(Bytes::Source(path, _)) => put_path(&mut line, path),
+        Some(Bytes::Stored(output)) if output.place == Place::Blob => {
+            put_path(&mut line, asked.store.blob_path(&output.digest));
+        }
+        Some(Bytes::Stored(output)) => match asked.store.output_bytes(output)? {
+            Some(bytes) => put_bytes(&mut line, &bytes),
+            None => {
+                line.insert("state".into(), "damaged".into());
+            }
+        },
+        None => {}
+    }
+    Ok(Value::Object(line).to_string())
+}
+
+fn put_path(line: &mut Meta, path: PathBuf) {
+    line.insert("path".into(), path.to_string_lossy().into_owned().into());
+}
+
+fn put_bytes(line: &mut Meta, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => line.insert("text".into(), text.into()),
+        Err(_) => {
+            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+            crate::module::base64::encode(bytes, &mut encoded);
+            line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
+        }
+    };
+}
+
+/// All meta that the document has at a place: its own, over what it inherits.
+fn inherited_meta(passing: &Passing<'_>) -> Meta {
+    use crate::engine::document::{MainInput, StepResult};
+    let (document, family) = (passing.document, passing.family);
+    let mut layers: Vec<Meta> = Vec::new();
+    let mut place = passing.place;
+    while let Input::Step(step) = place {
+        if let Some(output) = document.results[step].as_ref().and_then(StepResult::output)
+            && let Ok(meta) = serde_json::from_str::<Meta>(&output.meta)
+        {
+            layers.push(meta);
+        }
+        match document.main_input(&family.steps[step]) {
+            MainInput::One(before) => place = before,
+            _ => break,
+        }
+    }
+    let mut all = Meta::new();
+    for (name, value) in layers.into_iter().rev().flatten() {
+        match value {
+            // Objects are merged name by name, as each path is looked up by itself.
+            Value::Object(inner) if all.get(&name).is_some_and(Value::is_object) => {
+                for (key, value) in inner {
+                    put_meta(&mut all, &format!("{name}.{key}"), value);
+                }
+            }
+            value => {
+                all.insert(name, value);
+            }
+        }
+    }
+    all
+}
+
+/// The state of `--state`, as its word.
+pub fn state(text: &str) -> Result<State> {
+    let word = |state: &State| state.word() == text || state.word().replace(' ', "-") == text;
+    State::ALL.into_iter().find(word).ok_or_else(|| {
+        let words: Vec<String> = State::ALL.iter().map(|state| state.word().replace(' ', "-")).collect();
+        Error::usage(format!("`--state {text}`: there is no such state"))
+            .hint(format!("states: {}", words.join(", ")))
+    })
+}
+
+/// Whether a stream's documents are those of a source.
+pub fn is_source(pipeline: &Pipeline, stream: &str) -> bool {
+    matches!(find::stream(pipeline, stream), Ok(Node::Source(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(tests: &[&str], field: &str, value: &Value) -> bool {
+        let tests: Vec<String> = tests.iter().map(|&test| test.to_owned()).collect();
+        let field = Field::parse(field).unwrap();
+        test(&tests).unwrap().passes(&|asked| (*asked == field).then(|| value.clone()))
+    }
+
+    #[test]
+    fn tests_on_the_command_line_mean_what_they_mean_in_a_pipelinefile() {
+        assert!(passes(&["meta.lang=en"], "meta.lang", &"en".into()));
+        assert!(!passes(&["meta.lang=!en"], "meta.lang", &"en".into()));
+        assert!(passes(&["meta.page=3"], "meta.page", &3.into()));
+        assert!(passes(&["meta.page=3"], "meta.page", &"3".into()));
+        assert!(passes(&["size=>10MB"], "size", &11_000_000.into()));
+        assert!(passes(&[r#"ext=["pdf","txt"]"#], "ext", &"txt".into()));
+    }
+
+    #[test]
+    fn a_test_that_is_none_is_an_error_with_an_example() {
+        for text in ["lang", "lang=en", "size=>big"] {
+            let error = test(&[text.to_owned()]).unwrap_err();
+            assert_eq!(error.kind.exit_code(), 2, "{text}");
+            assert!(error.message.contains(text), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn states_are_named_by_their_words() {
+        assert_eq!(state("failed").unwrap(), State::Failed);
+        assert_eq!(state("left-out").unwrap(), State::LeftOut);
+        assert!(state("fialed").is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Questions to the store, and their answers as data: `status`, `why`, `log`, `ls`, `cat`.
+//!
+//! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
+//! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
+//!
+//! In this order, imports point to the left: `documents` · `find` · `log`, `why`, `status`, `ls`, `cat`.
+
+pub mod cat;
+pub mod documents;
+pub mod find;
+pub mod log;
+pub mod ls;
+pub mod status;
+pub mod why;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::pipeline::Pipeline;
+use crate::store::Store;
+
+/// What a question is asked about.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The pipeline as it is now.
+    pub pipeline: &'a Pipeline,
+    /// The digest of the Pipelinefile.
+    pub pipelinefile: Digest,
+    /// The store, which is this process's.
+    pub store: &'a Arc<Store>,
+    /// Where the asker stands: relative paths begin there.
+    pub here: &'a Path,
+    /// This process is building just now: nothing is scanned beside it.
+    pub building: bool,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Question {
+    /// How everything stands.
+    Status,
+    /// Why something ran, would run, or did not.
+    Why {
+        /// A document or a target.
+        what: String,
+    },
+    /// What happened to a document.
+    Log {
+        /// The document.
+        doc: String,
+        /// Only in this target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+    },
+    /// The documents of a stream.
+    Ls(ls::Ask),
+    /// The bytes of a result.
+    Cat {
+        /// A target or a source.
+        stream: String,
+        /// The document.
+        doc: String,
+    },
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Question::Status`].
+    Status(Box<status::Status>),
+    /// To [`Question::Why`] about a document.
+    WhyDocument(Box<why::WhyDocument>),
+    /// To [`Question::Why`] about a target.
+    WhyTarget(Box<why::WhyTarget>),
+    /// To [`Question::Log`].
+    Log(Box<log::Timeline>),
+    /// To [`Question::Ls`]: one of many.
+    Document(Box<ls::Listed>),
+    /// To [`Question::Ls`] for a manifest: one line of it.
+    Manifest {
+        /// JSON, without its line break.
+        line: String,
+    },
+    /// To [`Question::Cat`].
+    Content(cat::Content),
+}
+
+/// Whoever takes an answer, part by part.
+pub type Tell<'t> = dyn FnMut(Answer) -> Result<()> + 't;
+
+/// Answers a question.
+pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Result<()> {
+    match question {
+        Question::Status => tell(Answer::Status(Box::new(status::status(asked)?))),
+        Question::Why { what } => match why::why(asked, what)? {
+            why::Why::Document(why) => tell(Answer::WhyDocument(Box::new(why))),
+            why::Why::Target(why) => tell(Answer::WhyTarget(Box::new(why))),
+        },
+        Question::Log { doc, target } => {
+            tell(Answer::Log(Box::new(log::timeline(asked, doc, target.as_deref())?)))
+        }
+        Question::Ls(ask) => ls::ls(asked, ask, tell),
+        Question::Cat { stream, doc } => tell(Answer::Content(cat::content(asked, stream, doc)?)),
+    }
+}

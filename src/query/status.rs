@@ -1,0 +1,252 @@
+//! How everything stands: sources against the last build, targets by state, failures by cause.
+//!
+//! Looks as a build would that only plans; beside a running build the sources are left alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::sets::before;
+use crate::engine::{Interrupts, Parts, build, failures};
+use crate::error::Result;
+use crate::model::action::{Run, State};
+use crate::model::event::{Event, Sink};
+use crate::model::failure::Failure;
+use crate::model::pipeline::Verb;
+use crate::module::Host;
+use crate::query::Asked;
+use crate::query::why::present::looking;
+use crate::store::is_failed;
+
+/// How everything stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// In the order of the file; empty while a build runs.
+    pub sources: Vec<SourceStatus>,
+    /// In the pipeline's order.
+    pub targets: Vec<TargetStatus>,
+    /// Failures, most frequent first.
+    pub causes: Vec<CauseStatus>,
+    /// Documents behind a failure.
+    pub blocked: u64,
+    /// The newest run that wrote anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<Run>,
+    /// A build is under way.
+    pub building: bool,
+    /// A build would have something to do.
+    pub to_do: bool,
+    /// What should be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+}
+
+impl Status {
+    /// Whether all is done and nothing failed.
+    pub fn is_up_to_date(&self) -> bool {
+        !self.to_do && !self.building && self.causes.is_empty() && self.blocked == 0
+    }
+
+    /// Documents that a build would look at.
+    pub fn to_look_at(&self) -> u64 {
+        self.sources.iter().map(|source| source.new + source.changed + source.gone).sum()
+    }
+}
+
+/// A source against the last build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub source: String,
+    /// Documents there now.
+    pub documents: u64,
+    /// Not seen before.
+    pub new: u64,
+    /// With another stamp.
+    pub changed: u64,
+    /// No longer there.
+    pub gone: u64,
+    /// What could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// How a target stands, over the documents that came to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its name.
+    pub target: String,
+    /// `each`, `all`.
+    pub verb: String,
+    /// With a result.
+    pub done: u64,
+    /// Left out by the module.
+    pub skipped: u64,
+    /// Left out by `where`.
+    pub left_out: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Behind a failure.
+    pub blocked: u64,
+    /// Not decided: a build was stopped.
+    pub unfinished: u64,
+    /// Shown as files.
+    pub published: u64,
+    /// Of a set: over how many of its members, or what blocks it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// A build may run so many actions; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Plan>,
+}
+
+/// What a build may run in a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// At most so many; absent: not known before the targets before it are done.
+    pub actions: Option<u64>,
+}
+
+/// Failures with one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseStatus {
+    /// Where.
+    pub target: String,
+    /// How.
+    pub failure: Failure,
+    /// How many documents.
+    pub count: u64,
+    /// The first few.
+    pub samples: Vec<String>,
+}
+
+/// How everything stands.
+pub fn status(asked: &Asked<'_>) -> Result<Status> {
+    let mut seen = Seen::default();
+    if !asked.building {
+        let host = Arc::new(Host::of_this_program());
+        let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
+        build(&parts, looking(asked.pipeline), &mut seen, &Interrupts::default())?;
+    }
+    let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
+    let cause = |cause: crate::model::event::Cause| CauseStatus {
+        target: cause.target,
+        failure: cause.failure,
+        count: cause.count,
+        samples: cause.samples,
+    };
+    let mut targets = counts(asked)?;
+    for target in &mut targets {
+        target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
+    }
+    Ok(Status {
+        sources: seen.sources,
+        targets,
+        causes: causes.into_iter().map(cause).collect(),
+        blocked,
+        last_run: asked.store.runs()?.pop(),
+        building: asked.building,
+        to_do: seen.to_do,
+        notices: seen.notices,
+    })
+}
+
+/// A pass over the newest stories.
+fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
+    let verb = |verb: Verb| match verb {
+        Verb::Each => "each",
+        Verb::All => "all",
+        Verb::Group => "group",
+    };
+    let bare = |target: &crate::model::pipeline::Target| TargetStatus {
+        target: target.name.clone(),
+        verb: verb(target.verb).to_owned(),
+        ..TargetStatus::default()
+    };
+    let mut targets: Vec<TargetStatus> = asked.pipeline.targets.iter().map(bare).collect();
+    let sources = asked.pipeline.sources.iter().map(|source| source.name.as_str());
+    let sets = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::All);
+    let families: Vec<&str> = sources.chain(sets.map(|target| target.name.as_str())).collect();
+    for family in families {
+        let mut failed = None;
+        // Most documents share a definition: its targets are found by name once.
+        let mut places: std::collections::HashMap<_, Vec<Option<usize>>> = std::collections::HashMap::new();
+        asked.store.scan(family, &mut |_, entry| {
+            if entry.flags.gone {
+                return true;
+            }
+            let told = match before(asked.store, entry.story) {
+                Ok(Some(told)) => told,
+                Ok(None) => return true,
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            };
+            let places = places.entry(told.story.definition).or_insert_with(|| {
+                let names = told.definition.targets.iter().map(|defined| &defined.name);
+                names.map(|name| asked.pipeline.find_target(name).map(|ix| ix.0)).collect()
+            });
+            for (place, entry) in places.iter().zip(&told.story.entries) {
+                let Some(of) = place.map(|place| &mut targets[place]) else { continue };
+                let count = match entry.state {
+                    _ if is_failed(entry) => &mut of.failed,
+                    State::Done => &mut of.done,
+                    State::Skipped => &mut of.skipped,
+                    State::LeftOut => &mut of.left_out,
+                    State::Failed => &mut of.failed,
+                    State::Blocked => &mut of.blocked,
+                    State::Unfinished => &mut of.unfinished,
+                    State::Absent => continue,
+                };
+                *count += 1;
+                of.published += u64::from(entry.published);
+                if of.target == family {
+                    of.note.clone_from(&entry.note);
+                }
+            }
+            true
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    for target in &mut targets {
+        if serde_json::from_str::<Failure>(&target.note).is_ok() {
+            target.note.clear();
+        }
+    }
+    Ok(targets)
+}
+
+/// Takes down what a build would say that only plans.
+#[derive(Default)]
+struct Seen {
+    sources: Vec<SourceStatus>,
+    planned: BTreeMap<String, Option<u64>>,
+    to_do: bool,
+    notices: Vec<String>,
+}
+
+impl Sink for Seen {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Scanned(scanned) => self.sources.push(SourceStatus {
+                source: scanned.source.clone(),
+                documents: scanned.documents,
+                new: scanned.new,
+                changed: scanned.changed,
+                gone: scanned.gone,
+                problems: scanned.problems.clone(),
+            }),
+            Event::Plan { targets, .. } => {
+                self.to_do = true;
+                self.planned =
+                    targets.iter().map(|planned| (planned.target.clone(), planned.actions)).collect();
+            }
+            Event::Notice { message, .. } => self.notices.push(message.clone()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Why, for one document: what happened last in each target, and what a build would do now.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::decide::{Deciding, Decision, Work};
+use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::is_set_current;
+use crate::engine::sets::Streams;
+use crate::engine::target::{Shared, TargetPlan};
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Extras, KeyInput, State, StoryEntry};
+use crate::model::pipeline::{Node, TargetIx, Verb, WithFrom};
+use crate::model::reason::Reason;
+use crate::model::selection::{Field, IdPart};
+use crate::plan::family::{Family, FamilyIx, Input, Origin, needs};
+use crate::plan::key::action_key;
+use crate::query::Asked;
+use crate::query::documents::Documents;
+use crate::query::find::Found;
+use crate::query::log::{Shown, shown, stories};
+use crate::query::why::present::Present;
+use crate::scan::{Ask, ReadOutcome, Reader, restamp};
+use crate::text;
+use crate::time::Millis;
+
+/// Why, for one document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhyDocument {
+    /// Its id.
+    pub doc: String,
+    /// Its own bytes, now.
+    pub source: SourceState,
+    /// The newest run in which anything happened to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+    /// In the pipeline's order.
+    pub targets: Vec<Verdict>,
+}
+
+/// The bytes of a document against those that were built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case")]
+pub enum SourceState {
+    /// As they were built.
+    Same,
+    /// Never built.
+    New,
+    /// Other bytes.
+    Changed {
+        /// As built.
+        old: Option<Digest>,
+        /// Now.
+        new: Digest,
+    },
+    /// Not there any more.
+    Gone,
+    /// It cannot be read.
+    Unreadable {
+        /// Why.
+        why: String,
+    },
+    /// A set: its bytes are its members. So many documents of its sources are to be looked at first.
+    Members {
+        /// New, changed, gone, or not up to date.
+        to_look_at: u64,
+    },
+}
+
+/// What is to be said of a document in one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The target.
+    pub target: String,
+    /// What happened last.
+    pub last: Last,
+    /// What a build would do.
+    pub now: Now,
+}
+
+/// What happened last in a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "last", rename_all = "kebab-case")]
+pub enum Last {
+    /// Nothing yet.
+    Never,
+    /// The module ran, in the newest run of this document.
+    Ran {
+        /// The run.
+        run: u32,
+        /// When.
+        start: Millis,
+        /// Microseconds.
+        duration: u64,
+        /// Why.
+        reasons: Vec<Reason>,
+        /// What came of it.
+        outcome: Shown,
+        /// The same as before: what is behind it did not run for it.
+        same: bool,
+    },
+    /// A record answered that was made before, or for another document.
+    Kept {
+        /// The run that made it.
+        run: u32,
+        /// When.
+        start: Millis,
+        /// The document that it was made for, if it is another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doc: Option<String>,
+        /// This target before it ran in the newest run, and its output came out the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut_off: Option<String>,
+        /// What came of it.
+        outcome: Shown,
+    },
+    /// It followed from what stands before it.
+    Decided {
+        /// The state.
+        state: State,
+        /// What there is to say.
+        #[serde(default)]
+        note: String,
+    },
+}
+
+/// What a build would do now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "now", rename_all = "kebab-case")]
+pub enum Now {
+    /// Nothing.
+    UpToDate,
+    /// Run the module.
+    WouldRun {
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// Take a record that is there already.
+    WouldReuse {
+        /// The run that made it.
+        run: u32,
+    },
+    /// It is known only when these are done.
+    Waits {
+        /// Targets.
+        on: Vec<String>,
+        /// What else there is to say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
+    },
+    /// Another state, without a run.
+    WouldBecome {
+        /// Which.
+        state: State,
+        /// What there is to say.
+        #[serde(default)]
+        note: String,
+    },
+    /// The document is gone: its results are retired.
+    Retired,
+}
+
+pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -> Result<WhyDocument> {
+    let Some(ix) = found.family(documents) else {
+        let message = format!("{} does not belong to any source or target of the Pipelinefile", found.id);
+        return Err(Error::no_match(message).hint(format!("pipe log {}", found.id)));
+    };
+    let present = Present::new(asked, &documents.families)?;
+    let told = stories(asked.store, found.entry.as_ref())?;
+    let mut document = documents.unknown(ix, found.id.clone(), &found.dir, &found.name);
+    if let (Some(entry), Some(newest)) = (&found.entry, told.last()) {
+        document.number = entry.doc;
+        document.stamp = entry.stamp;
+        document.racy = entry.flags.racy;
+        document.digest = newest.story.content;
+        document.before = Some(newest.clone());
+    }
+    let mut asker = Asker { asked, documents, found, present, ix, pending: BTreeSet::new(), touched: false };
+    let source = asker.source(&mut document)?;
+    asker.touched = !matches!(source, SourceState::Same | SourceState::Members { .. });
+    let mut targets = Vec::new();
+    for number in 0..asked.pipeline.targets.len() {
+        let target = TargetIx(number);
+        let family = documents.families.family(ix);
+        let Some(step) = family.step_of(target) else {
+            asker.note_set(target)?;
+            continue;
+        };
+        let name = &asked.pipeline.target(target).name;
+        let (decided, mut now) = match source {
+            SourceState::Gone => (None, Now::Retired),
+            SourceState::Unreadable { .. } => {
+                let state = if family.steps[step].inputs.contains(&Input::Origin) {
+                    State::Failed
+                } else {
+                    State::Blocked
+                };
+                (None, Now::WouldBecome { state, note: "it cannot be read".to_owned() })
+            }
+            _ => asker.now(&document, family, step)?,
+        };
+        if matches!(now, Now::UpToDate | Now::WouldReuse { .. }) {
+            let on = asker.unsure(target);
+            if !on.is_empty() {
+                now = Now::Waits { on, note: String::new() };
+            }
+        }
+        if matches!(now, Now::WouldRun { .. } | Now::Waits { .. }) {
+            asker.pending.insert(target);
+        }
+        document.results[step] = decided;
+        let last = asker.last(family, step, &told)?;
+        targets.push(Verdict { target: name.clone(), last, now });
+    }
+    let run = told.last().map(|newest| newest.story.run);
+    Ok(WhyDocument { doc: found.id.to_string(), source, run, targets })
+}
+
+struct Asker<'a> {
+    asked: &'a Asked<'a>,
+    documents: &'a Documents<'a>,
+    found: &'a Found,
+    present: Present<'a>,
+    ix: FamilyIx,
+    /// Targets whose result may be another after a build.
+    pending: BTreeSet<TargetIx>,
+    /// The document's own bytes are not those that were built.
+    touched: bool,
+}
+
+impl Asker<'_> {
+    /// The document's file as it is now; its content goes into the document.
+    fn source(&self, document: &mut Document) -> Result<SourceState> {
+        let family = self.documents.families.family(self.ix);
+        let Origin::Source(source) = family.origin else {
+            return Ok(SourceState::Members { to_look_at: self.to_look_at(family)? });
+        };
+        let (roots, rel) = (&self.present.parts.roots[source.0], document.id.rel().to_owned());
+        let salt = self.asked.store.salt();
+        let Some(stamp) = restamp(roots, &rel, salt) else { return Ok(SourceState::Gone) };
+        let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
+        let path = roots.path_of(&rel);
+        let asks = |field: &Field| matches!(field, Field::Mime | Field::Size);
+        let asks_content = self.asked.pipeline.targets.iter().any(|target| {
+            target.sees.iter().any(asks) || target.test.as_ref().is_some_and(|test| test.fields().any(asks))
+        });
+        if let Some(digest) = document.digest
+            && stamp == document.stamp
+            && !(document.racy || was_gone || asks_content)
+        {
+            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, path });
+            return Ok(SourceState::Same);
+        }
+        let read = match Reader::new(salt)?.read(roots, &rel, Ask { keep: 0, mime: asks_content }) {
+            ReadOutcome::Read(read) => read,
+            ReadOutcome::Vanished => return Ok(SourceState::Gone),
+            ReadOutcome::Unreadable(why) => return Ok(SourceState::Unreadable { why }),
+            ReadOutcome::Special => {
+                return Ok(SourceState::Unreadable { why: "it is no regular file".into() });
+            }
+            ReadOutcome::Changing => return Ok(SourceState::Unreadable { why: "it keeps changing".into() }),
+        };
+        let (old, new) = (document.digest, read.digest);
+        let mime = read.mime.map(str::to_owned);
+        document.digest = Some(new);
+        document.content = Some(Content { digest: new, length: read.length, bytes: None, mime, path });
+        Ok(match old {
+            _ if was_gone => SourceState::New,
+            Some(old) if old == new => SourceState::Same,
+            old => SourceState::Changed { old, new },
+        })
+    }
+
+    /// How many documents of a set's sources a build would look at before it.
+    fn to_look_at(&self, family: &Family) -> Result<u64> {
+        let Origin::Set(target) = family.origin else { return Ok(0) };
+        if self.asked.building {
+            return Ok(0);
+        }
+        let streams = &self.asked.pipeline.target(target).streams;
+        let members = streams.iter().flat_map(|stream| self.documents.families.of_stream(*stream));
+        let names: BTreeSet<&str> =
+            members.map(|(member, _)| self.documents.families.family(member).name.as_str()).collect();
+        let scans = self.present.scan(&self.documents.families)?;
+        let of_set = scans.iter().filter(|scan| names.contains(scan.source.as_str()));
+        Ok(of_set.map(|scan| scan.found.len() as u64).sum())
+    }
+
+    /// A target that this document does not go through: whether its one result may change.
+    fn note_set(&mut self, target: TargetIx) -> Result<()> {
+        let pipeline = self.asked.pipeline;
+        let of = pipeline.target(target);
+        let mut may_change = needs(pipeline, target).iter().any(|need| self.pending.contains(need));
+        let own = &self.documents.families.family(self.ix).origin;
+        let takes_own =
+            |stream: &Node| matches!((stream, own), (Node::Source(a), Origin::Source(b)) if a == b);
+        may_change |= self.touched && of.streams.iter().any(takes_own);
+        if of.verb == Verb::All && !may_change {
+            let families = &self.documents.families;
+            let family = families.list.iter().find(|family| family.origin == Origin::Set(target));
+            if let Some(family) = family {
+                may_change =
+                    !is_set_current(&self.present.parts, families, &self.present.outline, family, target)?;
+            }
+        }
+        if may_change {
+            self.pending.insert(target);
+        }
+        Ok(())
+    }
+
+    /// The shared side inputs of a target that may change.
+    fn unsure(&self, target: TargetIx) -> Vec<String> {
+        let pipeline = self.asked.pipeline;
+        let shared = pipeline.target(target).with.iter().filter_map(|with| match with.from {
+            WithFrom::Shared(of) if self.pending.contains(&of) => Some(pipeline.target(of).name.clone()),
+            _ => None,
+        });
+        shared.collect()
+    }
+
+    fn now(
+        &mut self,
+        document: &Document,
+        family: &Family,
+        step: usize,
+    ) -> Result<(Option<StepResult>, Now)> {
+        let target = family.steps[step].target;
+        let plan = self.present.plans[target.0].clone();
+        let decision = if family.is_set() && step == 0 {
+            match self.set(document, family, &plan)? {
+                Ok(decision) => decision,
+                Err(note) => {
+                    let unfinished = StepResult::bare(State::Unfinished, "");
+                    return Ok((Some(unfinished), Now::Waits { on: Vec::new(), note }));
+                }
+            }
+        } else {
+            self.deciding(family).decide(&plan, document, step)?
+        };
+        let old = document
+            .before
+            .as_ref()
+            .and_then(|before| before.entry(&self.asked.pipeline.target(target).name));
+        Ok(match decision {
+            Decision::Run(work) => {
+                (Some(StepResult::bare(State::Unfinished, "")), Now::WouldRun { reasons: work.reasons })
+            }
+            Decision::Settled(result) => {
+                let now = self.settled(&result, old, family, step);
+                (Some(*result), now)
+            }
+        })
+    }
+
+    fn deciding<'s>(&'s mut self, family: &'s Family) -> Deciding<'s> {
+        let (pipeline, store) = (self.asked.pipeline, self.asked.store);
+        Deciding { pipeline, family, store, lookup: &mut self.present.lookup }
+    }
+
+    /// What becomes of a set over the members as they are recorded; a text where that is not known yet.
+    fn set(
+        &mut self,
+        document: &Document,
+        family: &Family,
+        plan: &TargetPlan,
+    ) -> Result<Result<Decision, String>> {
+        let settled =
+            |state, note: String| Ok(Ok(Decision::Settled(Box::new(StepResult::bare(state, note)))));
+        for (_, shared) in &plan.shared {
+            match shared {
+                Shared::Present(_) => {}
+                Shared::Unavailable(why) => return settled(State::Blocked, why.clone()),
+                Shared::Unfinished => return settled(State::Unfinished, String::new()),
+            }
+        }
+        let target = self.asked.pipeline.target(plan.ix);
+        let streams = Streams {
+            pipeline: self.asked.pipeline,
+            families: &self.documents.families,
+            store: self.asked.store,
+            only: None,
+            is_current: None,
+        };
+        let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
+        if coverage.unfinished > 0 {
+            return Ok(Err(format!("{} not up to date", text::count(coverage.unfinished, "member"))));
+        }
+        if !coverage.is_enough(target.min_done) {
+            let known = text::count(coverage.done + coverage.missing, "member");
+            return settled(
+                State::Blocked,
+                format!("{} of {known} failed", text::thousands(coverage.missing)),
+            );
+        }
+        let facts =
+            serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
+        let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
+        let key = action_key(&plan.recipe_digest, &inputs);
+        let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };
+        Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
+    }
+
+    fn settled(&self, result: &StepResult, old: Option<&StoryEntry>, family: &Family, step: usize) -> Now {
+        if result.state == State::Unfinished {
+            let waits = family.steps[step].inputs.iter().filter_map(|input| match input {
+                Input::Step(before) => Some(family.steps[*before].target),
+                Input::Origin => None,
+            });
+            let with = family.steps[step].with.iter().filter_map(|(_, input)| match input {
+                Input::Step(before) => Some(family.steps[*before].target),
+                Input::Origin => None,
+            });
+            let name = |ix: TargetIx| self.asked.pipeline.target(ix).name.clone();
+            let mut on: Vec<String> =
+                waits.chain(with).filter(|ix| self.pending.contains(ix)).map(name).collect();
+            on.extend(self.unsure(family.steps[step].target));
+            on.dedup();
+            return Now::Waits { on, note: String::new() };
+        }
+        let is_old = old.is_some_and(|old| old.act == result.act && old.state == result.state);
+        match &result.record {
+            _ if is_old => Now::UpToDate,
+            Some(act) => Now::WouldReuse { run: act.run },
+            None if result.state == State::Absent && old.is_none() => Now::UpToDate,
+            None => Now::WouldBecome { state: result.state, note: plain_note(&result.note) },
+        }
+    }
+
+    /// What the newest story says of a target.
+    fn last(&self, family: &Family, step: usize, told: &[Before]) -> Result<Last> {
+        let name = |ix: TargetIx| self.asked.pipeline.target(ix).name.as_str();
+        let target = name(family.steps[step].target);
+        let (Some(newest), earlier) = (told.last(), told.len().checked_sub(2).map(|ix| &told[ix])) else {
+            return Ok(Last::Never);
+        };
+        let Some(entry) = newest.entry(target) else { return Ok(Last::Never) };
+        let record = match entry.act {
+            Some(at) => self.asked.store.act(at)?,
+            None => None,
+        };
+        let Some(act) = record else {
+            return Ok(match entry.state {
+                State::Unfinished => Last::Never,
+                state => Last::Decided { state, note: plain_note(&entry.note) },
+            });
+        };
+        let (_, outcome) = shown(&act.outcome);
+        let before = earlier.and_then(|earlier| earlier.entry(target));
+        let (run, start) = (act.run, act.start);
+        if act.run == newest.story.run && act.doc == newest.story.doc {
+            let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
+            let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
+            let old = match before.and_then(|before| before.act) {
+                Some(at) => self.asked.store.act(at)?,
+                None => None,
+            };
+            let same = old.is_some_and(|old| shown(&old.outcome).1 == outcome);
+            return Ok(Last::Ran { run, start, duration: act.duration, reasons, outcome, same });
+        }
+        let doc = if act.doc == newest.story.doc { None } else { self.documents.name_of(act.doc)? };
+        let is_same = before.is_some_and(|before| before.act == entry.act);
+        let ran_before = family.steps[step].inputs.iter().find_map(|input| {
+            let Input::Step(before) = input else { return None };
+            let input = name(family.steps[*before].target);
+            let (new, old) = (newest.entry(input)?.act?, earlier?.entry(input)?.act?);
+            (new != old).then(|| input.to_owned())
+        });
+        Ok(Last::Kept { run, start, doc, cut_off: ran_before.filter(|_| is_same), outcome })
+    }
+}
+
+/// A note as people read it: a derived failure by its summary.
+fn plain_note(note: &str) -> String {
+    match serde_json::from_str::<crate::model::failure::Failure>(note) {
+        Ok(failure) => failure.summary(),
+        Err(_) => note.to_owned(),
+    }
+}
