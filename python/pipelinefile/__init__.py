@@ -1,4 +1,4 @@
-"""Write a `pipe` module as one Python function. Standard library only, Python >= 3.9.
+"""Write a `pipe` module as one Python function. Standard library only, Python >= 3.9; to vendor it, copy this file.
 
     from pipelinefile import module, Doc
 
@@ -6,184 +6,120 @@
     def clean(doc: Doc, *, min_len: int = 20) -> str:
         return "\\n".join(l for l in doc.text().splitlines() if len(l) >= min_len)
 
-    if __name__ == "__main__":
-        clean.main()                # python clean.py a.txt --min-len 5
-
-The same function is a worker under `pipe`, a command-line program, and an ordinary call in a
-notebook or a test: `clean("a.txt", min_len=5)`.
+The same function is a worker under `pipe`, a program (`clean.main()`), and an ordinary call in a notebook or a test:
+`clean("a.txt", min_len=5)`. See docs/guide/writing-modules.md and docs/reference/worker-protocol.md.
 """
 from __future__ import annotations
 
-import base64
-import collections.abc
-import functools
-import inspect
-import json
-import os
-import re
-import shutil
-import sys
-import tempfile
-import time
-import typing
-import weakref
+import base64, contextlib, functools, importlib.util, inspect, json, math, os, re, sys, threading, time, weakref
+from importlib.machinery import SourceFileLoader
 from json.encoder import encode_basestring as _quote
 from pathlib import Path, PurePath
+from typing import Any, Iterable, Iterator, Mapping
 
 __all__ = ["module", "Doc", "Docs", "Result", "Child", "Skip", "Retry", "load"]
-
 PROTOCOL, WINDOW = 1, 64
 _BIG = 4 << 20              # an output of more bytes goes through a file in `tmp`
-_NOTHING = object()
-
+_HOLD = 0.005               # seconds an answer may wait for others to share its write
+_NOTHING, _CONTENT = object(), {"text", "base64", "path"}
+_ALL = {"sees": ["ext", "id", "meta"]}      # the request of a document in tests and notebooks
 
 # ---------------------------------------------------------------- what a function may return or raise
-
 class Skip(Exception):
     """Leave this document out, on purpose: `raise Skip("empty")`. Never counted as failed."""
 
-
 class Retry(Exception):
     """A passing fault (rate limit, network): `pipe` tries again. `after` seconds pause the module."""
-
     def __init__(self, message: str = "try again", *, after: float | None = None):
         super().__init__(message)
         self.after = after
 
-
 class Result:
     """A value with metadata, or another extension. Without a value the input passes on unchanged."""
-
     def __init__(self, value: object = _NOTHING, meta: dict | None = None, *, ext: str | None = None):
         self.value, self.meta, self.ext = value, meta, ext
 
-
 class Child:
     """One part of a split document; `yield Child("page-3", text)`. The document becomes `parent#page-3`."""
-
     def __init__(self, name: str | int, value: object, meta: dict | None = None, *, ext: str | None = None):
         self.name, self.value, self.meta, self.ext = str(name), value, meta, ext
 
-
-# ---------------------------------------------------------------- what a function gets
-
-class Unseen(KeyError):
+class Unseen(LookupError):
     """A fact was read that the target does not see, and which its key therefore does not hold."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+class ModuleError(Exception):
+    """A mistake in the module or its use, told without a traceback."""
 
+def _require(ok: object, message: str, kind: type[Exception] = TypeError) -> None:
+    if not ok: raise kind(message)
 
-def _unseen(name: str, req: dict) -> Unseen:
-    sees = req.get("sees", ["ext", "id"] if "manifest" in req else ["ext"])
-    return Unseen(f"`{name}` is not visible to this target: add `sees = {json.dumps([*sees, name])}` to the target")
-
-
-class _Meta(collections.abc.Mapping):
-    """Metadata that tells "not there" from "not visible": the second is an error, never a default."""
-
-    __slots__ = ("_values", "_req")
-
-    def __init__(self, values: dict, req: dict | None):
-        self._values, self._req = values, req
-
-    def _check(self, name: object) -> None:
-        if self._req is None or name in self._values:
-            return
-        sees = self._req.get("sees", ())
-        if "meta" in sees or "meta.*" in sees:
-            return
-        if not any(s == f"meta.{name}" or s.startswith(f"meta.{name}.") for s in sees):
-            raise _unseen(f"meta.{name}", self._req)
-
-    def __getitem__(self, name):
-        self._check(name)
-        return self._values[name]
-
-    def get(self, name, default=None):
-        self._check(name)
-        return self._values.get(name, default)
-
-    def __contains__(self, name):
-        self._check(name)
-        return name in self._values
-
-    def __iter__(self):
-        return iter(self._values)
-
-    def __len__(self):
-        return len(self._values)
-
-    def __repr__(self):
-        return repr(self._values)
-
-
-def _scratch(owner) -> tuple[Path, typing.Callable]:
-    """A new folder that goes when its owner goes, and the function that removes it before."""
-    path = tempfile.mkdtemp(prefix="pipe-", dir=os.environ.get("PIPE_TMP"))
-    return Path(path), weakref.finalize(owner, shutil.rmtree, path, True)
-
-
+# ---------------------------------------------------------------- what a function gets
 class _Run:
-    """One request in work: its scratch folder, and where its progress, warnings and children go."""
-
-    __slots__ = ("req", "host", "scratch", "drop", "shown", "__weakref__")
-
+    """One request in work: what it may see, its scratch folder, and who hears its notes and children."""
+    __slots__ = ("req", "host", "folder", "drop", "shown", "__weakref__")
     def __init__(self, req: dict, host=None):
-        self.req, self.host, self.scratch, self.drop, self.shown = req, host, None, None, 0.0
+        self.req, self.host, self.folder, self.drop, self.shown = req, host, req.get("tmp"), None, 0.0
+
+    def see(self, name: str) -> str:
+        """For a fact that is not there: an error if the target does not see it, else ""."""
+        sees = self.req.get("sees", ["ext", "id"] if "manifest" in self.req else ["ext"])
+        every = name.startswith("meta.") and not {"meta", "meta.*"}.isdisjoint(sees)
+        seen = every or any(s == name or s.startswith(name + ".") for s in sees)
+        fix = f"add `sees = {json.dumps([*sees, name])}` to the target"
+        _require(seen, f"`{name}` is not visible to this target: {fix}", Unseen)
+        return ""
 
     def tmp(self) -> Path:
-        if self.scratch is None:
-            if self.req.get("tmp"):
-                os.makedirs(self.req["tmp"], exist_ok=True)
-                self.scratch = Path(self.req["tmp"])
-            else:
-                self.scratch, self.drop = _scratch(self)
-        return self.scratch
+        if not self.folder:
+            import shutil, tempfile
+            self.folder = tempfile.mkdtemp(prefix="pipe-", dir=os.environ.get("PIPE_TMP"))
+            self.drop = weakref.finalize(self, shutil.rmtree, self.folder, True)
+        os.makedirs(self.folder, exist_ok=True)
+        return Path(self.folder)
 
     def emit(self, kind: str, payload: bytes) -> None:
-        host = self.host
-        if host is not None:                        # a thread may outlive its document: then nobody listens
-            host.emit(self.req["id"], kind, payload)
+        host = self.host                            # a thread may outlive its document: then nobody listens
+        if host is not None: host.emit(self.req["id"], kind, payload)
 
     def close(self) -> None:
         self.host = None
-        if self.drop is not None:
-            self.drop()
+        if self.drop is not None: self.drop()
 
+class _Meta(Mapping):
+    """Metadata that tells "not there" from "not visible": the second is an error, never a default."""
+    def __init__(self, values: dict, run: _Run): self._values, self._run = values, run
+    def __iter__(self): return iter(self._values)
+    def __len__(self): return len(self._values)
+    def __repr__(self): return repr(self._values)
+    def __contains__(self, name): return name in self._values or bool(self._run.see(f"meta.{name}"))
+    def get(self, name, default=None): return self._values[name] if name in self else default
+
+    def __getitem__(self, name):
+        if name not in self._values: self._run.see(f"meta.{name}")
+        return self._values[name]
 
 class Doc:
     """One document. In tests and notebooks: `Doc("a.pdf")`, `Doc(text="…", id="x", meta={…})`."""
-
-    __slots__ = ("_src", "_run", "_role", "_own_tmp", "__weakref__")
-
     def __init__(self, path=None, *, text: str | None = None, data: bytes | None = None,
                  id: str | None = None, ext: str | None = None, meta: dict | None = None):
-        if sum(x is not None for x in (path, text, data)) != 1:
-            raise TypeError("Doc needs exactly one of a path, text= or data=")
-        if path is not None:
-            src = {"path": os.path.abspath(path), "id": os.fspath(path), "ext": _suffix(path)}
-        elif text is not None:
-            src = {"text": text, "ext": "txt"}
-        else:
-            src = {"base64": base64.b64encode(data).decode(), "ext": "bin"}
+        _require([path, text, data].count(None) == 2, "Doc needs exactly one of a path, text= or data=")
+        if text is not None: src = {"text": text, "ext": "txt"}
+        elif data is not None: src = {"base64": base64.b64encode(data).decode(), "ext": "bin"}
+        else: src = {"path": os.path.abspath(path), "id": os.fspath(path), "ext": _suffix(path)}
         src.update({k: v for k, v in (("id", id), ("ext", ext), ("meta", meta)) if v is not None})
-        self._src, self._run, self._role, self._own_tmp = src, None, "doc", None
+        self._src, self._run, self._role = src, _Run(_ALL), "-doc"
 
     def bytes(self) -> bytes:
         """The content, byte for byte."""
         src = self._src
-        if "text" in src:
-            return src["text"].encode()
-        if "base64" in src:
-            return base64.b64decode(src["base64"])
-        with open(self._file(), "rb") as f:
-            return f.read()
+        if "text" in src: return src["text"].encode()
+        if "base64" in src: return base64.b64decode(src["base64"])
+        _require("path" in src, f"document {src.get('id', '')!r} came without content", ValueError)
+        return Path(src["path"]).read_bytes()
 
     def text(self) -> str:
         """The content as UTF-8 text, newlines untouched."""
-        text = self._src.get("text")
-        return text if text is not None else self.bytes().decode("utf-8")
+        return self._src["text"] if "text" in self._src else self.bytes().decode("utf-8")
 
     def json(self):
         """The content, parsed as JSON."""
@@ -192,110 +128,74 @@ class Doc:
     @property
     def path(self) -> Path:
         """A file with the content, to read only (its name says nothing; see `id`). Of a folder: the folder."""
-        src = self._src
-        if "path" in src:
-            return Path(src["path"])
-        ext = src.get("ext")
-        path = self.tmp / ("input" + (f"-{self._role}" if self._role else "") + (f".{ext}" if ext else ""))
-        if not path.exists():
-            path.write_bytes(self.bytes())
+        if "path" in self._src: return Path(self._src["path"])
+        path = self.tmp / f"input{self._role}.{self._src.get('ext', '')}".rstrip(".")
+        if not path.exists(): path.write_bytes(self.bytes())
         return path
 
     @property
     def ext(self) -> str:
         """Extension in lower case, without the dot."""
-        ext = self._src.get("ext")
-        if ext is None:
-            if self._run is not None and "ext" not in self._run.req.get("sees", ()):
-                raise _unseen("ext", self._run.req)
-            return ""
-        return ext
+        return self._src["ext"] if "ext" in self._src else self._run.see("ext")
 
     @property
     def id(self) -> str:
         """The stable name, `SOURCE/relative/path`; visible if the target's `sees` has "id"."""
-        found = self._src.get("id" if self._run is None or self._role else "doc_id")
-        if found is None and self._run is not None:
-            raise _unseen("id", self._run.req)
-        return found or ""
+        key = "id" if self._role else "doc_id"
+        return self._src[key] if key in self._src else self._run.see("id")
 
     @property
-    def meta(self) -> typing.Mapping[str, typing.Any]:
+    def meta(self) -> Mapping[str, Any]:
         """What is known beside the content; the names in the target's `sees` are visible."""
-        return _Meta(self._src.get("meta") or {}, self._run.req if self._run is not None else None)
+        return _Meta(self._src.get("meta") or {}, self._run)
 
     @property
     def tmp(self) -> Path:
         """A scratch folder of this document, gone when it is done."""
-        if self._run is not None:
-            return self._run.tmp()
-        if self._own_tmp is None:
-            self._own_tmp = _scratch(self)[0]
-        return self._own_tmp
+        return self._run.tmp()
 
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         """How far this document is; cheap to call, shown at most ten times a second."""
-        run = self._run
-        if run is not None:
-            now = time.monotonic()
-            if now - run.shown >= 0.1:
-                run.shown = now
-                facts = {"done": done, "total": total, "unit": unit or None}
-                run.emit("progress", _dump({k: v for k, v in facts.items() if v is not None}))
+        run, now = self._run, time.monotonic()
+        if now - run.shown >= 0.1:
+            run.shown = now
+            facts = {"done": done, "total": total, "unit": unit or None}
+            run.emit("progress", _dump({k: v for k, v in facts.items() if v is not None}))
 
     def warn(self, message: str, **fields) -> None:
         """A warning that stays with the document."""
-        if self._run is not None:
-            self._run.emit("warn", _dump({"message": str(message), **fields}))
-        else:
-            print("warning:", message, fields or "", file=sys.stderr)
+        if self._run.host is not None: self._run.emit("warn", _dump({"message": str(message), **fields}))
+        else: print("warning:", message, fields or "", file=sys.stderr)
 
     def count(self, **numbers) -> None:
         """Numbers that `pipe` sums up: `doc.count(usd=0.004, tokens=812)`."""
-        payload = _json_text(numbers).encode()
-        if not all(isinstance(n, (int, float)) for n in json.loads(payload).values()):
-            raise TypeError(f"count() takes numbers, not {numbers!r}")
-        if self._run is not None:
-            self._run.emit("count", payload)
+        payload = _json_text(numbers)
+        kinds = {type(n) for n in json.loads(payload).values()}
+        _require(kinds <= {int, float, bool}, f"count() takes numbers, not {numbers!r}")
+        self._run.emit("count", payload.encode())
 
-    def _file(self) -> str:
-        path = self._src.get("path")
-        if path is None:
-            raise ValueError(f"document {self._src.get('id', '')!r} came without content")
-        return path
-
-    def __repr__(self) -> str:
-        return f"Doc({self._src.get('id') or self._src.get('doc_id') or self._src.get('path') or '…'!r})"
-
+    def __repr__(self) -> str: return f"Doc({self._src.get('id') or self._src.get('path') or '…'!r})"
 
 class Docs:
     """Documents in order: iterate, `docs["id"]`, `len(docs)`. In tests: `Docs(["a.txt", Doc(text="…", id="b")])`."""
-
-    def __init__(self, docs: typing.Iterable = ()):
+    def __init__(self, docs: Iterable = ()):
         self._docs = [d if isinstance(d, Doc) else Doc(d) for d in docs]
 
-    def _rows(self) -> typing.Iterator[tuple[dict, Doc]]:
-        return ((d._src, d) for d in self._docs)
+    def _rows(self) -> Iterable[Doc]:
+        """With those that have no content: in `load`, what failed."""
+        return self._docs
 
-    def __iter__(self) -> typing.Iterator[Doc]:
-        return (doc for src, doc in self._rows() if not src.keys().isdisjoint(("text", "base64", "path")))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _find(self, id: str) -> Doc | None:
-        return next((d for d in self if d.id == id), None)
+    def __iter__(self) -> Iterator[Doc]: return (doc for doc in self._rows() if doc._src.keys() & _CONTENT)
+    def __len__(self) -> int: return sum(1 for _ in self)
+    def _find(self, id: str) -> Doc | None: return next((doc for doc in self if doc.id == id), None)
 
     def __getitem__(self, id: str) -> Doc:
-        if not isinstance(id, str):
-            raise TypeError("docs[…] takes an id; for the first ones use itertools.islice(docs, n)")
+        _require(isinstance(id, str), "docs[…] takes an id; for the first ones use itertools.islice(docs, n)")
         doc = self._find(id)
-        if doc is None:
-            raise KeyError(id)
+        _require(doc is not None, id, KeyError)
         return doc
 
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._find(id) is not None
+    def __contains__(self, id: object) -> bool: return isinstance(id, str) and self._find(id) is not None
 
     def frame(self):
         """A pandas DataFrame: id, meta.*, top-level JSON fields, state."""
@@ -304,399 +204,593 @@ class Docs:
         except ImportError:
             raise ImportError("frame() needs pandas: pip install pandas") from None
         rows = []
-        for src, doc in self._rows():
-            row = {"id": src.get("id"), **{f"meta.{k}": v for k, v in (src.get("meta") or {}).items()}}
-            if src.get("ext") == "json" and not src.keys().isdisjoint(("text", "base64", "path")):
-                value = doc.json()
-                for name, field in (value.items() if isinstance(value, dict) else [("value", value)]):
-                    row[f"json.{name}" if name in row or name == "state" else name] = field
-            if "state" in src:
-                row["state"] = src["state"]
-            rows.append(row)
-        names = dict.fromkeys(n for row in rows for n in row if n != "state")
-        last = ["state"] if any("state" in row for row in rows) else []
-        return pandas.DataFrame(rows, columns=[*(names or ["id"]), *last])
-
+        for doc in self._rows():
+            row = {"id": doc._src.get("id"), **{f"meta.{k}": v for k, v in doc.meta.items()}}
+            value = doc.json() if doc.ext == "json" and doc._src.keys() & _CONTENT else {}
+            for name, field in (value if isinstance(value, dict) else {"value": value}).items():
+                row[f"json.{name}" if name in row or name == "state" else name] = field
+            rows.append({**row, **{k: v for k, v in doc._src.items() if k == "state"}})
+        names = dict.fromkeys(["id", *(name for row in rows for name in row)])
+        return pandas.DataFrame(rows, columns=sorted(names, key=lambda name: name == "state"))
 
 class _Manifest(Docs):
     """Docs over a file of JSON lines: read as it goes; of all members only id -> offset is remembered."""
+    def __init__(self, path, run: _Run, members: int | None = None):
+        self._path, self._run, self._members, self._offsets = path, run, members, None
 
-    def __init__(self, path, run: _Run | None, members: int | None = None):
-        self._path, self._run, self._members = path, run, members
-        self._offsets: dict[str, int] | None = None
-
-    def _doc(self, line: bytes, role: str) -> Doc:
-        return _doc(json.loads(line), self._run, role)
-
-    def _rows(self):
+    def _rows(self, at: int = 0):
         with open(self._path, "rb") as f:
-            for number, line in enumerate(f):
-                if line.strip():
-                    doc = self._doc(line, str(number))
-                    yield doc._src, doc
+            f.seek(at)
+            for line in f:
+                if line.strip(): yield _doc(json.loads(line), self._run, f"-{at}")
+                at += len(line)
 
-    def __len__(self):
-        if self._members is None:
-            self._members = super().__len__()
-        return self._members
+    def __len__(self): return super().__len__() if self._members is None else self._members
 
     def _find(self, id):
-        if self._offsets is None:
-            offsets, at = {}, 0
-            with open(self._path, "rb") as f:
-                for line in f:
-                    if line.strip():
-                        src = json.loads(line)
-                        if "id" not in src and self._run is not None:
-                            raise _unseen("id", self._run.req)
-                        if not src.keys().isdisjoint(("text", "base64", "path")):
-                            offsets[src["id"]] = at
-                    at += len(line)
-            self._offsets = offsets
-        if id not in self._offsets:
-            return None
-        with open(self._path, "rb") as f:
-            f.seek(self._offsets[id])
-            return self._doc(f.readline(), f"at-{self._offsets[id]}")
+        if self._offsets is None: self._offsets = {doc.id: int(doc._role[1:]) for doc in self}
+        return next(self._rows(self._offsets[id])) if id in self._offsets else None
 
-
-def _doc(src: dict, run: _Run | None, role: str) -> Doc:
+def _doc(src: dict, run: _Run, role: str) -> Doc:
+    """A document of a request; `role` tells its file in `tmp` from others', "" is the main one."""
     doc = Doc.__new__(Doc)
-    doc._src, doc._run, doc._role, doc._own_tmp = src, run, role, None
+    doc._src, doc._run, doc._role = src, run, role
     return doc
-
 
 def _side(spec, run: _Run, name: str):
     """A side input: a document, several (`many`), a set, or None where there is none."""
-    if spec is None:
-        return None
-    if isinstance(spec, list):
-        return [_side(s, run, f"{name}-{i}") for i, s in enumerate(spec)]
-    if "manifest" in spec:
-        return _Manifest(spec["manifest"], run, spec.get("members"))
-    return _doc(spec, run, name)
+    if isinstance(spec, list): return [_side(s, run, f"{name}-{i}") for i, s in enumerate(spec)]
+    if spec and "manifest" in spec: return _Manifest(spec["manifest"], run, spec.get("members"))
+    return None if spec is None else _doc(spec, run, "-" + name)
 
+def load(label: str, project=None) -> Docs:
+    """What an `all` function gets over target or source `label`; read-only, also during a build.
+    `load("label").frame()` is a pandas table. Documents without a result are rows of the table only."""
+    import subprocess
+    command, run = [os.environ.get("PIPE_BIN") or "pipe", "ls", label, "--manifest"], _Run(_ALL)
+    path = run.tmp() / "manifest.jsonl"
+    try:
+        with open(path, "wb") as f: done = subprocess.run(command, cwd=project, stdout=f, stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"cannot run `{command[0]}` in {project or '.'}: mend PATH or set PIPE_BIN") from None
+    why = done.stderr.decode("utf-8", "replace").strip() or f"`{' '.join(command)}` ended with {done.returncode}"
+    _require(done.returncode == 0, why, RuntimeError)
+    return _Manifest(path, run)
 
 # ---------------------------------------------------------------- values to bytes
-
-def _suffix(path) -> str:
-    return PurePath(path).suffix[1:].lower()
-
+def _suffix(path) -> str: return PurePath(path).suffix[1:].lower()
 
 def _dump(value) -> bytes:
     """For what we say ourselves: never fails. (A lone surrogate would make the whole line unreadable.)"""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
 
-
-def _default(value):
-    fields = getattr(type(value), "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: getattr(value, name) for name in fields}
-    if hasattr(value, "tolist") and hasattr(value, "item"):        # numpy's scalars and arrays
-        return value.tolist()
-    raise TypeError(type(value).__name__)
-
-
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
-                                separators=(",", ":"), default=_default).encode
-
-
-def _json_text(value) -> str:
-    try:
-        return _encode_json(value)
-    except (TypeError, ValueError):
-        pass
-    return _encode_json(_plain(value, ""))              # slower: converts odd keys, names the field at fault
-
-
-def _plain(value, at: str):
-    """The value in plain JSON types; raises with the field's path where that cannot be."""
-    if value is None or isinstance(value, (str, bool, int)):
+def _plain(value, at: str = ""):
+    """The value in plain JSON types, dataclasses and numpy's values too; an error names the field's path."""
+    where = f"`{at}`" if at else "the top"
+    if hasattr(type(value), "__dataclass_fields__"):
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    elif hasattr(value, "tolist") and hasattr(value, "item"): value = value.tolist()
+    if value is None or isinstance(value, (str, bool, int, float)):
+        odd = isinstance(value, float) and not math.isfinite(value) and ("NaN" if math.isnan(value) else "Infinity")
+        _require(not odd, f"{odd} at {where} is not JSON: use None, or leave the field out", ValueError)
         return value
-    if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            name = "NaN" if value != value else "Infinity"
-            raise ValueError(f"{name} at {_at(at)} is not JSON: use None, or leave the field out")
-        return value
-    if isinstance(value, dict):
-        out = {}
-        for key, item in value.items():
-            name = key if isinstance(key, str) else json.loads(_json_text(key)) if _scalar(key) else None
-            if name is None:
-                raise TypeError(f"the key {key!r} at {_at(at)} is not JSON: use str()")
-            name = name if isinstance(name, str) else json.dumps(name)
-            if name in out:
-                raise TypeError(f"two keys at {_at(at)} are {name!r} in JSON")
-            out[name] = _plain(item, f"{at}.{name}" if at else name)
-        return out
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{at}[{i}]") for i, item in enumerate(value)]
-    try:
-        return _plain(_default(value), at)
-    except TypeError as e:
-        if e.args != (type(value).__name__,):
-            raise
-    raise TypeError(f"{type(value).__name__} at {_at(at)} is not JSON: return str, bytes, numbers, lists, dicts, "
-                    "a dataclass or a Path")
+    if isinstance(value, (list, tuple)): return [_plain(item, f"{at}[{i}]") for i, item in enumerate(value)]
+    _require(isinstance(value, dict), f"{type(value).__name__} at {where} is not JSON: return str, bytes, numbers, "
+             "lists, dicts, a dataclass or a Path")
+    out = {}
+    for key, item in value.items():
+        scalar = isinstance(key, (str, int, float)) or hasattr(key, "item")
+        _require(scalar, f"the key {key!r} at {where} is not JSON: use str()")
+        name = key if isinstance(key, str) else _json_text(key)
+        _require(name not in out, f"two keys at {where} are {name!r} in JSON")
+        out[name] = _plain(item, f"{at}.{name}" if at else name)
+    return out
 
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"),
+                                default=_plain).encode
 
-def _scalar(key) -> bool:
-    return isinstance(key, (bool, int, float)) or (hasattr(key, "item") and not hasattr(key, "__len__"))
-
-
-def _at(path: str) -> str:
-    return f"`{path}`" if path else "the top"
-
+def _json_text(value, at: str = "") -> str:
+    with contextlib.suppress(TypeError, ValueError): return _encode_json(value)
+    return _encode_json(_plain(value, at))              # slower: converts odd keys, names the field at fault
 
 def _content(value, run: _Run, ext: str | None = None, meta: dict | None = None) -> bytes:
     """The fields of an output or a child, as JSON without the braces."""
-    raw = b""
-    if isinstance(value, str):
-        kind, raw = "txt", value
-        form = b'"text":' + _quote(value).encode()
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        kind, raw = "bin", bytes(value)
-        form = b'"base64":"' + base64.b64encode(raw) + b'"' if len(raw) < _BIG else b""
+    refused = isinstance(value, (Child, Result)) or inspect.isgenerator(value) or inspect.isawaitable(value)
+    _require(value is not None, "the function returned None: return a value or raise Skip")
+    _require(not isinstance(value, (Doc, Docs)), "the function returned a document: return its .text() or .bytes(), "
+             "or Result() to pass it on")
+    _require(not refused, f"a {type(value).__name__} is no value: return a Result by itself, yield Child, use list(…)")
+    if isinstance(value, str): kind, field, raw = "txt", "text", value.encode()
+    elif isinstance(value, (bytes, bytearray, memoryview)): kind, field, raw = "bin", "base64", bytes(value)
     elif isinstance(value, PurePath):
-        path = os.path.abspath(value)
-        if os.path.isdir(path):
-            raise TypeError(f"a folder as output: not yet in this version ({value})")
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"the function returned the path {value}, but there is no such file")
-        kind, form = _suffix(path) or "bin", b'"path":' + _quote(path).encode()
-    elif value is _NOTHING:
-        kind, form = None, b'"same":true'
-    elif value is None:
-        raise TypeError("the function returned None: return a value or raise Skip")
-    elif isinstance(value, (Doc, Docs)):
-        raise TypeError("the function returned a document: return its .text() or .bytes(), or Result() to pass it on")
-    elif isinstance(value, (Child, Result)):
-        raise TypeError(f"{type(value).__name__} inside a result: return it by itself")
-    elif inspect.isgenerator(value) or inspect.isawaitable(value):
-        raise TypeError(f"a {type(value).__name__} is no value: for a list use list(…)")
-    else:
-        kind, raw = "json", _json_text(value)
-        form = b'"json":' + raw.encode()
+        kind, field, raw = _suffix(value) or "bin", "path", os.path.abspath(value).encode()
+        _require(not os.path.isdir(value), f"a folder as output: not yet in this version ({value})")
+        path = f"the function returned the path {value}"
+        _require(os.path.isfile(value), f"{path}, but there is no such file", FileNotFoundError)
+    elif value is _NOTHING: kind, field, raw = None, "same", b"true"
+    else: kind, field, raw = "json", "json", _json_text(value).encode()
     if ext is not None:
         kind = ext.lstrip(".").lower()
-        if not re.fullmatch(r"[\w.+-]{1,32}", kind):
-            raise ValueError(f"ext={ext!r} is not an extension")
-    if len(raw) >= _BIG:
-        raw = raw.encode() if isinstance(raw, str) else raw
-        if run.req.get("tmp"):
-            fd, path = tempfile.mkstemp(prefix="output-", suffix=f".{kind}", dir=run.tmp())
-            with os.fdopen(fd, "wb") as f:
-                f.write(raw)
-            form = b'"path":' + _quote(path).encode()
-        elif not form:
-            form = b'"base64":"' + base64.b64encode(raw) + b'"'
-    if kind is not None:
-        form += b',"ext":"' + kind.encode() + b'"'
+        _require(re.fullmatch(r"[\w.+-]{1,32}", kind), f"ext={ext!r} is not an extension", ValueError)
+    if len(raw) >= _BIG and run.req.get("tmp"):
+        path = run.tmp().absolute() / f"output-{time.monotonic_ns()}.{kind}"
+        path.write_bytes(raw)
+        field, raw = "path", str(path).encode()
+    if field == "base64": raw = b'"' + base64.b64encode(raw) + b'"'
+    elif field in ("text", "path"): raw = _quote(raw.decode()).encode()
+    form = b'"%b":%b' % (field.encode(), raw)
+    if kind is not None: form += b',"ext":"%b"' % kind.encode()
     if meta:
-        if not isinstance(meta, collections.abc.Mapping):
-            raise TypeError(f"meta must be a dict, not {type(meta).__name__}")
-        form += b',"meta":' + _encode_json(_plain(dict(meta), "meta")).encode()
+        _require(isinstance(meta, Mapping), f"meta must be a dict, not {type(meta).__name__}")
+        form += b',"meta":' + _json_text(dict(meta), "meta").encode()
     return form
-
 
 def _children(parts, run: _Run) -> bytes:
     """Send each child as it comes; the answer says how many there were."""
     names: set[str] = set()
     for part in parts:
-        if not isinstance(part, Child):
-            raise TypeError(f"a split module yields Child(name, value), not {type(part).__name__}")
-        if not part.name:
-            raise ValueError("a child needs a name")
-        if part.name in names:
-            raise ValueError(f"two children are called `{part.name}`")
-        if part.value is _NOTHING or isinstance(part.value, Result):
-            raise TypeError(f"child `{part.name}` needs a value: Child(name, value, meta=…, ext=…)")
+        _require(isinstance(part, Child), f"a split module yields Child(name, value), not {type(part).__name__}")
+        _require(part.name, "a child needs a name", ValueError)
+        _require(part.name not in names, f"two children are called `{part.name}`", ValueError)
         names.add(part.name)
         content = _content(part.value, run, part.ext, part.meta)
-        run.emit("child", b'{"name":' + _quote(part.name).encode() + b"," + content + b"}")
+        run.emit("child", b'{"name":%b,%b}' % (_quote(part.name).encode(), content))
     return b'"children":%d' % len(names)
 
-
 def _output(value, run: _Run) -> bytes:
-    if type(value) is str and len(value) < _BIG and not run.req.get("split"):       # the common case, by hand
+    """The fields of an answer's `output`."""
+    split = run.req.get("split")
+    if type(value) is str and len(value) < _BIG and not split:       # the common case, by hand
         return b'"text":' + _quote(value).encode() + b',"ext":"txt"'
-    if inspect.isgenerator(value):
-        if not run.req.get("split"):
-            raise TypeError("the function yields: children are for targets with `split = true`; for a JSON list use list(…)")
-        return _children(value, run)
-    if run.req.get("split"):
-        raise TypeError(f"a split module yields Child(name, value); this one returned {type(value).__name__}")
-    if isinstance(value, Result):
-        if value.value is _NOTHING and "manifest" in run.req:
-            raise TypeError("Result without a value passes the input on, and a set has no single input")
-        return _content(value.value, run, value.ext, value.meta)
-    if isinstance(value, Child):
-        raise TypeError("children are yielded, by targets with `split = true`: `yield Child(name, value)`")
-    return _content(value, run)
-
+    parts = inspect.isgenerator(value)
+    _require(split or not parts, "the function yields: children are for targets with `split = true`; "
+             "for a JSON list use list(…)")
+    _require(parts or not split, f"a split module yields Child(name, value); this one returned {type(value).__name__}")
+    if parts: return _children(value, run)
+    if not isinstance(value, Result): return _content(value, run)
+    _require(value.value is not _NOTHING or not run.req.get("manifest"),
+             "Result without a value passes the input on, and a set has no single input")
+    return _content(value.value, run, value.ext, value.meta)
 
 # ---------------------------------------------------------------- the decorator
-
-class _Broken(Exception):
-    """A mistake in the module or its use, told without a traceback."""
-
-
-def _near(name: str, known: typing.Iterable[str]) -> str:
+def _near(name: str, known: Iterable[str]) -> str:
     import difflib
     near = difflib.get_close_matches(name, list(known), 1)
     return f": did you mean `{near[0]}`?" if near else ""
 
-
 def _takes_doc(annotation) -> bool:
-    if isinstance(annotation, str):
-        return re.search(r"\bDocs?\b", annotation) is not None
-    return annotation in (Doc, Docs) or any(_takes_doc(a) for a in typing.get_args(annotation) if not isinstance(a, str))
-
+    if isinstance(annotation, str): return re.search(r"\bDocs?\b", annotation) is not None
+    return annotation in (Doc, Docs) or any(map(_takes_doc, getattr(annotation, "__args__", ())))
 
 def _type_name(p: inspect.Parameter) -> str:
     a = p.annotation
-    if a is p.empty:
-        return "any" if p.default is p.empty or p.default is None else type(p.default).__name__
-    if isinstance(a, str):
-        return a
-    return a.__name__ if isinstance(a, type) and not typing.get_args(a) else str(a).replace("typing.", "")
+    if a is p.empty: return "any" if p.default is p.empty or p.default is None else type(p.default).__name__
+    return a.__name__ if isinstance(a, type) and not hasattr(a, "__args__") else str(a).replace("typing.", "")
 
+_KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
 
 class module:
     """Make a function a module. Its keyword-only arguments are params, or `with` names (annotated `Doc`).
-
-    `setup` runs once per worker; its arguments are looked up by name among params and shared `with`
-    names; what it returns is the function's second argument. `version` joins the key. `retry` names
-    exception classes that are passing faults.
-    """
-
+    `setup` runs once per worker; its arguments are looked up by name among params and shared `with` names; what
+    it returns is the second argument. `version` joins the key. `retry`: exception classes that are passing faults."""
     def __new__(cls, fn=None, **options):
         return functools.partial(cls, **options) if fn is None else super().__new__(cls)
+    def __reduce__(self): return self.__qualname__      # pickled by name, as functions are (multiprocessing)
 
     def __init__(self, fn, *, setup=None, version=None, retry=(), batch=None):
         self.fn, self.setup, self.batch = fn, setup, batch
         self.version = None if version is None else str(version)
         self.retry = (retry,) if isinstance(retry, type) else tuple(retry)
-        if not all(isinstance(r, type) and issubclass(r, BaseException) for r in self.retry):
-            raise TypeError("@module(retry=…) takes exception classes")
+        proper = all(isinstance(r, type) and issubclass(r, BaseException) for r in self.retry)
+        _require(proper, "@module(retry=…) takes exception classes")
         functools.update_wrapper(self, fn)
-        ps = list(inspect.signature(fn).parameters.values())
+        ps = inspect.signature(fn).parameters.values()
         self._positional = [p for p in ps if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self._variadic = [p for p in ps if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         self._named = {p.name: p for p in ps if p.kind is p.KEYWORD_ONLY}
         self._setup_named = dict(inspect.signature(setup).parameters) if setup else {}
         self._declared = {**self._setup_named, **self._named}
-        self._ready = None
-
-    def __reduce__(self):
-        return self.__qualname__            # pickled by name, as functions are (multiprocessing)
-
-    @property
-    def takes(self) -> str:
-        first = self._positional[0]
-        note = first.annotation if isinstance(first.annotation, str) else getattr(first.annotation, "__name__", "")
-        return "docs" if first.name == "docs" or re.search(r"\bDocs\b", note) else "doc"
+        first = [(p.name, str(getattr(p.annotation, "__name__", p.annotation))) for p in self._positional[:1]]
+        self._docs = any(name == "docs" or re.search(r"\bDocs\b", note) for name, note in first)
+        self._ready = self._run = None
 
     def _check(self) -> None:
-        name = self.__name__
-        if self.batch is not None:
-            raise _Broken(f"`{name}`: @module(batch=…) is not yet in this version")
-        if inspect.iscoroutinefunction(self.fn) or inspect.isasyncgenfunction(self.fn):
-            raise _Broken(f"`{name}`: async def is not yet in this version")
-        if not self._positional:
-            raise _Broken(f"`{name}` takes no document: def {name}(doc, *, …)")
-        if self._variadic:
-            raise _Broken(f"`{name}` has `{self._variadic[0]}`: name each param, `pipe` passes only declared ones")
-        needed = [p.name for p in self._positional[1:] if p.default is p.empty]
-        if needed and not (self.setup and len(needed) == 1):
-            raise _Broken(f"`{name}`: the second argument is what setup returns, params come after a star: "
-                          f"def {name}({self._positional[0].name}, *, {needed[-1]})")
+        """A function that `pipe` cannot call is told apart before work begins."""
+        name, needed = self.__name__, [p.name for p in self._positional[1:] if p.default is p.empty]
+        is_async = inspect.iscoroutinefunction(self.fn) or inspect.isasyncgenfunction(self.fn)
+        later = "@module(batch=…)" if self.batch is not None else "async def" if is_async else ""
+        odd = ", ".join(str(p) for p in inspect.signature(self.fn).parameters.values() if str(p).startswith("*"))
+        _require(not later, f"`{name}`: {later} is not yet in this version", ModuleError)
+        _require(self._positional, f"`{name}` takes no document: def {name}(doc, *, …)", ModuleError)
+        _require(not odd, f"`{name}` has `{odd}`: name each param, `pipe` passes only declared ones", ModuleError)
+        _require(len(needed) <= bool(self.setup), f"`{name}`: the second argument is what setup returns, params come "
+                 f"after a star: def {name}({self._positional[0].name}, *, {', '.join(needed)})", ModuleError)
 
     def describe(self) -> dict:
         """What `pipe` may know without running the function."""
         self._check()
-        params = {}
-        for p in self._declared.values():
-            if not _takes_doc(p.annotation):
-                params[p.name] = {"type": _type_name(p)}
-                if p.default is not p.empty:
-                    try:
-                        params[p.name]["default"] = json.loads(_json_text(p.default))
-                    except (TypeError, ValueError):
-                        raise _Broken(f"the default of `{p.name}` must be a JSON value, not {p.default!r}") from None
-        return {"name": self.__name__, "version": self.version, "params": params,
-                "with": [p.name for p in self._declared.values() if _takes_doc(p.annotation)],
-                "takes": self.takes, "window": WINDOW, "interpreter": "%d.%d" % sys.version_info[:2],
-                "doc": inspect.getdoc(self.fn) or ""}
+        params = {p.name: {"type": _type_name(p)} for p in self._declared.values() if not _takes_doc(p.annotation)}
+        for name, facts in params.items():
+            default = self._declared[name].default
+            if default is not inspect.Parameter.empty: facts["default"] = json.loads(_json_text(default, name))
+        sides, takes = [name for name in self._declared if name not in params], "docs" if self._docs else "doc"
+        return {"name": self.__name__, "version": self.version, "params": params, "with": sides, "takes": takes,
+                "window": WINDOW, "interpreter": "%d.%d" % sys.version_info[:2], "doc": inspect.getdoc(self.fn) or ""}
 
-    def _setup_args(self, given: dict) -> dict:
+    def _set_up(self, given: dict) -> tuple:
+        """What the function gets after the document; `setup` is not repeated for the same arguments."""
         args = {}
         for name, p in self._setup_named.items():
             default = self._declared[name].default
-            if name in given:
-                args[name] = given[name]
-            elif default is not p.empty:
-                args[name] = default
-            elif p.default is p.empty:
-                raise _Broken(f"setup of `{self.__name__}` needs `{name}`: name it in the target's `with` or `params`")
-        return args
+            if name in given or default is not p.empty: args[name] = given.get(name, default)
+            there, fix = name in args or p.default is not p.empty, "name it in the target's `with` or `params`"
+            _require(there, f"setup of `{self.__name__}` needs `{name}`: {fix}", ModuleError)
+        if self.setup and (self._ready is None or self._ready[0] != args): self._ready = (args, self.setup(**args))
+        return self._ready[1:] if self.setup and len(self._positional) > 1 else ()
+
+    def _bind(self, setup: dict) -> None:
+        """Params checked, shared side inputs there, `setup` run: it takes documents."""
+        self._check()
+        name, params, shared = self.__name__, setup.get("params") or {}, setup.get("with") or {}
+        self._run = _Run(setup)                 # it keeps the scratch folder of shared side inputs
+        for key in [*params, *shared]:
+            if key not in self._declared:
+                kind = "param" if key in params else "`with` name"
+                raise ModuleError(f"`{name}` has no {kind} `{key}`" + _near(key, self._declared))
+            _require(key not in params or key not in shared, f"`{key}` is a param and in `with`", ModuleError)
+        for key, value in params.items():
+            kind = _type_name(self._declared[key])
+            fits = kind not in _KINDS or isinstance(value, _KINDS[kind]) and (kind == "bool" or type(value) is not bool)
+            _require(fits, f"param `{key}` of `{name}` is {kind}, not {json.dumps(value)}", ModuleError)
+        given = {**params, **{key: _side(spec, self._run, key) for key, spec in shared.items()}}
+        each = setup.get("with_each")
+        for key, p in self._named.items():
+            free = p.annotation is p.empty or _takes_doc(p.annotation) if each is None else key in each
+            _require(key in given or free or p.default is not p.empty, f"`{name}` needs the param `{key}`", ModuleError)
+        self._state = self._set_up(given)
+        self._kwargs = {key: v for key, v in given.items() if key in self._named}
+
+    def _output(self, req: dict, run: _Run) -> bytes:
+        docs, name, kwargs, side = self._docs, self.__name__, self._kwargs, req.get("with")
+        if docs != ("manifest" in req):
+            raise TypeError(f"`{name}` takes a set (`docs`), but the target gives one document: use `all` or `group`"
+                            if docs else f"`{name}` takes one document, but the target gives a set: use `each`, "
+                            "or call the first argument `docs`")
+        if side:
+            for key in side.keys() - self._named:
+                raise TypeError(f"`{name}` has no `with` name `{key}`" + _near(key, self._named))
+            kwargs = {**kwargs, **{key: _side(spec, run, key) for key, spec in side.items()}}
+        doc = _Manifest(req["manifest"], run, req.get("members")) if docs else _doc(req, run, "")
+        return _output(self.fn(doc, *self._state, **kwargs), run)
+
+    def _answer(self, req: dict, run: _Run, code: _Code) -> tuple[bytes, BaseException | None]:
+        """The answer's fields as JSON, and the exception if there was one. Nothing gets past it."""
+        try:
+            return b'"output":{' + self._output(req, run) + b"}", None
+        except Skip as e:
+            return b'"skip":' + _dump(str(e) or "skipped"), e
+        except BaseException as e:              # sys.exit() in a function must not end the worker
+            passing = (Retry, ConnectionError, TimeoutError, MemoryError, *self.retry)
+            fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing)}
+            if isinstance(e, Retry) and e.after is not None: fault["after"] = e.after
+            return b'"error":' + _dump(fault), e
 
     def __call__(self, doc, *state, **kwargs):
         """The plain function, for notebooks and tests: a path will do for a document."""
-        if self.takes == "docs":
-            doc = doc if isinstance(doc, Docs) else Docs(doc)
-        else:
-            doc = doc if isinstance(doc, Doc) else Doc(doc)
-        for name, value in kwargs.items():
-            p = self._declared.get(name)
-            if p is not None and _takes_doc(p.annotation) and isinstance(value, (str, PurePath)):
-                kwargs[name] = Doc(value)
-        if self.setup and not state:
-            args = self._setup_args(kwargs)
-            if self._ready is None or self._ready[0] != args:
-                self._ready = (args, self.setup(**args))
-            state = self._ready[1:] if len(self._positional) > 1 else ()
-        return self.fn(doc, *state, **{k: v for k, v in kwargs.items()
-                                       if k in self._named or k not in self._setup_named})
+        for name in kwargs.keys() & self._declared:
+            if _takes_doc(self._declared[name].annotation) and isinstance(kwargs[name], (str, PurePath)):
+                kwargs[name] = Doc(kwargs[name])
+        kind, state = Docs if self._docs else Doc, state or self._set_up(kwargs)
+        kwargs = {k: v for k, v in kwargs.items() if k in self._named or k not in self._setup_named}
+        return self.fn(doc if isinstance(doc, kind) else kind(doc), *state, **kwargs)
 
     def main(self, argv: list[str] | None = None) -> None:
         """Run as a command-line program: results go to stdout, prints to stderr."""
-        from . import _worker
-        _worker.command_line(self, argv)
+        _command_line(self, argv)
 
+# ---------------------------------------------------------------- errors in the author's words
+def _ours(file: str) -> bool: return file == __file__ or file.startswith("<frozen importlib")
 
-# ---------------------------------------------------------------- notebooks
+def _author_frames(e: BaseException, code: _Code) -> list:
+    """Frames and lines from where the author's code begins to the innermost that lies in the project."""
+    import traceback
+    own = [(f, line) for f, line in traceback.walk_tb(e.__traceback__) if not _ours(f.f_code.co_filename)]
+    inside = [i for i, (f, _) in enumerate(own, 1) if code.relative(f.f_code.co_filename)]
+    return own[:inside[-1]] if inside else own
 
-def load(label: str, project=None) -> Docs:
-    """What an `all` function gets over target or source `label`; read-only, also during a build.
+def _trace(e: BaseException) -> traceback.TracebackException:
+    """The traceback without our frames."""
+    import traceback
+    found = [traceback.TracebackException(type(e), e, e.__traceback__)]
+    for te in found:
+        te.stack[:] = [frame for frame in te.stack if not _ours(frame.filename)]
+        found += filter(None, (te.__cause__, te.__context__, *(getattr(te, "exceptions", None) or ())))
+    return found[0]
 
-    `load("label").frame()` is a pandas table. Documents without a result are rows of the table only.
-    """
-    import subprocess
-    command = os.environ.get("PIPE_BIN") or "pipe"
-    docs = _Manifest("", None)
-    docs._path = path = os.path.join(_scratch(docs)[0], "manifest.jsonl")
-    try:
-        with open(path, "wb") as f:
-            done = subprocess.run([command, "ls", label, "--manifest"], cwd=project, stdout=f, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        if project is not None and not os.path.isdir(project):
-            raise FileNotFoundError(f"there is no project folder {project}") from None
-        raise FileNotFoundError(f"cannot find the command `{command}`: put it on PATH or set PIPE_BIN") from None
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.decode("utf-8", "replace").strip() or f"`pipe ls {label}` ended with {done.returncode}")
-    return docs
+def _error(e: BaseException, code: _Code, fn=None) -> dict:
+    """What went wrong, as data: `where` is the author's own line."""
+    frames, trace, at = _author_frames(e, code), _trace(e), None
+    message = str(trace)                        # as str(e), but never fails
+    if isinstance(e, SystemExit): message = f"the function called sys.exit({message}): raise Skip or an error instead"
+    if isinstance(e, SyntaxError) and code.relative(e.filename):
+        message, at = e.msg, (e.filename, e.lineno, "<module>")
+    elif frames: at = (frames[-1][0].f_code.co_filename, frames[-1][1], frames[-1][0].f_code.co_name)
+    elif fn is not None: at = (fn.__code__.co_filename, fn.__code__.co_firstlineno, fn.__name__)
+    where = at and {"file": code.relative(at[0]) or at[0], "line": at[1], "function": at[2]}
+    text = "" if isinstance(e, ModuleError) else "".join(trace.format())
+    return {"type": type(e).__name__, "message": message[:8000], "where": where, "traceback": text[-32000:]}
 
+# ---------------------------------------------------------------- what counts as code
+class _Code:
+    """Project files and installed distributions that this process has loaded."""
+    def __init__(self, project: str):
+        self.root = os.path.join(project, "")
+        self.foreign = tuple(os.path.join(p, "") for p in (sys.prefix, sys.base_prefix, self.root + ".pipe")
+                             if p.startswith(self.root))
+        self.before = set(sys.modules)          # loaded by us or by .pth files, not by the author
+        self.files, self.packages, self.asked, self.mark = [], [], set(), None
 
-# ---------------------------------------------------------------- what `pipe` starts
+    def relative(self, file) -> str | None:
+        """The path within the project, or None for a file that is not the project's own."""
+        own = (isinstance(file, str) and file.startswith(self.root) and not file.startswith(self.foreign)
+               and file != __file__ and "site-packages" not in file and "dist-packages" not in file)
+        return file[len(self.root):] if own else None
+
+    def grew(self) -> bytes:
+        """Look again if anything was imported since; the fields to report if a list changed."""
+        mark = (len(sys.modules), next(reversed(sys.modules)))
+        if mark == self.mark: return b""
+        self.mark = mark
+        files, outside, news = set(self.files), {}, b""
+        for name, mod in list(sys.modules.items()):
+            space = getattr(mod, "__dict__", None)
+            file = space.get("__file__") if isinstance(space, dict) else None
+            if self.relative(file): files.add(self.relative(file))
+            elif isinstance(file, str) and file != __file__ and name not in self.before and file not in self.asked:
+                outside[file] = _normal(name.partition(".")[0])
+        if len(files) > len(self.files):
+            self.files = sorted(files)
+            news = b',"files":' + _dump(self.files)
+        found = [info for info in self._owners(outside) if info not in self.packages] if outside else []
+        if found:
+            self.packages = sorted([*self.packages, *found], key=lambda info: info["path"])
+            news += b',"packages":' + _dump(self.packages)
+        self.asked |= outside.keys()
+        return news
+
+    def _owners(self, outside: dict[str, str]) -> list[dict]:
+        """The distributions that own these files, by the RECORD beside them, else by the top-level name."""
+        stdlib = os.path.join(os.path.dirname(os.__file__), "")
+        left = {file: top for file, top in outside.items() if not file.startswith(stdlib) or "-packages" in file}
+        names, found = set(left.values()), {}
+        pattern = re.compile(r"([^-]+)(?:-(.+?))?(?:-py[\d.]+)?\.(?:dist|egg)-info")
+        infos = [{"name": _normal(m[1]), "version": m[2] or "", "path": os.path.join(root, m[0])}
+                 for root in dict.fromkeys(map(os.path.abspath, sys.path)) if os.path.isdir(root)
+                 for m in map(pattern.fullmatch, sorted(os.listdir(root))) if m]
+        for info in sorted(infos, key=lambda info: info["name"] not in names):      # likely ones first: it takes time
+            root = os.path.join(os.path.dirname(info["path"]), "")
+            if any(file.startswith(root) for file in left):
+                record = {root + line.partition(",")[0] for line in _lines(info["path"], "RECORD")}
+                found.update((info["path"], info) for file in left if file in record)
+                left = {file: top for file, top in left.items() if file not in record}
+        names = set(left.values())              # no RECORD has them: Debian's packages, editable installs
+        found.update((info["path"], info) for info in (infos if names else ())
+                     if names & {info["name"], *map(_normal, _lines(info["path"], "top_level.txt"))})
+        return list(found.values())
+
+def _normal(name: str) -> str: return re.sub(r"[-_.]+", "-", name).lower()
+
+def _lines(folder: str, name: str) -> list[str]:
+    with contextlib.suppress(OSError): return Path(folder, name).read_text("utf-8", "replace").splitlines()
+    return []
+
+def _import(file: str, name: str, code: _Code) -> module:
+    """The module `name` of a project file; sys.path as the author expects it."""
+    def path_stats(loader, path, usual=SourceFileLoader.path_stats):
+        if code.relative(path):                 # a .pyc is trusted by size and whole seconds, too coarse for a build
+            raise OSError                       # importlib's own way of saying "no usable cache"
+        return usual(loader, path)
+    SourceFileLoader.path_stats = path_stats
+    path = os.path.join(code.root, file)
+    first = [os.path.dirname(path), os.path.dirname(code.root)]
+    sys.path[:] = [*first, *(p for p in sys.path if p not in ("", *first))]
+    _require(os.path.isfile(path), f"there is no file {file}", ModuleError)
+    stem = os.path.splitext(os.path.basename(path))[0]
+    if stem in sys.modules or stem in getattr(sys, "stdlib_module_names", ()): stem = "pipe_module_" + stem
+    spec = importlib.util.spec_from_file_location(stem, path, loader=SourceFileLoader(stem, path))
+    sys.modules[stem] = mod = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mod)
+    found = getattr(mod, name, None)
+    if isinstance(found, module): return found
+    if inspect.isfunction(found): raise ModuleError(f"`{name}` in {file} is a plain function: put @module above it")
+    known = [k for k, v in vars(mod).items() if isinstance(v, module)]
+    others = f"; it has {', '.join(known)}" if known else ""
+    raise ModuleError(f"{file} has no module `{name}`{_near(name, known) or others}")
+
+# ---------------------------------------------------------------- worker
+class _Worker:
+    """The other end of `pipe`'s line. What is done within 5 ms shares one write; no answer waits longer, whatever
+    the document after it does: a thread sees to that."""
+    def __init__(self, file: str, name: str):
+        import faulthandler, signal, stat
+        # The protocol gets private copies of 0 and 1 before any of the author's code is imported. What else
+        # writes there, C libraries and child processes included, lands in the log, which is fd 2.
+        self.rx, self.tx = os.dup(0), os.dup(1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        self.log = os.dup(2) if stat.S_ISREG(os.fstat(2).st_mode) else -1
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        faulthandler.enable()
+        faulthandler.register(signal.SIGUSR1)           # `pipe` asks "where are you?" before it kills
+        signal.signal(signal.SIGINT, signal.SIG_IGN)    # whether to stop is for `pipe` to say
+        sys.breakpointhook, sys.argv = self._no_terminal, [file]
+        os.register_at_fork(after_in_child=self._forked)
+        self.file, self.name, self.code, self.mod, self.at = file, name, _Code(os.getcwd()), None, 0
+        self.held, self.lock, self.child = [], threading.Lock(), False
+        self.wake = threading.Event()           # work goes on while lines are held: they must be written in time
+        threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
+
+    def _no_terminal(self, *_args, **_kwargs):
+        raise RuntimeError("a worker has no terminal for the debugger: use `pipe try TARGET DOC --debug`")
+
+    def _forked(self) -> None:
+        """In a child that an author's os.fork() made: the channel is the parent's."""
+        self.child, self.lock, self.held, self.wake = True, threading.Lock(), [], threading.Event()
+        os.close(self.tx)
+
+    def hold(self, line: bytes) -> None:
+        with self.lock: self.held.append(line)
+
+    def _watch(self) -> None:
+        while self.wake.wait():
+            time.sleep(_HOLD)
+            self.wake.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        with self.lock:
+            data = memoryview(b"".join(self.held))
+            self.held.clear()
+            try:
+                while data and not self.child: data = data[os.write(self.tx, data):]
+            except OSError:
+                os._exit(1)                     # `pipe` is gone
+
+    def emit(self, rid, kind: str, payload: bytes) -> None:
+        self.hold(b'{"id":%b,"%b":%b}\n' % (_dump(rid), kind.encode(), payload))
+        self.wake.set()
+
+    def position(self) -> int:
+        """How far the log is, with all that was printed."""
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except Exception: pass                          # the author closed or replaced them
+        return os.lseek(self.log, 0, os.SEEK_END) if self.log >= 0 else 0
+
+    def serve(self) -> None:
+        parts, decode = [], json.JSONDecoder().raw_decode
+        while chunk := os.read(self.rx, 1 << 18):
+            head, newline, rest = chunk.rpartition(b"\n")
+            parts.append(head if newline else rest)
+            if not newline: continue
+            text = b"".join(parts).decode()
+            parts, self.at = [rest], self.position()
+            for line in filter(None, map(str.strip, text.split("\n"))):
+                req = decode(line)[0]
+                ready = "id" in req and self.mod is not None and self.mod._run is not None
+                self._document(req) if ready else self._handshake(req)
+            self.flush()
+
+    def _document(self, req: dict) -> None:
+        if self.held and not self.wake.is_set(): self.wake.set()
+        run = _Run(req, self)
+        body, _ = self.mod._answer(req, run, self.code)
+        if self.child: os._exit(1)              # the author's os.fork(), come back to us instead of ending
+        run.close()
+        rid, start, self.at = req["id"], self.at, self.position()
+        rid = b"%d" % rid if type(rid) is int else _dump(rid)
+        log = b',"log":[%d,%d]' % (start, self.at) if self.log >= 0 else b""
+        self.hold(b'{"id":%b,%b%b%b}\n' % (rid, body, log, self.code.grew()))
+
+    def _handshake(self, req: dict) -> None:
+        spoken = req.get("protocol", PROTOCOL)
+        _require(spoken == PROTOCOL, f"this pipelinefile speaks protocol {PROTOCOL}, not {spoken}: "
+                 "install the one of your `pipe`", ModuleError)
+        _require("id" not in req, "a document came before setup", ModuleError)
+        if "describe" not in req and "setup" not in req: return         # from a later `pipe`
+        self.mod = self.mod or _import(self.file, self.name, self.code)
+        if "setup" in req: self.mod._bind(req["setup"])
+        self.code.grew()
+        frame = {"ready": PROTOCOL, "files": self.code.files, "packages": self.code.packages}
+        if "describe" in req: frame = {"describe": {**self.mod.describe(), "files": self.code.files}}
+        self.hold(_dump(frame) + b"\n")
+        self.at = self.position()
 
 def worker() -> None:
-    """python3 -c "import pipelinefile; pipelinefile.worker()" FILE FUNCTION"""
-    from . import _worker
-    _worker.worker(*sys.argv[1:3])
+    """What `pipe` starts: python3 -c "import pipelinefile; pipelinefile.worker()" FILE FUNCTION"""
+    w, failed = _Worker(*sys.argv[1:3]), False
+    try:
+        w.serve()
+    except BaseException as e:
+        if w.child: os._exit(1)
+        w.hold(_dump({"fatal": _error(e, w.code, w.mod and w.mod.fn)}) + b"\n")
+        failed = True
+    w.position()
+    w.flush()
+    if w.mod is not None and w.mod._run is not None: w.mod._run.close()
+    os._exit(failed)                            # at once: a model's tear-down is nobody's business now
 
+# ---------------------------------------------------------------- in a terminal
+class _Terminal:
+    """Who listens in place of `pipe`: notes are printed to stderr and kept; children are kept, or lines of `out`."""
+    def __init__(self, out=None): self.out, self.notes = out, {}
+
+    def emit(self, _rid, kind: str, payload: bytes) -> None:
+        if kind != "child": print(f"{kind}:", payload.decode(), file=sys.stderr)
+        if self.out is not None: self.out.write(payload + b"\n")
+        elif kind != "progress":
+            self.notes.setdefault("children" if kind == "child" else kind, []).append(json.loads(payload))
+
+def _post_mortem(e: BaseException, code: _Code) -> None:
+    """The debugger, at the author's line even when a library raised."""
+    import pdb, types
+    sys.stderr.writelines(_trace(e).format())
+    tb = None
+    for frame, line in reversed(_author_frames(e, code)):
+        tb = types.TracebackType(tb, frame, frame.f_lasti, line)
+    if tb is not None: pdb.post_mortem(tb)
 
 def try_one() -> None:
-    """python3 -c "import pipelinefile; pipelinefile.try_one()" FILE FUNCTION REQUEST.json OUT [--debug]"""
-    from . import _worker
-    _worker.try_one(sys.argv[1:])
+    """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug]; the terminal is the author's, the answer goes to OUT."""
+    (file, name, request, out), debug = sys.argv[1:5], "--debug" in sys.argv[5:]
+    out, sys.argv = os.path.abspath(out), [file]
+    code, terminal, failure = _Code(os.getcwd()), _Terminal(), None
+    req = {"id": 1, **json.loads(Path(request).read_bytes())}
+    try:
+        mod = _import(file, name, code)
+        mod._bind(req.get("setup") or {})
+        body, failure = mod._answer(req, _Run(req, terminal), code)
+        answer = {"id": req["id"], **json.loads(b"{" + body + b"}"), **terminal.notes}
+    except BaseException as e:
+        failure, answer = e, {"fatal": _error(e, code)}
+    if debug and failure is not None and not isinstance(failure, Skip): _post_mortem(failure, code)
+    code.grew()
+    Path(out).write_bytes(_dump({**answer, "files": code.files, "packages": code.packages}) + b"\n")
+    sys.exit(0 if failure is None else 77 if isinstance(failure, Skip) else 1)
+
+def _command_line(mod: module, argv: list[str] | None) -> None:
+    import argparse
+    mod._check()
+    parser = argparse.ArgumentParser(description=mod.__doc__)
+    parser.add_argument("doc", nargs="+", help="file")
+    parser.add_argument("--pdb", action="store_true", help="debugger at the line that failed")
+    for p in mod._declared.values():
+        kind = re.sub(r"^Optional\[(\w+)\]$|\s*\|\s*None$", r"\1", _type_name(p))
+        read = Doc if _takes_doc(p.annotation) else {"int": int, "float": float, "str": str}.get(kind, json.loads)
+        how = {"action": argparse.BooleanOptionalAction} if kind == "bool" else {"type": read}
+        parser.add_argument("--" + p.name.replace("_", "-"), dest=p.name, required=p.default is p.empty,
+                            default=argparse.SUPPRESS, **how)
+    args = vars(parser.parse_args(argv))
+    files, debug, status = args.pop("doc"), args.pop("pdb"), 0
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)                               # stdout carries results only; children print to stderr, too
+    for doc in [Docs(files)] if mod._docs else map(Doc, files):
+        try:
+            value = mod(doc, **args)
+            req = {"id": None, "split": inspect.isgenerator(value), "manifest": mod._docs}
+            form = json.loads(b"{" + _output(value, _Run(req, _Terminal(out))) + b"}")      # children go to `out`
+            if "json" in form: out.write(_json_text(form["json"]).encode() + b"\n")
+            elif "children" not in form: out.write((doc if "same" in form else _doc(form, _Run(req), "")).bytes())
+            if out.isatty() and not form.get("text", "\n").endswith("\n"): out.write(b"\n")
+        except Skip as e:
+            print("skipped:", e, file=sys.stderr)
+            status = status or 77
+        except Exception as e:
+            if debug: _post_mortem(e, _Code(os.path.dirname(os.path.abspath(mod.fn.__code__.co_filename))))
+            else: sys.stderr.writelines(_trace(e).format())
+            status = 75 if isinstance(e, Retry) and status != 1 else 1
+        sys.stdout.flush()
+        out.flush()
+    sys.exit(status)

@@ -116,7 +116,7 @@ impl Args {
                     let mut sink = out.build_report(global);
                     engine::build(&parts, options, &mut *sink, interrupts)
                 });
-        serving.end();
+        drop(serving);
         let closed = store.close();
         let summary = ended?;
         closed?;

@@ -111,6 +111,18 @@ pub(super) struct Build<'a> {
 /// What many stories share: (family, stratum, the definition before, which targets stay open).
 pub(super) type DefinitionKey = (FamilyIx, usize, Option<Position>, Vec<bool>);
 
+/// What a build leaves behind beside what is in the store.
+pub(super) struct Finished {
+    /// By target.
+    pub counts: Vec<TargetCounts>,
+    /// Documents of sources that went as far as their first stratum lets them.
+    pub through: u64,
+    /// Why it did not come to its end, if so.
+    pub stopped: Option<Stopped>,
+    /// What became of publishing.
+    pub published: Published,
+}
+
 /// Something that waits for its frame to be on disk.
 pub(super) enum Announcement {
     Event(Box<Event>),
@@ -217,11 +229,25 @@ impl<'a> Build<'a> {
         self.publisher.ask(job);
     }
 
-    /// Ends: the counts, why it stopped, and what was published.
-    pub(super) fn finish(self) -> (Vec<TargetCounts>, Option<Stopped>, Published) {
+    /// Ends the build.
+    pub(super) fn finish(self) -> Finished {
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
-        (counts, self.stopped, published)
+        Finished { counts, through: self.tally.through, stopped: self.stopped, published }
+    }
+
+    /// What the plan line said of a target.
+    pub(super) fn expect(&mut self, target: TargetIx, actions: u64) {
+        self.tally.plan(target, actions);
+    }
+
+    /// No more documents come to the targets of a stratum.
+    pub(super) fn all_came(&mut self, stratum: usize) {
+        for (ix, of) in self.families.strata.iter().enumerate() {
+            if *of == stratum {
+                self.tally.all_came(TargetIx(ix));
+            }
+        }
     }
 
     /// Plans the targets of a stratum with what is known now.
@@ -503,16 +529,8 @@ impl<'a> Build<'a> {
             only: only.as_deref(),
             is_current: None,
         };
-        if let Some(damaged) = streams.manifest(target, &plan.sees, &path)? {
-            return Ok(Err(Damaged(damaged)));
-        }
         let members = work.inputs.first().map_or(0, members_of);
-        let body = crate::module::Body::Manifest { path, members };
-        Ok(Ok(crate::module::Request {
-            id: number,
-            input: crate::module::Input::new(body, ""),
-            with: Vec::new(),
-        }))
+        streams.request(target, &plan.sees, path, members, number)
     }
 
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
@@ -578,13 +596,13 @@ impl<'a> Build<'a> {
         self.settle()
     }
 
-    /// Ends the workers of this build.
+    /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once.
     pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
         for slot in &slots {
-            slot.finish();
+            if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }
         }
-        drop(slots);
+        slots.into_iter().for_each(Slot::join);
     }
 
     /// Where a step's input comes from, for callers that look at one document.
@@ -612,12 +630,8 @@ fn set_work(
 ) -> Result<SetWork> {
     let target = parts.pipeline.target(plan.ix);
     let settled = |state, note: String| Ok(SetWork::Settled(Box::new(StepResult::bare(state, note))));
-    for (_, shared) in &plan.shared {
-        match shared {
-            crate::engine::target::Shared::Present(_) => {}
-            crate::engine::target::Shared::Unavailable(why) => return settled(State::Blocked, why.clone()),
-            crate::engine::target::Shared::Unfinished => return settled(State::Unfinished, String::new()),
-        }
+    if let Some((state, why)) = plan.lacks() {
+        return settled(state, why);
     }
     let only = options.sample_filter();
     let is_current = |definition: Position, target: TargetIx| outline.covers(parts, definition, target);

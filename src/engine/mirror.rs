@@ -2,11 +2,9 @@
 //!
 //! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
 
-use std::sync::Arc;
-
-use crate::engine::document::{Document, StepResult};
+use crate::engine::document::{StepResult, place_of};
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
-use crate::engine::sets::{before, id_of, result_of};
+use crate::engine::sets::{before, id_of, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
@@ -88,7 +86,7 @@ fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<
 fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option<(FamilyIx, Entry)>> {
     let Some(ix) = families.find(id.source()) else { return Ok(None) };
     let family = families.family(ix);
-    let (dir, name) = if family.is_set() { ("", "") } else { (id.dir(), id.name()) };
+    let (dir, name) = place_of(id);
     let entry = parts.store.entry(&family.name, dir, name)?;
     Ok(entry.filter(|entry| !entry.flags.gone).map(|entry| (ix, entry)))
 }
@@ -96,34 +94,14 @@ fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option
 /// How every published result of a document is shown, by its newest story.
 fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Vec<Job>> {
     let Some((ix, entry)) = entry_of(parts, families, id)? else { return Ok(Vec::new()) };
-    let Some(found) = before(parts.store, entry.story)? else { return Ok(Vec::new()) };
     let family = families.family(ix);
-    let mut results = Vec::new();
-    for step in &family.steps {
-        results.push(result_of(parts.store, &found, &parts.pipeline.target(step.target).name)?);
-    }
-    let document = Document {
-        id: id.clone(),
-        number: entry.doc,
-        family: ix,
-        dir: Arc::from(id.dir()),
-        name: entry.name,
-        names: found.story.names,
-        stratum: 0,
-        story: Some(entry.story),
-        stamp: entry.stamp,
-        racy: false,
-        content: None,
-        digest: found.story.content,
-        results,
-        before: None,
-        restarts: 0,
-    };
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
+    let Some(document) = document else { return Ok(Vec::new()) };
     let mut jobs = Vec::new();
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);
-        let is_published =
-            found.entry(&target.name).is_some_and(|entry| entry.published && entry.state == State::Done);
+        let result = document.results[step].as_ref();
+        let is_published = result.is_some_and(|result| result.published && result.state == State::Done);
         if let (true, Some(publish)) = (is_published, &target.publish)
             && let Some(path) =
                 closing::published_path(&publish.path, &document, family, Input::Step(step), target)
@@ -146,8 +124,7 @@ pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<(
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
         let family = doc.source();
-        let is_set = doc.rel().is_empty();
-        let (dir, name) = if is_set { ("", "") } else { (doc.dir(), doc.name()) };
+        let (dir, name) = place_of(doc);
         let Some(entry) = store.entry(family, dir, name)? else { continue };
         let Some(found) = before(store, entry.story)? else { continue };
         let mut story: Story = (*found.story).clone();
@@ -164,11 +141,7 @@ pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<(
                 }
             }
         }
-        story.settled = false;
-        story.previous = Some(entry.story);
-        story.run = store.run();
-        let at = store.add_story(&story)?;
-        store.put_entry(family, dir, Store::entry_of(name, &story, at), at);
+        store.unsettle(family, dir, &entry, story)?;
     }
     store.flush()
 }

@@ -73,7 +73,7 @@ impl Build<'_> {
             }
         }
         for step in of.steps.iter().filter(|step| step.stratum == stratum) {
-            self.tally.expect(step.target, 1);
+            self.tally.came(step.target);
         }
         let is_known = matches!(why, Why::Look(_)) && !document.racy && document.digest.is_some();
         let must_read = match (of.origin, &why) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::build::Build;
+use crate::engine::build::{Build, Finished};
 use crate::engine::loads::PresentCode;
 use crate::engine::mirror::{note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
@@ -16,7 +16,7 @@ use crate::engine::{Interrupts, Options, Parts, failures, modules};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::DocId;
-use crate::model::event::{Event, Sink, Stopped, Summary};
+use crate::model::event::{Event, Planned, Sink, Stopped, Summary};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin};
@@ -63,9 +63,10 @@ pub fn build(
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
     let mut summary =
         Summary { documents, up_to_date: documents.saturating_sub(differ), ..Summary::default() };
-    if !nothing {
-        let targets = planned(parts, &families, &options, &outline, &scans, &stale);
-        sink.event(&Event::Plan { targets, up_to_date: summary.up_to_date });
+    let plan =
+        if nothing { Vec::new() } else { planned(parts, &families, &options, &outline, &scans, &stale) };
+    if !nothing || options.dry_run {
+        sink.event(&Event::Plan { targets: plan.clone(), up_to_date: summary.up_to_date });
     }
     if options.dry_run {
         return Ok(summary);
@@ -74,7 +75,18 @@ pub fn build(
         let appended = parts.store.appended();
         let run = parts.store.begin_run(options.command.clone(), parts.pipelinefile)?;
         sink.event(&Event::RunStarted { run });
-        work(parts, &families, &options, &mut outline, sink, interrupts, &scans, unpublished, &mut summary)?;
+        work(
+            parts,
+            &families,
+            &options,
+            &mut outline,
+            sink,
+            interrupts,
+            &scans,
+            &plan,
+            unpublished,
+            &mut summary,
+        )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
     }
     if unchecked && summary.stopped.is_none() {
@@ -191,10 +203,16 @@ fn work(
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
     scans: &[Scan],
+    plan: &[Planned],
     unpublished: Vec<Job>,
     summary: &mut Summary,
 ) -> Result<()> {
     let mut build = Build::new(parts, families, options, outline, sink, interrupts)?;
+    for planned in plan {
+        if let (Some(actions), Some(ix)) = (planned.actions, parts.pipeline.find_target(&planned.target)) {
+            build.expect(ix, actions);
+        }
+    }
     let only = options.sample_filter();
     let mut result = Ok(());
     for stratum in 0..families.stratum_count() {
@@ -212,10 +230,11 @@ fn work(
     }
     unpublished.into_iter().for_each(|job| build.publish(job));
     build.end_workers();
-    let (tally, stopped, published) = build.finish();
-    summary.targets = tally;
+    let Finished { counts, through, stopped, published } = build.finish();
+    summary.targets = counts;
+    let to_do = summary.documents.saturating_sub(summary.up_to_date);
+    summary.unfinished = if stopped.is_some() { to_do.saturating_sub(through) } else { 0 };
     summary.stopped = stopped;
-    summary.unfinished = summary.targets.iter().map(|counts| counts.todo).sum();
     summary.published = published.written;
     summary.withdrawn = published.withdrawn;
     for message in &published.notices {
@@ -278,6 +297,10 @@ fn one_stratum(
         }
         build.stratum(stratum, &mut supply)
     })?;
+    if !build.stopped_for_good() {
+        build.all_came(stratum);
+    }
+    build.end_workers();
     build.settle()
 }
 

@@ -7,8 +7,12 @@ use crate::model::pipeline::{Pipeline, TargetIx};
 /// Counts by target.
 pub struct Tally {
     targets: Vec<TargetCounts>,
-    /// Actions that ran and ended, in this build.
-    pub ran: u64,
+    /// What the plan line said, by target.
+    planned: Vec<u64>,
+    /// Documents that came, by target.
+    came: Vec<u64>,
+    /// Documents of sources that went as far as their first stratum lets them.
+    pub through: u64,
 }
 
 impl Tally {
@@ -18,12 +22,29 @@ impl Tally {
             target: target.name.clone(),
             ..TargetCounts::default()
         };
-        Tally { targets: pipeline.targets.iter().map(zero).collect(), ran: 0 }
+        let count = pipeline.targets.len();
+        let targets = pipeline.targets.iter().map(zero).collect();
+        Tally { targets, planned: vec![0; count], came: vec![0; count], through: 0 }
     }
 
-    /// So many documents more may come to a target.
-    pub fn expect(&mut self, target: TargetIx, documents: u64) {
-        self.targets[target.0].todo += documents;
+    /// So many documents may come to a target.
+    pub fn plan(&mut self, target: TargetIx, documents: u64) {
+        self.planned[target.0] = documents;
+        self.targets[target.0].todo = documents;
+    }
+
+    /// A document came to a target.
+    pub fn came(&mut self, target: TargetIx) {
+        self.came[target.0] += 1;
+        if self.came[target.0] > self.planned[target.0] {
+            self.targets[target.0].todo += 1;
+        }
+    }
+
+    /// No more documents come to a target: the plan said "up to".
+    pub fn all_came(&mut self, target: TargetIx) {
+        let less = self.planned[target.0].saturating_sub(self.came[target.0]);
+        self.targets[target.0].todo = self.targets[target.0].todo.saturating_sub(less);
     }
 
     /// A document is settled in a target: by running, or without.
@@ -39,7 +60,6 @@ impl Tally {
             State::Blocked => counts.blocked += 1,
             State::Absent | State::Unfinished => {}
         }
-        self.ran += u64::from(ran);
     }
 
     /// An output came out as it was before.

@@ -35,6 +35,15 @@ pub enum Opening {
     Held(Option<String>),
 }
 
+/// What becomes of the index when a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Derived {
+    /// It is used if it can be.
+    AsItIs,
+    /// It is made again from the log.
+    Anew,
+}
+
 /// What tells one start of the machine from another.
 pub fn boot_id() -> String {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
@@ -58,6 +67,12 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Opening> {
         crate::fs::create_dir(dir)?;
         let Some(lock) = Lock::try_take(dir)? else { return Ok(Opening::Held(holder(dir))) };
+        let (store, notices) = Self::open_locked(dir, lock, Derived::AsItIs)?;
+        Ok(Opening::Opened(store, notices))
+    }
+
+    /// Opens the store whose lock is taken; with it, what should be said.
+    pub(super) fn open_locked(dir: &Path, lock: Lock, derived: Derived) -> Result<(Arc<Store>, Vec<String>)> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let format = Format::read_or_create(&*disk, dir)?;
         for name in ["segments", "blobs", "tables", "index", "logs", "quarantine"] {
@@ -69,11 +84,16 @@ impl Store {
         let mut found =
             Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
-        let (index, applied, mut remembered) = open_index(dir, &format, &mut found)?;
+        let (index, applied, mut remembered) = match derived {
+            Derived::AsItIs => open_index(dir, &format, &mut found)?,
+            Derived::Anew => (fresh(dir, &format)?, Position(0), Remembered::default()),
+        };
         let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
         let mut from = applied.min(covered);
         let mut start = clean;
-        let is_seen = clean.is_some_and(|clean| clean.closed.is_some_and(|closed| from >= closed));
+        let sees = |seen: Position| clean.is_some_and(|clean| clean.closed.is_some_and(|end| seen >= end));
+        // What no table covers is read again each time; that alone is no news to the index.
+        let (is_seen, mut is_in_order) = (sees(from), sees(applied));
         let mut index = index;
         if !is_seen {
             let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
@@ -83,6 +103,7 @@ impl Store {
                 index = fresh(dir, &format)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
+                is_in_order = false;
                 from = Position(0);
                 result = read(&segments, from, from, from, &mut finder, &mut found)?;
             }
@@ -142,7 +163,7 @@ impl Store {
             _lock: lock,
         });
         store.put_found(tail.entries)?;
-        if !is_seen {
+        if !is_in_order {
             store.keep(STATE, UNCHECKED, b"1")?;
             // What was read need not be read again, whatever happens next.
             store.log.flush()?;
@@ -151,7 +172,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         start_writer(&store);
-        Ok(Opening::Opened(store, notices))
+        Ok((store, notices))
     }
 
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
