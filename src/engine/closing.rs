@@ -90,7 +90,11 @@ impl Build<'_> {
             }
             entries.push(entry);
         }
-        let decided = document.results.iter().flatten().all(|result| result.state != State::Unfinished);
+        let is_decided = |(step, place): (usize, &crate::plan::family::Step)| {
+            let state = document.results[step].as_ref().map(|result| result.state);
+            place.stratum > 0 || state.is_some_and(|state| state != State::Unfinished)
+        };
+        let decided = family.steps.iter().enumerate().all(is_decided);
         let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
         withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
