@@ -209,7 +209,7 @@ impl Output {
             quiet: self.quiet,
             verbose: global.verbose,
             colour: self.colour,
-            terminal: self.is_watched(),
+            terminal: Self::is_watched(),
             width: env::columns(),
         };
         report::sink(mode, out, err)

@@ -170,8 +170,11 @@ impl Args {
         let Some(doc) = &self.doc else {
             return match target.verb {
                 Verb::All => Ok(DocId::of_set(&target.name)),
-                _ => Err(Error::usage(format!("target `{}` has a result for each document: say which", target.name))
-                    .hint(format!("pipe ls {}     lists them", target.name))),
+                _ => Err(Error::usage(format!(
+                    "target `{}` has a result for each document: say which",
+                    target.name
+                ))
+                .hint(format!("pipe ls {}     lists them", target.name))),
             };
         };
         let asked = Asked {

@@ -289,7 +289,14 @@ impl Streams<'_> {
     }
 
     /// Asks for the result of a set: its manifest is written to `path`.
-    pub fn request(&self, ix: TargetIx, sees: &[Field], path: PathBuf, members: u64, id: u64) -> Result<Made<Request>> {
+    pub fn request(
+        &self,
+        ix: TargetIx,
+        sees: &[Field],
+        path: PathBuf,
+        members: u64,
+        id: u64,
+    ) -> Result<Made<Request>> {
         if let Some(damaged) = self.manifest(ix, sees, &path)? {
             return Ok(Err(Damaged(damaged)));
         }

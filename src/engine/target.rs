@@ -36,7 +36,9 @@ pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) 
         Program::Filter(words) => ("filter", shown(words)),
         Program::Shell(script) => ("shell", script.clone()),
         Program::Url(url) => ("url", url.clone()),
-        Program::Image(image, command) => ("image", format!("{image} {}", command.as_deref().unwrap_or_default())),
+        Program::Image(image, command) => {
+            ("image", format!("{image} {}", command.as_deref().unwrap_or_default()))
+        }
     };
     let mut parts = BTreeMap::from([("kind".to_owned(), kind.to_owned()), ("command".to_owned(), command)]);
     match &module.program {
@@ -78,7 +80,9 @@ pub fn identity(program: &[(String, String)]) -> Digest {
 }
 
 fn shown(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
+    let quoted = words
+        .iter()
+        .map(|word| if word.contains(char::is_whitespace) { format!("{word:?}") } else { word.clone() });
     quoted.collect::<Vec<_>>().join(" ")
 }
 

@@ -47,9 +47,10 @@ pub(super) enum Derived {
 /// What tells one start of the machine from another.
 pub fn boot_id() -> String {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    crate::fs::read_optional(path).ok().flatten().map_or_else(String::new, |bytes| {
-        String::from_utf8_lossy(&bytes).trim().to_owned()
-    })
+    crate::fs::read_optional(path)
+        .ok()
+        .flatten()
+        .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 /// What the index keeps about the store itself.
@@ -80,7 +81,8 @@ impl Store {
         crate::fs::remove_dir(&dir.join("tmp"))?;
         crate::fs::create_dir(&dir.join("tmp"))?;
         let segments = Segments::new(Arc::clone(&disk), dir, format);
-        let mut found = Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
+        let mut found =
+            Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
         let (index, applied, mut remembered) = match derived {
             Derived::AsItIs => open_index(dir, &format, &mut found)?,
@@ -113,7 +115,9 @@ impl Store {
             }
             start.get_or_insert(result.start);
         }
-        let Some(start) = start else { return Err(Error::unfinished("the log's end was not found").hint("pipe doctor")) };
+        let Some(start) = start else {
+            return Err(Error::unfinished("the log's end was not found").hint("pipe doctor"));
+        };
         let signal = Arc::new(SyncSignal::default());
         let told = Arc::clone(&signal);
         let log = Log::open(
@@ -383,7 +387,8 @@ impl Found<'_> {
             self.names = Some((story.names, names.clone()));
             names
         };
-        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len()) else {
+        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())
+        else {
             return;
         };
         let (family, dir) = family_of(&names, ix as usize);

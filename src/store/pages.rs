@@ -61,7 +61,9 @@ impl Pages {
         let due: Vec<(Folder, Vec<(Position, Entry)>)> = {
             let waiting = self.lock();
             let is_due = |(story, _): &&(Position, Entry)| *story < synced;
-            let of = |folder: &BTreeMap<String, (Position, Entry)>| folder.values().filter(is_due).cloned().collect();
+            let of = |folder: &BTreeMap<String, (Position, Entry)>| {
+                folder.values().filter(is_due).cloned().collect()
+            };
             waiting.iter().map(|(folder, entries)| (folder.clone(), of(entries))).collect()
         };
         for ((family, dir), entries) in due {
