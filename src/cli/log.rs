@@ -222,7 +222,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         }
         Decision::Reused { run, doc: None } => first.push(format!("reused its result of run {run}")),
         Decision::Reused { run, doc: Some(doc) } => {
-            first.push(format!("reused the result of {doc}, run {run}"))
+            first.push(format!("reused the result of {doc}, run {run}"));
         }
         Decision::Decided => {}
     }

@@ -35,7 +35,7 @@ impl Args {
             Some(Answer::WhyDocument(why)) if out.is_json() => out.json_line("why-document", &why)?,
             Some(Answer::WhyTarget(why)) if out.is_json() => out.json_line("why-target", &why)?,
             Some(Answer::WhyDocument(why)) => {
-                document(&why).into_iter().try_for_each(|line| out.line(line))?
+                document(&why).into_iter().try_for_each(|line| out.line(line))?;
             }
             Some(Answer::WhyTarget(why)) => target(&why).into_iter().try_for_each(|line| out.line(line))?,
             _ => {}

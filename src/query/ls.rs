@@ -179,7 +179,7 @@ fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -
     let derived: Option<Failure> = serde_json::from_str(&result.note).ok();
     match result.record.as_deref().map(|act| &act.outcome) {
         Some(Outcome::Failed(failure)) if result.state == State::Failed => {
-            listed.failure = Some(failure.clone())
+            listed.failure = Some(failure.clone());
         }
         Some(Outcome::Skip(reason)) => listed.note.clone_from(reason),
         _ if derived.is_some() => {

@@ -271,7 +271,7 @@ fn a_redo_that_is_killed_half_way_is_finished_by_the_next_build() {
     project.pipe(&["build"]).ends(0);
     let runs = project.take_runs();
     for name in &names {
-        let ran = runs.contains(&format!("up {}", name));
+        let ran = runs.contains(&format!("up {name}"));
         if done.contains(&name) {
             assert!(!ran, "{name} was reported done, and ran again: {runs:?}");
         }
