@@ -597,7 +597,7 @@ impl<'a> Build<'a> {
     }
 
     /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once.
-    pub fn end_workers(&mut self) {
+    pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
         for slot in &slots {
             if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }

@@ -4,7 +4,7 @@
 //! that is not, or that somebody edited, is never touched. Files are written whole and renamed into place; bytes are
 //! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -99,7 +99,8 @@ impl Publisher {
             root: root.to_owned(),
             published: Arc::clone(&published),
             folders: BTreeSet::new(),
-            shown: HashMap::new(),
+            contested: Vec::new(),
+            disputed: HashSet::new(),
             serial: 0,
         };
         let thread = std::thread::spawn(move || work.run(&inbox));
@@ -125,31 +126,53 @@ impl Publisher {
     }
 }
 
+/// When a path that another result owns is decided about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contest {
+    /// That one may still go.
+    Later,
+    /// It stays.
+    Now,
+}
+
 struct Work {
     store: Arc<Store>,
     root: PathBuf,
     published: Arc<Mutex<Published>>,
     folders: BTreeSet<PathBuf>,
-    /// Paths shown in this build, to see two results on one path.
-    shown: HashMap<String, Owned>,
+    /// Results on paths that other results own: decided when all that goes is gone.
+    contested: Vec<(String, Owned, Bytes)>,
+    /// Paths that two results claim.
+    disputed: HashSet<String>,
     serial: u64,
 }
 
 impl Work {
     fn run(&mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
-            let (path, done) = match job {
-                Job::Show { path, owner, bytes } => (path.clone(), self.show(&path, &owner, &bytes)),
-                Job::Withdraw { path, doc, target } => (path.clone(), self.withdraw(&path, &doc, &target)),
-            };
-            if let Err(error) = done {
-                self.notice(format!("cannot publish `{path}`: {error}"));
+            match job {
+                Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
+                Job::Withdraw { path, doc, target } => {
+                    if let Err(error) = self.withdraw(&path, &doc, &target) {
+                        self.notice(format!("cannot withdraw `{path}`: {error}"));
+                    }
+                }
             }
+        }
+        for (path, owner, bytes) in std::mem::take(&mut self.contested) {
+            self.try_show(&path, &owner, &bytes, Contest::Now);
         }
         for folder in std::mem::take(&mut self.folders) {
             if let Err(error) = remember_folder(&self.store, &self.root, &folder) {
                 self.notice(error.to_string());
             }
+        }
+    }
+
+    fn try_show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) {
+        if let Err(error) = self.show(path, owner, bytes, contest) {
+            let message = format!("cannot publish `{path}`: {error}");
+            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
         }
     }
 
@@ -161,17 +184,26 @@ impl Work {
         self.with(|published| published.notices.push(text));
     }
 
-    fn show(&mut self, path: &str, owner: &Owned, bytes: &Bytes) -> Result<()> {
+    fn show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) -> Result<()> {
         let full = self.root.join(path);
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
         }
-        let same_owner = |other: &Owned| other.doc == owner.doc && other.target == owner.target;
-        if let Some(other) = self.shown.get(path).filter(|other| !same_owner(other)).cloned() {
-            return self.conflict(path, &full, owner, &other);
-        }
-        self.shown.insert(path.to_owned(), owner.clone());
         let owned = owned(&self.store, path)?;
+        if let Some(other) =
+            owned.as_ref().filter(|other| other.doc != owner.doc || other.target != owner.target)
+        {
+            if contest == Contest::Later {
+                self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
+                return Ok(());
+            }
+            return self.conflict(path, &full, owner, other);
+        }
+        if self.disputed.contains(path) {
+            let message = format!("`{path}` is also that of other results; none is published");
+            self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
+            return Ok(());
+        }
         let lies = std::fs::symlink_metadata(&full).is_ok();
         if lies {
             let present = hash_file(&full).ok();
@@ -227,7 +259,8 @@ impl Work {
                 self.fail(&of, failure);
             }
         }
-        if owned(&self.store, path)?.is_some_and(|owned| hash_file(full).ok() == Some(owned.digest)) {
+        self.disputed.insert(path.to_owned());
+        if hash_file(full).ok() == Some(other.digest) {
             crate::fs::remove_file(full)?;
         }
         self.store.drop_kept(OWNED, path.as_bytes())
@@ -277,7 +310,7 @@ impl Work {
 
     fn withdraw(&mut self, path: &str, doc: &DocId, target: &str) -> Result<()> {
         let Some(owned) = owned(&self.store, path)? else { return Ok(()) };
-        if owned.doc != *doc || owned.target != target || self.shown.contains_key(path) {
+        if owned.doc != *doc || owned.target != target {
             return Ok(());
         }
         let full = self.root.join(path);

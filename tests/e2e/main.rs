@@ -11,15 +11,39 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
+mod code;
+/// A document that brings its module down.
+mod culprits;
 /// `pipe doctor`.
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Documents that are gone.
+mod gone;
 /// `pipe graph`.
 mod graph;
 /// `pipe init`.
 mod init;
+/// What is in a key beside the code: params, side files, variables, versions, what a module sees.
+mod keys;
+/// `kill -9` at random moments.
+mod kills;
 /// `pipe modules`.
 mod modules;
+/// Files that are no ordinary ones.
+mod odd_files;
+/// What modules print.
+mod prints;
+/// `pipe status`, `why`, `log`, `ls`, `cat`.
+mod query;
+/// `pipe redo`: what is done again, once, and where it ends.
+mod redo;
+/// Published files and people.
+mod shown;
+/// Modules that cannot start.
+mod starting;
+/// Ctrl-C, SIGTERM, a second `pipe`.
+mod stops;
 /// `pipe try`.
 mod trial;

@@ -15,9 +15,13 @@
 //! The environment is the same everywhere: no colour, 100 columns, a fixed clock. In what is compared, the project's
 //! folder reads `[ROOT]` and times read `[TIME]`.
 
+mod counts;
 mod outcome;
 mod project;
+mod running;
 mod runs;
+mod stories;
 
 pub(crate) use outcome::Outcome;
 pub(crate) use project::Project;
+pub(crate) use running::{Ended, Running};
