@@ -45,3 +45,5 @@ mod shown;
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
+/// `pipe try`.
+mod trial;
