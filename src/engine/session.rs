@@ -95,6 +95,7 @@ pub fn build(
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
     summary.blocked = blocked;
+    summary.sets = failures::incomplete(parts.store, parts.pipeline)?;
     summary.milliseconds = began.elapsed().as_millis() as u64;
     sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
@@ -185,8 +186,19 @@ pub fn is_set_current(
     if !entry.flags.settled || !outline.covers_family(parts, entry.definition, family, last) {
         return Ok(false);
     }
-    let streams = &parts.pipeline.target(target).streams;
+    let of = parts.pipeline.target(target);
+    let streams = &of.streams;
     let mut names: Vec<&str> = streams.iter().map(|stream| parts.pipeline.node_name(*stream)).collect();
+    // What members inherit may change where their own result does not.
+    let is_meta = |field: &Field| matches!(field, Field::Meta(_));
+    if of.sees.iter().any(is_meta) || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta)) {
+        let targets = streams.iter().filter_map(|stream| match stream {
+            Node::Target(ix) => Some(*ix),
+            Node::Source(_) => None,
+        });
+        let before = Families::closure(parts.pipeline, targets);
+        names.extend(before.into_iter().map(|ix| parts.pipeline.target(ix).name.as_str()));
+    }
     // A document that goes changes its source, whatever target it was a member of.
     let members = stream_families(families, parts.pipeline, target);
     let of_source = members.iter().filter(|_| streams.iter().any(|stream| matches!(stream, Node::Source(_))));

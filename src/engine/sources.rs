@@ -58,7 +58,7 @@ pub fn scan_sources(
 ) -> Result<Vec<Scan>> {
     let mut scans = Vec::new();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-    for family in families.list.iter().filter(|family| !family.steps.is_empty()) {
+    for family in families.list.iter().filter(|family| family.is_needed()) {
         let Origin::Source(ix) = family.origin else { continue };
         let began = Instant::now();
         let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
