@@ -207,9 +207,9 @@ impl Filter {
         folder: &Path,
         out: &Path,
     ) -> Result<(Command, PathBuf), Failure> {
-        std::fs::create_dir_all(folder).map_err(|e| lost(&e))?;
-        let input = as_file(&request.input, &folder.join("in")).map_err(|e| lost(&e))?;
-        let own = as_files(&request.with, folder).map_err(|e| lost(&e))?;
+        std::fs::create_dir_all(folder).map_err(lost)?;
+        let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
+        let own = as_files(&request.with, folder).map_err(lost)?;
         let files_of = |name: &str| {
             let mut known = own.iter().chain(&self.shared);
             known.find(|(known, _)| known == name).map(|(_, files)| files)
@@ -255,8 +255,8 @@ impl Filter {
         out: &Path,
     ) -> Result<(), Failure> {
         let (command, input) = self.prepare(request, folder, out)?;
-        let stdin = if self.takes_file { no_input() } else { File::open(&input) }.map_err(|e| lost(&e))?;
-        let stdout = if self.makes_file { None } else { Some(File::create(out).map_err(|e| lost(&e))?) };
+        let stdin = if self.takes_file { no_input() } else { File::open(&input) }.map_err(lost)?;
+        let stdout = if self.makes_file { None } else { Some(File::create(out).map_err(lost)?) };
         let stdout = stdout.as_ref().map_or(log.as_fd(), AsFd::as_fd);
         let channel = minder.channel()?;
         command.start(&self.launch.root, channel, [stdin.as_fd(), stdout, log.as_fd()]).map_err(|error| {
@@ -350,8 +350,9 @@ pub(super) fn take_output(place: &Place<'_>, out: &Path, ext: String) -> Done {
     }
 }
 
-fn lost(error: &io::Error) -> Failure {
-    let message = format!("cannot write scratch files: {}", crate::error::io_text(error));
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
+fn lost(error: io::Error) -> Failure {
+    let message = format!("cannot write scratch files: {}", crate::error::io_text(&error));
     Failure::new(FailureKind::Lost, "lost", message)
 }
 

@@ -69,9 +69,7 @@ pub fn run(
         Program::Python { file, function } => {
             (python(&launch, &request, folder, (&file, &function), mode)?, Vec::new())
         }
-        Program::Filter(_) | Program::Shell(_) => {
-            (filter(&Arc::new(launch), &request, folder, mode)?, Vec::new())
-        }
+        Program::Filter(_) | Program::Shell(_) => (filter(&launch, &request, folder, mode)?, Vec::new()),
         Program::Worker(_) | Program::Url(_) | Program::Image(..) => worker(host, launch, request, stop)?,
     };
     Ok(Tried { done, printed, duration: begin.elapsed() })
@@ -125,12 +123,12 @@ fn python(
     }
 }
 
-fn filter(launch: &Arc<Launch>, request: &Request, folder: &Path, mode: Mode) -> Result<Done, Failure> {
+fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Result<Done, Failure> {
     let lost = |error: io::Error| {
         cannot_start(format!("cannot use scratch files: {}", crate::error::io_text(&error)))
     };
     let tmp = folder.join("tmp");
-    let filter = Filter::new(Arc::clone(launch), &tmp)?;
+    let filter = Filter::new(Arc::new(launch.clone()), &tmp)?;
     let (out, ext) = filter.output(&request.input, &tmp);
     let (command, input) = filter.prepare(request, &tmp, &out)?;
     let mut process = command.here(&launch.root);
