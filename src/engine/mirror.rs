@@ -58,16 +58,40 @@ fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
         }
     }
     for (path, owned) in all_owned(parts.store)? {
-        let shown = published_results(parts, families, &owned.doc)?;
-        let is_present = shown.iter().any(
-            |job| matches!(job, Job::Show { path: of, owner, .. } if *of == path && owner.target == owned.target),
-        );
-        // A document that failed keeps its last file, wherever that is.
-        if !is_present && !keeps_stale(parts, families, &owned)? {
+        if shows_nothing(parts, families, &path, &owned)? {
             jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
         }
     }
     Ok(jobs)
+}
+
+/// Whether a repair that was due before a build is due after it: the build may have made another result of the
+/// document, or the first that can be read.
+pub(super) fn is_due(parts: &Parts<'_>, families: &Families, job: &Job) -> Result<bool> {
+    match job {
+        Job::Show { path, owner, .. } => {
+            let shown = published_results(parts, families, &owner.doc)?;
+            Ok(shown
+                .iter()
+                .any(|job| matches!(job, Job::Show { path: of, owner: by, .. } if of == path && by == owner)))
+        }
+        Job::Withdraw { path, doc, target } => match owned(parts.store, path)? {
+            Some(owned) if owned.doc == *doc && owned.target == *target => {
+                shows_nothing(parts, families, path, &owned)
+            }
+            _ => Ok(false),
+        },
+    }
+}
+
+/// Whether a file of ours is of no present result.
+fn shows_nothing(parts: &Parts<'_>, families: &Families, path: &str, owned: &Owned) -> Result<bool> {
+    let shown = published_results(parts, families, &owned.doc)?;
+    let is_present = shown.iter().any(
+        |job| matches!(job, Job::Show { path: of, owner, .. } if of == path && owner.target == owned.target),
+    );
+    // A document that failed keeps its last file, wherever that is.
+    Ok(!is_present && !keeps_stale(parts, families, owned)?)
 }
 
 fn is_shown(parts: &Parts<'_>, job: &Job) -> bool {

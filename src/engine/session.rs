@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::build::{Build, Finished};
 use crate::engine::loads::PresentCode;
-use crate::engine::mirror::{note_unpublished, repairs};
+use crate::engine::mirror::{is_due, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
@@ -240,7 +240,11 @@ fn work(
     if result.is_ok() {
         result = build.settle().and_then(|()| build.redefine());
     }
-    unpublished.into_iter().for_each(|job| build.publish(job));
+    for job in unpublished {
+        if is_due(parts, families, &job)? {
+            build.publish(job);
+        }
+    }
     build.end_workers();
     let Finished { counts, through, stopped, published } = build.finish();
     summary.targets = counts;
