@@ -119,8 +119,7 @@ impl Build<'_> {
         }
         if self.source_changed(ticket) {
             self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
-            self.read_again(ticket.doc);
-            return Ok(());
+            return self.read_again(ticket.doc);
         }
         let (outcome, bytes) = match self.outcome(ticket, answer.done)? {
             Ok(outcome) => outcome,
@@ -159,7 +158,7 @@ impl Build<'_> {
             return false;
         };
         let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
-        if !by_path || open.document.restarts >= 3 || !self.reads_source(&open.document, work) {
+        if !by_path || !self.reads_source(&open.document, work) {
             return false;
         }
         let roots = &self.parts.roots[source.0];
