@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::engine::document::{Document, StepResult};
-use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
+use crate::engine::document::{Before, Document, StepResult};
+use crate::engine::modules::hash_file;
+use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
 use crate::engine::sets::{before, id_of, result_of};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
@@ -20,10 +21,98 @@ pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options)
         return Ok((Vec::new(), false));
     }
     if parts.store.is_publishing_unchecked()? {
+        restore_ownership(parts, families)?;
         return Ok((unshown(parts, families)?, true));
     }
     let missing = missing(parts.store, &parts.pipeline.root)?;
     Ok((show_again(parts, families, &missing)?, false))
+}
+
+/// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
+/// that was shown there last.
+fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
+    let mut ours = Vec::new();
+    for (ix, family) in families.list.iter().enumerate() {
+        let mut failed = None;
+        parts.store.scan(&family.name, &mut |dir, entry| {
+            let id = id_of(&family.name, dir, &entry.name);
+            match shown_before(parts, families, FamilyIx(ix), &id, entry) {
+                Ok(shown) => {
+                    ours.extend(shown);
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    for (path, owner) in ours {
+        own(parts.store, &path, &owner)?;
+    }
+    Ok(())
+}
+
+/// What a document shows, or showed before it was gone, that nobody owns and that lies there unchanged.
+fn shown_before(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+) -> Result<Vec<(String, Owned)>> {
+    let family = families.family(ix);
+    let mut shown = Vec::new();
+    let Some(newest) = before(parts.store, entry.story)? else { return Ok(shown) };
+    for (step, place) in family.steps.iter().enumerate() {
+        let name = &parts.pipeline.target(place.target).name;
+        let Some(found) = closing::last_shown(parts.store, newest.clone(), name)? else { continue };
+        let digest = result_of(parts.store, &found, name)?
+            .and_then(|result| result.output().map(|output| output.digest));
+        let template = found.published_by(name).map(str::to_owned);
+        let (Some(template), Some(digest)) = (template, digest) else { continue };
+        let mut document = document_of(ix, id, entry, &found, vec![None; family.steps.len()]);
+        document.before = Some(found);
+        let path = closing::old_path(parts.store, parts.pipeline, &document, family, step, &template)?;
+        if let Some(path) = path
+            && owned(parts.store, &path)?.is_none()
+            && hash_file(&parts.pipeline.root.join(&path)).is_ok_and(|present| present == digest)
+        {
+            shown.push((path, Owned { digest, doc: id.clone(), target: name.clone() }));
+        }
+    }
+    Ok(shown)
+}
+
+/// A document as a story has it, to find its published paths.
+fn document_of(
+    family: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+    found: &Before,
+    results: Vec<Option<StepResult>>,
+) -> Document {
+    Document {
+        id: id.clone(),
+        number: entry.doc,
+        family,
+        dir: Arc::from(id.dir()),
+        name: entry.name.clone(),
+        names: found.story.names,
+        stratum: 0,
+        story: Some(entry.story),
+        stamp: entry.stamp,
+        racy: false,
+        content: None,
+        digest: found.story.content,
+        results,
+        before: None,
+        restarts: 0,
+    }
 }
 
 /// How to show published files again that are missing.
@@ -102,23 +191,7 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
     for step in &family.steps {
         results.push(result_of(parts.store, &found, &parts.pipeline.target(step.target).name)?);
     }
-    let document = Document {
-        id: id.clone(),
-        number: entry.doc,
-        family: ix,
-        dir: Arc::from(id.dir()),
-        name: entry.name,
-        names: found.story.names,
-        stratum: 0,
-        story: Some(entry.story),
-        stamp: entry.stamp,
-        racy: false,
-        content: None,
-        digest: found.story.content,
-        results,
-        before: None,
-        restarts: 0,
-    };
+    let document = document_of(ix, id, &entry, &found, results);
     let mut jobs = Vec::new();
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);

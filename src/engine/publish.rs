@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::modules::hash_file;
+use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place};
@@ -33,6 +34,13 @@ pub struct Owned {
     pub doc: DocId,
     /// In which target.
     pub target: String,
+}
+
+impl Owned {
+    /// Whether both are of the same document and target.
+    fn is_as(&self, other: &Owned) -> bool {
+        self.doc == other.doc && self.target == other.target
+    }
 }
 
 /// What the publisher is asked to do.
@@ -100,6 +108,7 @@ impl Publisher {
             published: Arc::clone(&published),
             folders: BTreeSet::new(),
             shown: HashMap::new(),
+            disputed: Vec::new(),
             serial: 0,
         };
         let thread = std::thread::spawn(move || work.run(&inbox));
@@ -132,6 +141,8 @@ struct Work {
     folders: BTreeSet<PathBuf>,
     /// Paths shown in this build, to see two results on one path.
     shown: HashMap<String, Owned>,
+    /// Results for paths that show another one from before, which may yet be withdrawn.
+    disputed: Vec<(String, Owned, Bytes)>,
     serial: u64,
 }
 
@@ -143,6 +154,11 @@ impl Work {
                 Job::Withdraw { path, doc, target } => (path.clone(), self.withdraw(&path, &doc, &target)),
             };
             if let Err(error) = done {
+                self.notice(format!("cannot publish `{path}`: {error}"));
+            }
+        }
+        for (path, owner, bytes) in std::mem::take(&mut self.disputed) {
+            if let Err(error) = self.decide(&path, &owner, &bytes) {
                 self.notice(format!("cannot publish `{path}`: {error}"));
             }
         }
@@ -166,19 +182,59 @@ impl Work {
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
         }
-        let same_owner = |other: &Owned| other.doc == owner.doc && other.target == owner.target;
-        if let Some(other) = self.shown.get(path).filter(|other| !same_owner(other)).cloned() {
+        if let Some(other) = self.shown.get(path).filter(|other| !owner.is_as(other)).cloned() {
             return self.conflict(path, &full, owner, &other);
         }
-        self.shown.insert(path.to_owned(), owner.clone());
         let owned = owned(&self.store, path)?;
-        let lies = std::fs::symlink_metadata(&full).is_ok();
+        if owned.as_ref().is_some_and(|owned| !owner.is_as(owned)) {
+            self.disputed.push((path.to_owned(), owner.clone(), bytes.clone()));
+            return Ok(());
+        }
+        self.put(path, &full, owner, bytes, owned.as_ref())
+    }
+
+    /// The path still shows another result at the end: both stand, so neither is shown.
+    fn decide(&mut self, path: &str, owner: &Owned, bytes: &Bytes) -> Result<()> {
+        let full = self.root.join(path);
+        let owned = owned(&self.store, path)?;
+        let is_other = |other: &&Owned| !owner.is_as(other);
+        let other = match self.shown.get(path).filter(is_other) {
+            Some(other) => Some(other.clone()),
+            None => match owned.clone().filter(|other| is_other(&other)) {
+                Some(other) if self.stands(&other)? => Some(other),
+                _ => None,
+            },
+        };
+        let Some(other) = other else { return self.put(path, &full, owner, bytes, owned.as_ref()) };
+        self.shown.insert(path.to_owned(), owner.clone());
+        self.conflict(path, &full, owner, &other)
+    }
+
+    /// Whether the newest story of a document says that a target's result is published.
+    fn stands(&self, owner: &Owned) -> Result<bool> {
+        let is_set = owner.doc.rel().is_empty();
+        let (dir, name) = if is_set { ("", "") } else { (owner.doc.dir(), owner.doc.name()) };
+        let Some(entry) = self.store.entry(owner.doc.source(), dir, name)? else { return Ok(false) };
+        let found = before(&self.store, entry.story)?;
+        Ok(found.is_some_and(|found| found.published_by(&owner.target).is_some()))
+    }
+
+    fn put(
+        &mut self,
+        path: &str,
+        full: &Path,
+        owner: &Owned,
+        bytes: &Bytes,
+        owned: Option<&Owned>,
+    ) -> Result<()> {
+        self.shown.insert(path.to_owned(), owner.clone());
+        let lies = std::fs::symlink_metadata(full).is_ok();
         if lies {
-            let present = hash_file(&full).ok();
+            let present = hash_file(full).ok();
             if present == Some(owner.digest) {
-                return self.own(path, owner);
+                return own(&self.store, path, owner);
             }
-            match &owned {
+            match owned {
                 Some(owned) if present == Some(owned.digest) => {}
                 Some(_) => {
                     self.notice(format!("`{path}` was edited since it was published; it is kept as it is"));
@@ -193,18 +249,13 @@ impl Work {
             }
         }
         // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
-        self.own(path, owner)?;
-        if self.write(&full, owner, bytes)? {
+        own(&self.store, path, owner)?;
+        if self.write(full, owner, bytes)? {
             self.with(|published| published.written += 1);
         } else {
             self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
         }
         Ok(())
-    }
-
-    fn own(&self, path: &str, owner: &Owned) -> Result<()> {
-        let value = serde_json::to_vec(owner).unwrap_or_default();
-        self.store.keep(OWNED, path.as_bytes(), &value)
     }
 
     fn fail(&self, owner: &Owned, failure: Failure) {
@@ -284,6 +335,10 @@ impl Work {
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
         }
+        if let Some(at) = self.disputed.iter().position(|(disputed, ..)| disputed == path) {
+            let (path, owner, bytes) = self.disputed.remove(at);
+            return self.put(&path, &full, &owner, &bytes, Some(&owned));
+        }
         match hash_file(&full) {
             Ok(present) if present == owned.digest => {
                 crate::fs::remove_file(&full)?;
@@ -307,6 +362,11 @@ fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
     {
         folder = path.parent();
     }
+}
+
+/// Says that a published path is ours.
+pub fn own(store: &Store, path: &str, owner: &Owned) -> Result<()> {
+    store.keep(OWNED, path.as_bytes(), &serde_json::to_vec(owner).unwrap_or_default())
 }
 
 /// Who owns a published path.
