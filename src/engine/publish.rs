@@ -149,18 +149,21 @@ struct Work {
 impl Work {
     fn run(&mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
-            let (path, done) = match job {
-                Job::Show { path, owner, bytes } => (path.clone(), self.show(&path, &owner, &bytes)),
-                Job::Withdraw { path, doc, target } => (path.clone(), self.withdraw(&path, &doc, &target)),
-            };
-            if let Err(error) = done {
-                self.notice(format!("cannot publish `{path}`: {error}"));
+            match job {
+                Job::Show { path, owner, bytes } => {
+                    let done = self.show(&path, &owner, &bytes);
+                    self.shown_or_failed(&path, &owner, done);
+                }
+                Job::Withdraw { path, doc, target } => {
+                    if let Err(error) = self.withdraw(&path, &doc, &target) {
+                        self.notice(format!("cannot remove `{path}`: {error}"));
+                    }
+                }
             }
         }
         for (path, owner, bytes) in std::mem::take(&mut self.disputed) {
-            if let Err(error) = self.decide(&path, &owner, &bytes) {
-                self.notice(format!("cannot publish `{path}`: {error}"));
-            }
+            let done = self.decide(&path, &owner, &bytes);
+            self.shown_or_failed(&path, &owner, done);
         }
         for folder in std::mem::take(&mut self.folders) {
             if let Err(error) = remember_folder(&self.store, &self.root, &folder) {
@@ -258,6 +261,14 @@ impl Work {
         Ok(())
     }
 
+    /// A file that could not be written is a failure of its document: it is tried again by the next build.
+    fn shown_or_failed(&self, path: &str, owner: &Owned, done: Result<()>) {
+        if let Err(error) = done {
+            let message = format!("cannot publish `{path}`: {error}");
+            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
+        }
+    }
+
     fn fail(&self, owner: &Owned, failure: Failure) {
         self.with(|published| published.failures.push((owner.doc.clone(), owner.target.clone(), failure)));
     }
@@ -299,9 +310,12 @@ impl Work {
         match std::fs::rename(&temporary, full) {
             Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
                 let beside = parent.join(format!(".pipe-publish-{}", self.serial));
-                std::fs::copy(&temporary, &beside).map_err(|e| Error::io("publish", full, &e))?;
-                std::fs::rename(&beside, full).map_err(|e| Error::io("publish", full, &e))?;
+                let moved = std::fs::copy(&temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
                 crate::fs::remove_file(&temporary)?;
+                if let Err(e) = moved {
+                    crate::fs::remove_file(&beside)?;
+                    return Err(Error::io("publish", full, &e));
+                }
             }
             done => done.map_err(|e| Error::io("publish", full, &e))?,
         }
@@ -337,7 +351,9 @@ impl Work {
         }
         if let Some(at) = self.disputed.iter().position(|(disputed, ..)| disputed == path) {
             let (path, owner, bytes) = self.disputed.remove(at);
-            return self.put(&path, &full, &owner, &bytes, Some(&owned));
+            let done = self.put(&path, &full, &owner, &bytes, Some(&owned));
+            self.shown_or_failed(&path, &owner, done);
+            return Ok(());
         }
         match hash_file(&full) {
             Ok(present) if present == owned.digest => {

@@ -168,6 +168,21 @@ impl Streams<'_> {
                 document.results[step] = result_of(self.store, &before, name)?;
             }
         }
+        // What passes its input on has no bytes of its own: those before it have.
+        for step in (0..family.steps.len()).rev() {
+            let output = document.results[step].as_ref().and_then(StepResult::output);
+            if !output.is_some_and(|output| output.place == Place::Input) {
+                continue;
+            }
+            for input in &family.steps[step].inputs {
+                if let Input::Step(input) = input
+                    && document.results[*input].is_none()
+                {
+                    let name = &self.pipeline.target(family.steps[*input].target).name;
+                    document.results[*input] = result_of(self.store, &before, name)?;
+                }
+            }
+        }
         document.before = Some(before);
         for place in places {
             let mut state = match place {

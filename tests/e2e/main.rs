@@ -13,6 +13,10 @@ mod check;
 mod cli;
 /// A document that brings its module down.
 mod culprits;
+/// Bytes of the store that changed behind our back.
+mod damage;
+/// Disks that are full or only to be read.
+mod disk;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
 /// Documents that are gone.
@@ -31,7 +35,11 @@ mod odd_files;
 mod prints;
 /// Published files and people.
 mod shown;
+/// Very small, very large, very many, very deep.
+mod sizes;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
+/// Names that could be taken for code.
+mod words;
