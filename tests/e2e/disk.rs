@@ -68,7 +68,7 @@ fn project() -> Project {
 #[test]
 fn a_full_disk_stops_the_build_and_loses_nothing() {
     // 10 MB of small results and 15 MB of blobs, where 16 MiB are held in reserve.
-    for size in ["17m", "20m", "26m", "34m"] {
+    for size in ["17m", "20m", "26m", "30m"] {
         let project = project();
         let Some(small) = Small::mount(&project, size) else { return };
         let ended = project.build();
@@ -78,9 +78,9 @@ fn a_full_disk_stops_the_build_and_loses_nothing() {
         assert!(text.contains("free some space"), "{size}: {text}");
         project.no_process_is_left();
         let done = ended.named("done");
-        // Still full: the same words, and nothing breaks.
+        // Still full, or just large enough without the reserve: the same words or none.
         let again = project.build();
-        assert_eq!(again.status, 3, "{size}: {}", again.text());
+        assert!([0, 3].contains(&again.status), "{size}: {}", again.text());
         assert!(again.named("done").iter().all(|what| !done.contains(what)), "{size}: {}", again.text());
         let done = [done, again.named("done")].concat();
         small.again("remount,size=200m");
