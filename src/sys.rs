@@ -2,12 +2,14 @@
 //!
 //! The owner of `rustix` for processes, and the only place that may ask for `unsafe`. Knows nothing of modules:
 //! every function is a call of the kernel with its errors as `io::Error`.
-#![expect(unsafe_code, reason = "wait4 is the one call with an exit status and the usage of one child")]
+#![expect(unsafe_code, reason = "wait4 tells the usage of one child; `pre_exec` ties a child to us")]
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -130,6 +132,16 @@ struct Usage {
 
 unsafe extern "C" {
     fn wait4(pid: i32, status: *mut i32, options: i32, usage: *mut Usage) -> i32;
+}
+
+/// Runs a command to its end as a child of this very process, in its process group and with its terminal.
+/// The kernel kills it if the thread that called this ends first.
+pub fn run_here(command: &mut Command) -> io::Result<Exit> {
+    let tie = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec it makes one system call, which takes no memory and no lock.
+    unsafe { command.pre_exec(tie) };
+    let status = command.status()?;
+    Ok(Exit { code: status.code(), signal: status.signal(), ..Exit::default() })
 }
 
 const NO_HANG: i32 = 1;

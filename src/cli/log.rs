@@ -19,8 +19,9 @@ use crate::query::{Answer, Question};
 use crate::socket::Answered;
 use crate::text;
 
-/// Tell the whole story of one document: every run, every target, what its modules printed
+/// Tell the whole story of one document
 ///
+/// Every run, every target, why it ran, what came of it, what its module printed.
 /// DOC is an id, a unique part of one, an `all` target, a published file or a source file.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -57,7 +58,7 @@ impl Args {
         let project = ask::project(&Global { file, ..global.clone() }, out)?;
         let question = Question::Log { doc: self.doc.clone(), target: self.target.clone() };
         let mut told: HashSet<String> = HashSet::new();
-        let mut is_first = true;
+        let (mut is_first, mut last_run) = (true, None);
         loop {
             let (answer, answered) = ask::ask_one(&project, &question, out)?;
             let Some(Answer::Log(mut timeline)) = answer else {
@@ -71,7 +72,8 @@ impl Args {
                     out.json_line("log", &with_lines(&timeline)?)?;
                 }
             } else {
-                self.print(&timeline, is_first, out)?;
+                self.print(&timeline, is_first, last_run, out)?;
+                last_run = timeline.runs.last().map(|run| run.run).or(last_run);
             }
             told.extend(timeline.runs.iter().flat_map(|run| run.steps.iter().map(|step| key(run, step))));
             if !self.follow || answered != Answered::ByOwner || out.is_closed() {
@@ -83,16 +85,25 @@ impl Args {
         }
     }
 
-    fn print(&self, timeline: &Timeline, is_first: bool, out: &mut Output) -> Result<()> {
+    fn print(
+        &self,
+        timeline: &Timeline,
+        is_first: bool,
+        last_run: Option<u32>,
+        out: &mut Output,
+    ) -> Result<()> {
         if is_first {
             out.line(head(timeline))?;
         }
         let width = width(timeline);
         for run in &timeline.runs {
-            out.line("")?;
-            out.line(run_line(run))?;
-            if let Some(line) = content_line(&run.content, width) {
-                out.line(line)?;
+            // A followed run goes on where it was left.
+            if last_run != Some(run.run) {
+                out.line("")?;
+                out.line(run_line(run))?;
+                if let Some(line) = content_line(&run.content, width) {
+                    out.line(line)?;
+                }
             }
             for step in &run.steps {
                 step_lines(step, width).into_iter().try_for_each(|line| out.line(line))?;
@@ -108,7 +119,7 @@ impl Args {
                     }
                 }
             }
-            if !run.unchanged.is_empty() && (is_first || !run.steps.is_empty()) {
+            if !run.unchanged.is_empty() && is_first {
                 out.line(text::printable(&format!("  {:width$}  {}", "same", run.unchanged.join(", "))))?;
             }
         }
@@ -147,7 +158,10 @@ fn with_lines(timeline: &Timeline) -> Result<Value> {
 }
 
 fn head(timeline: &Timeline) -> String {
-    let runs = text::count(timeline.runs.len() as u64, "run");
+    let runs = match timeline.runs.len() {
+        0 => "nothing yet".to_owned(),
+        n => text::count(n as u64, "run"),
+    };
     let mut line = format!("{}  {runs}", timeline.doc);
     if timeline.gone {
         line.push_str(", gone from its source");
@@ -209,7 +223,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         }
         Decision::Reused { run, doc: None } => first.push(format!("reused its result of run {run}")),
         Decision::Reused { run, doc: Some(doc) } => {
-            first.push(format!("reused the result of {doc}, run {run}"))
+            first.push(format!("reused the result of {doc}, run {run}"));
         }
         Decision::Decided => {}
     }

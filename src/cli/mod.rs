@@ -10,6 +10,7 @@ mod build;
 mod cat;
 mod check;
 mod completions;
+mod doctor;
 mod global;
 mod graph;
 mod init;
@@ -22,6 +23,7 @@ mod owner;
 mod redo;
 mod select;
 mod status;
+mod trial;
 mod why;
 
 #[cfg(test)]
@@ -59,6 +61,8 @@ struct Cli {
 enum Command {
     Build(build::Args),
     Redo(redo::Args),
+    #[command(name = "try")]
+    Trial(trial::Args),
     Status(status::Args),
     Log(log::Args),
     Why(why::Args),
@@ -68,6 +72,7 @@ enum Command {
     Modules(modules::Args),
     Graph(graph::Args),
     Init(init::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
 }
 
@@ -76,6 +81,7 @@ impl Command {
         match self {
             Command::Build(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
+            Command::Trial(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),
             Command::Log(args) => args.run(global, out),
             Command::Why(args) => args.run(global, out),
@@ -85,6 +91,7 @@ impl Command {
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
+            Command::Doctor(args) => args.run(global, out),
             Command::Completions(args) => args.run(out),
         }
     }

@@ -17,6 +17,7 @@ use crate::{env, report, text};
 const VERSION: u8 = 1;
 
 /// How and where a command prints.
+#[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on each other")]
 pub(super) struct Output {
     /// Never through anything that changes bytes: a document may hold them all.
     stdout: BufWriter<Stdout>,
@@ -208,14 +209,14 @@ impl Output {
             quiet: self.quiet,
             verbose: global.verbose,
             colour: self.colour,
-            terminal: self.is_watched(),
+            terminal: Self::is_watched(),
             width: env::columns(),
         };
         report::sink(mode, out, err)
     }
 
     /// Whether people watch stderr live; a CI job does not.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(super) fn is_watched() -> bool {
         io::stderr().is_terminal() && !env::is_ci()
     }
 }

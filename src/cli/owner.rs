@@ -9,18 +9,30 @@ use crate::project::Project;
 use crate::socket::{self, Server};
 use crate::store::{Opening, Store};
 
-/// Opens the project's store, or says who has it. A question has it for milliseconds: that is waited for.
+/// Opens the project's store, or says who has it.
 pub(super) fn open(project: &Project, out: &mut Output) -> Result<Arc<Store>> {
+    let (store, notices) = take(project, || {
+        Ok(match Store::open(&project.store_dir)? {
+            Opening::Opened(store, notices) => Ok((store, notices)),
+            Opening::Held(holder) => Err(holder),
+        })
+    })?;
+    for notice in notices {
+        out.warning(notice);
+    }
+    Ok(store)
+}
+
+/// Takes the store by `attempt`, which gives it or who has it. A question has it for milliseconds: that is waited for.
+pub(super) fn take<T>(
+    project: &Project,
+    mut attempt: impl FnMut() -> Result<std::result::Result<T, Option<String>>>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
-        let holder = match Store::open(&project.store_dir)? {
-            Opening::Opened(store, notices) => {
-                for notice in notices {
-                    out.warning(notice);
-                }
-                return Ok(store);
-            }
-            Opening::Held(holder) => holder,
+        let holder = match attempt()? {
+            Ok(taken) => return Ok(taken),
+            Err(holder) => holder,
         };
         // Who serves is at work; who does not may be done in a moment.
         if socket::is_served(&project.store_dir) || began.elapsed() >= socket::PATIENCE {

@@ -10,7 +10,7 @@ use crate::query::status::{SourceStatus, Status, TargetStatus};
 use crate::query::{Answer, Question};
 use crate::text;
 
-/// Show how every source and target stands, what failed, and what a build would do
+/// Show how everything stands, and what a build would do
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Exit with 1 unless everything is up to date and nothing failed
@@ -145,7 +145,9 @@ fn verdict(status: &Status) -> String {
         return "a build is running; the sources are not looked at beside it".to_owned();
     }
     if !status.to_do {
-        return "up to date".to_owned();
+        let all_well = status.causes.is_empty() && status.blocked == 0;
+        return if all_well { "up to date" } else { "nothing to do until the failures are looked at" }
+            .to_owned();
     }
     match status.to_look_at() {
         0 => "pipe build has something to do".to_owned(),

@@ -16,8 +16,9 @@ use crate::query::{Answer, Question};
 use crate::text;
 use crate::time::{Millis, now};
 
-/// Tell why a document or a target ran, would run, did not run, or failed; run nothing
+/// Tell why a document or a target ran, would run, or did not
 ///
+/// Runs nothing: compares what was recorded with what is there now.
 /// DOC is an id, a unique part of one, an `all` target, a published file or a source file. For a target: how many
 /// documents would run, by reason.
 #[derive(clap::Args)]
@@ -35,7 +36,7 @@ impl Args {
             Some(Answer::WhyDocument(why)) if out.is_json() => out.json_line("why-document", &why)?,
             Some(Answer::WhyTarget(why)) if out.is_json() => out.json_line("why-target", &why)?,
             Some(Answer::WhyDocument(why)) => {
-                document(&why).into_iter().try_for_each(|line| out.line(line))?
+                document(&why).into_iter().try_for_each(|line| out.line(line))?;
             }
             Some(Answer::WhyTarget(why)) => target(&why).into_iter().try_for_each(|line| out.line(line))?,
             _ => {}
@@ -82,11 +83,16 @@ fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
         (Now::UpToDate, Some((word, why, details))) => {
             lines.push(format!("  {:width$}  {word:<28}  {why}", verdict.target));
             lines.extend(details.into_iter().map(|line| format!("{below}{line}")));
+            if let Last::Ran { outcome: Shown::Failed { .. }, .. }
+            | Last::Kept { outcome: Shown::Failed { .. }, .. } = &verdict.last
+            {
+                lines.push(format!("{below}not tried again until its input, code or parameters change"));
+            }
         }
         (_, last) => {
             lines.push(format!("  {:width$}  {now}", verdict.target));
             lines.extend(details.into_iter().map(|line| format!("{below}{line}")));
-            if let Some((word, ..)) = last {
+            if let Some((word, ..)) = last.filter(|_| verdict.now != Now::Retired) {
                 lines.push(format!("{below}before: {word}"));
             }
         }
@@ -106,11 +112,16 @@ fn last_words(last: &Last) -> Option<(String, String, Vec<String>)> {
                 details.push(line);
             }
             details.extend(outcome_line(outcome));
-            if *same {
+            if *same && matches!(outcome, Shown::Output { .. }) {
                 details.push("came out the same as before".to_owned());
             }
-            let why: Vec<String> = reasons.iter().map(short_words).collect();
-            Some((word, format!("{} (run {run})", why.join("; ")), details))
+            let first = reasons.first().map(short_words).unwrap_or_default();
+            // Each of the others is below, with its values.
+            let more = match reasons.len() {
+                0 | 1 => String::new(),
+                n => format!(", and {} more", n - 1),
+            };
+            Some((word, format!("{first}{more} (run {run})"), details))
         }
         Last::Kept { run, start, doc, cut_off, outcome } => {
             let details = match outcome {
@@ -237,6 +248,9 @@ fn reason_details(reason: &Reason) -> Vec<String> {
     }
 }
 
+/// A kind of reason, and which reasons are of it.
+type Touch = (&'static str, fn(&Reason) -> bool);
+
 /// What else could have changed, and did not.
 fn untouched(reasons: &[Reason]) -> Option<String> {
     if reasons
@@ -245,7 +259,7 @@ fn untouched(reasons: &[Reason]) -> Option<String> {
     {
         return None;
     }
-    let kinds: [(&str, fn(&Reason) -> bool); 4] = [
+    let kinds: [Touch; 4] = [
         ("input", |reason| {
             matches!(reason, Reason::Input { .. } | Reason::Members { .. } | Reason::Fact { .. })
         }),

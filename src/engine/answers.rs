@@ -1,6 +1,7 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build, InHand};
+use crate::engine::decide::derived_note;
 use crate::engine::document::StepResult;
 use crate::engine::modules::loaded_files;
 use crate::engine::requests::INLINE;
@@ -9,10 +10,13 @@ use crate::error::Result;
 use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
 use crate::model::event::{Event, Finished, Stopped};
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::TargetIx;
 use crate::module::{Answer, Died, Done, OutputBody, Report};
 use crate::plan::family::{Input, Origin};
 use crate::time::Millis;
 
+/// How often a document is begun anew because its file changed under its module.
+const RESTARTS: u32 = 3;
 /// At most so many warnings are kept with a record.
 const WARNINGS: usize = 100;
 
@@ -118,8 +122,13 @@ impl Build<'_> {
             return Ok(());
         }
         if self.source_changed(ticket) {
-            self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
-            return self.read_again(ticket.doc);
+            if self.keeps_changing(ticket, request.target) {
+                self.scheduler.answered(worker, ticket, State::Failed, answer.duration_us);
+            } else {
+                self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
+                self.read_again(ticket.doc);
+            }
+            return Ok(());
         }
         let (outcome, bytes) = match self.outcome(ticket, answer.done)? {
             Ok(outcome) => outcome,
@@ -163,6 +172,20 @@ impl Build<'_> {
         }
         let roots = &self.parts.roots[source.0];
         crate::scan::restamp(roots, open.document.id.rel(), self.store.salt()) != Some(open.document.stamp)
+    }
+
+    /// A file that changed under its module too often: nothing can be said of it in this build.
+    fn keeps_changing(&mut self, ticket: Ticket, target: TargetIx) -> bool {
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return false };
+        if open.document.restarts < RESTARTS {
+            return false;
+        }
+        let message = "the file kept changing while its module read it";
+        let note = derived_note(&Failure::new(FailureKind::Unreadable, "", message));
+        open.document.racy = true;
+        open.document.results[ticket.step] = Some(StepResult::bare(State::Failed, note));
+        self.tally.settled(target, State::Failed, false);
+        true
     }
 
     /// What the module made, as it will be recorded; large outputs are in the store after this.

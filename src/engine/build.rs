@@ -529,16 +529,8 @@ impl<'a> Build<'a> {
             only: only.as_deref(),
             is_current: None,
         };
-        if let Some(damaged) = streams.manifest(target, &plan.sees, &path)? {
-            return Ok(Err(Damaged(damaged)));
-        }
         let members = work.inputs.first().map_or(0, members_of);
-        let body = crate::module::Body::Manifest { path, members };
-        Ok(Ok(crate::module::Request {
-            id: number,
-            input: crate::module::Input::new(body, ""),
-            with: Vec::new(),
-        }))
+        streams.request(target, &plan.sees, path, members, number)
     }
 
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
@@ -605,7 +597,7 @@ impl<'a> Build<'a> {
     }
 
     /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once.
-    pub fn end_workers(&mut self) {
+    pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
         for slot in &slots {
             if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }
@@ -638,12 +630,8 @@ fn set_work(
 ) -> Result<SetWork> {
     let target = parts.pipeline.target(plan.ix);
     let settled = |state, note: String| Ok(SetWork::Settled(Box::new(StepResult::bare(state, note))));
-    for (_, shared) in &plan.shared {
-        match shared {
-            crate::engine::target::Shared::Present(_) => {}
-            crate::engine::target::Shared::Unavailable(why) => return settled(State::Blocked, why.clone()),
-            crate::engine::target::Shared::Unfinished => return settled(State::Unfinished, String::new()),
-        }
+    if let Some((state, why)) = plan.lacks() {
+        return settled(state, why);
     }
     let only = options.sample_filter();
     let is_current = |definition: Position, target: TargetIx| outline.covers(parts, definition, target);

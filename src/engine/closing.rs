@@ -12,6 +12,7 @@ use crate::engine::scheduler::DocIx;
 use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
+use crate::model::event::Event;
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{Family, Input, Origin};
@@ -34,6 +35,21 @@ impl Build<'_> {
         self.store.note_closed(&document.id);
         if self.options.sample.is_some() && (document.stratum > 0 || family.is_set()) {
             // Sets over a sample, and what is behind them, are never the present result.
+            self.remember_sample(doc);
+            return Ok(());
+        }
+        let is_kept = family.is_set()
+            && self.options.docs.is_some()
+            && document
+                .results
+                .first()
+                .and_then(Option::as_ref)
+                .is_some_and(|set| set.state == State::Unfinished);
+        if is_kept {
+            // What is behind it uses the last result.
+            let note = document.results[0].as_ref().map(|set| set.note.clone()).unwrap_or_default();
+            let message = format!("{} keeps its last result: {note}", document.id);
+            self.sink.event(&Event::Notice { message, hint: Some("pipe build".to_owned()) });
             return Ok(());
         }
         let mut entries = Vec::with_capacity(family.steps.len());
@@ -74,10 +90,11 @@ impl Build<'_> {
             }
             entries.push(entry);
         }
-        let decided = family.steps.iter().zip(&document.results).all(|(place, result)| {
-            let is_decided = result.as_ref().is_some_and(|result| result.state != State::Unfinished);
-            is_decided || place.stratum > document.stratum
-        });
+        let is_decided = |(step, place): (usize, &crate::plan::family::Step)| {
+            let state = document.results[step].as_ref().map(|result| result.state);
+            place.stratum > 0 || state.is_some_and(|state| state != State::Unfinished)
+        };
+        let decided = family.steps.iter().enumerate().all(is_decided);
         let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
         withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
@@ -107,6 +124,24 @@ impl Build<'_> {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
         Ok(())
+    }
+
+    /// What a set came to over a sample, for those behind it in this build.
+    fn remember_sample(&mut self, doc: DocIx) {
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return };
+        let family = self.families.family(open.document.family);
+        if !family.is_set() {
+            return;
+        }
+        for (step, place) in family.steps.iter().enumerate() {
+            if let Some(result) = &open.document.results[step] {
+                let bytes = origin(family, &open.document, Input::Step(step));
+                let from =
+                    if let Input::Step(step) = bytes { open.document.results[step].as_ref() } else { None };
+                let output = from.and_then(StepResult::output).cloned();
+                self.outline.set_sample(place.target, (result.state, output, result.note.clone()));
+            }
+        }
     }
 
     /// Writes a story unless it says what the one before says; then only the entry is new.
@@ -340,8 +375,7 @@ pub fn published_path(
         Field::Meta(path) => document.meta(family, input, path).map(|value| plain(&value)),
         other => other.of_id(&document.id),
     };
-    let ext = target.ext.as_deref().unwrap_or(&output.ext);
-    template.expand(&lookup, &target.name, ext).ok()
+    template.expand(&lookup, &target.name, &output.ext).ok()
 }
 
 /// Where the result of a step was shown by the document's newest story, or by the last one that had a result.

@@ -58,15 +58,28 @@ pub struct Deciding<'a> {
 impl Deciding<'_> {
     /// Decides one step of a document of a source, or behind a set.
     pub fn decide(&mut self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Decision> {
+        match self.work(plan, document, step) {
+            Ok(work) => self.answer(plan, document, self.pipeline.target(plan.ix), work),
+            Err(settled) => Ok(Decision::Settled(settled)),
+        }
+    }
+
+    /// The action of such a step, whether or not a record answers it; or how the step stands without one.
+    pub fn work(
+        &self,
+        plan: &TargetPlan,
+        document: &Document,
+        step: usize,
+    ) -> std::result::Result<Work, Box<StepResult>> {
         let place = &self.family.steps[step];
         let target = self.pipeline.target(plan.ix);
-        let settled = |state, note: String| Ok(Decision::Settled(Box::new(StepResult::bare(state, note))));
+        let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
         let main = match document.main_input(place) {
             MainInput::One(input) => input,
             MainInput::Blocked(by) => return settled(State::Blocked, self.blocked_by(document, by)),
             MainInput::Unfinished => return settled(State::Unfinished, String::new()),
             MainInput::Absent => return settled(State::Absent, String::new()),
-            MainInput::Several(inputs) => return Ok(self.collision(&inputs)),
+            MainInput::Several(inputs) => return Err(self.collision(&inputs)),
         };
         if let Some(test) = &target.test
             && !test.passes(&|field| self.field(document, main, field))
@@ -94,15 +107,10 @@ impl Deciding<'_> {
                     inputs.push(KeyInput { digest: None, facts: String::new() });
                     with.push((side.name.clone(), None));
                 }
-                Side::Settled(result) => return Ok(Decision::Settled(result)),
+                Side::Settled(result) => return Err(result),
             }
         }
-        self.answer(
-            plan,
-            document,
-            target,
-            Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() },
-        )
+        Ok(Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() })
     }
 
     /// Looks for a record of this work; the module must run where there is none.
@@ -161,7 +169,7 @@ impl Deciding<'_> {
                 let message = format!(
                     "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
                 );
-                settled_failure(FailureKind::MissingInput, message)
+                Side::Settled(failed(FailureKind::MissingInput, message))
             }
         }
     }
@@ -171,7 +179,7 @@ impl Deciding<'_> {
         format!("{} failed", self.pipeline.target(target).name)
     }
 
-    fn collision(&self, inputs: &[Input]) -> Decision {
+    fn collision(&self, inputs: &[Input]) -> Box<StepResult> {
         let name = |input: &Input| match input {
             Input::Origin => self.family.name.clone(),
             Input::Step(step) => self.pipeline.target(self.family.steps[*step].target).name.clone(),
@@ -179,10 +187,7 @@ impl Deciding<'_> {
         let names: Vec<String> = inputs.iter().map(name).collect();
         let message =
             format!("it has a result in each of: {}; a list of streams takes one", names.join(", "));
-        match settled_failure(FailureKind::Collision, message) {
-            Side::Settled(result) => Decision::Settled(result),
-            _ => Decision::Settled(Box::new(StepResult::bare(State::Failed, ""))),
-        }
+        failed(FailureKind::Collision, message)
     }
 
     /// An input as it enters the key: its digest and what the module sees of it.
@@ -240,9 +245,9 @@ enum Side {
     Settled(Box<StepResult>),
 }
 
-fn settled_failure(kind: FailureKind, message: String) -> Side {
+fn failed(kind: FailureKind, message: String) -> Box<StepResult> {
     let failure = Failure::new(kind, "", message);
-    Side::Settled(Box::new(StepResult::bare(State::Failed, derived_note(&failure))))
+    Box::new(StepResult::bare(State::Failed, derived_note(&failure)))
 }
 
 /// A failure that no record holds, as the note of a story's entry.

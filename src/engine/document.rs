@@ -123,7 +123,34 @@ impl Before {
     }
 }
 
+/// The folder and the name under which the index has a document.
+pub fn place_of(id: &DocId) -> (&str, &str) {
+    if id.rel().is_empty() { ("", "") } else { (id.dir(), id.name()) }
+}
+
 impl Document {
+    /// A document of which nothing is known, in a family of so many steps.
+    pub fn unknown(family: FamilyIx, id: DocId, steps: usize) -> Self {
+        let (dir, name) = place_of(&id);
+        Document {
+            number: DocNumber(0),
+            family,
+            dir: Arc::from(dir),
+            name: name.to_owned(),
+            id,
+            names: Position(0),
+            stratum: 0,
+            before: None,
+            story: None,
+            stamp: Stamp::default(),
+            racy: false,
+            content: None,
+            digest: None,
+            results: vec![None; steps],
+            restarts: 0,
+        }
+    }
+
     /// The one input that a step takes, or why there is none: the states of what it may take.
     pub fn main_input(&self, step: &Step) -> MainInput {
         let mut done = Vec::new();

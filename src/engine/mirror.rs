@@ -2,12 +2,10 @@
 //!
 //! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
 
-use std::sync::Arc;
-
-use crate::engine::document::{Before, Document, StepResult};
+use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
-use crate::engine::sets::{before, id_of, result_of};
+use crate::engine::sets::{before, id_of, result_of, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
@@ -67,7 +65,9 @@ fn shown_before(
 ) -> Result<Vec<(String, Owned)>> {
     let family = families.family(ix);
     let mut shown = Vec::new();
-    let Some(newest) = before(parts.store, entry.story)? else { return Ok(shown) };
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| false)?;
+    let Some(mut document) = document else { return Ok(shown) };
+    let Some(newest) = document.before.take() else { return Ok(shown) };
     for (step, place) in family.steps.iter().enumerate() {
         let name = &parts.pipeline.target(place.target).name;
         let Some(found) = closing::last_shown(parts.store, newest.clone(), name)? else { continue };
@@ -75,7 +75,6 @@ fn shown_before(
             .and_then(|result| result.output().map(|output| output.digest));
         let template = found.published_by(name).map(str::to_owned);
         let (Some(template), Some(digest)) = (template, digest) else { continue };
-        let mut document = document_of(ix, id, entry, &found, vec![None; family.steps.len()]);
         document.before = Some(found);
         let path = closing::old_path(parts.store, parts.pipeline, &document, family, step, &template)?;
         if let Some(path) = path
@@ -86,33 +85,6 @@ fn shown_before(
         }
     }
     Ok(shown)
-}
-
-/// A document as a story has it, to find its published paths.
-fn document_of(
-    family: FamilyIx,
-    id: &DocId,
-    entry: &Entry,
-    found: &Before,
-    results: Vec<Option<StepResult>>,
-) -> Document {
-    Document {
-        id: id.clone(),
-        number: entry.doc,
-        family,
-        dir: Arc::from(id.dir()),
-        name: entry.name.clone(),
-        names: found.story.names,
-        stratum: 0,
-        story: Some(entry.story),
-        stamp: entry.stamp,
-        racy: false,
-        content: None,
-        digest: found.story.content,
-        results,
-        before: None,
-        restarts: 0,
-    }
 }
 
 /// How to show published files again that are missing.
@@ -177,7 +149,7 @@ fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<
 fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option<(FamilyIx, Entry)>> {
     let Some(ix) = families.find(id.source()) else { return Ok(None) };
     let family = families.family(ix);
-    let (dir, name) = if family.is_set() { ("", "") } else { (id.dir(), id.name()) };
+    let (dir, name) = place_of(id);
     let entry = parts.store.entry(&family.name, dir, name)?;
     Ok(entry.filter(|entry| !entry.flags.gone).map(|entry| (ix, entry)))
 }
@@ -185,18 +157,14 @@ fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option
 /// How every published result of a document is shown, by its newest story.
 fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Vec<Job>> {
     let Some((ix, entry)) = entry_of(parts, families, id)? else { return Ok(Vec::new()) };
-    let Some(found) = before(parts.store, entry.story)? else { return Ok(Vec::new()) };
     let family = families.family(ix);
-    let mut results = Vec::new();
-    for step in &family.steps {
-        results.push(result_of(parts.store, &found, &parts.pipeline.target(step.target).name)?);
-    }
-    let document = document_of(ix, id, &entry, &found, results);
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
+    let Some(document) = document else { return Ok(Vec::new()) };
     let mut jobs = Vec::new();
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);
-        let is_published =
-            found.entry(&target.name).is_some_and(|entry| entry.published && entry.state == State::Done);
+        let result = document.results[step].as_ref();
+        let is_published = result.is_some_and(|result| result.published && result.state == State::Done);
         if let (true, Some(publish)) = (is_published, &target.publish)
             && let Some(path) =
                 closing::published_path(&publish.path, &document, family, Input::Step(step), target)
@@ -219,8 +187,7 @@ pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<(
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
         let family = doc.source();
-        let is_set = doc.rel().is_empty();
-        let (dir, name) = if is_set { ("", "") } else { (doc.dir(), doc.name()) };
+        let (dir, name) = place_of(doc);
         let Some(entry) = store.entry(family, dir, name)? else { continue };
         let Some(found) = before(store, entry.story)? else { continue };
         let mut story: Story = (*found.story).clone();
@@ -237,11 +204,7 @@ pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<(
                 }
             }
         }
-        story.settled = false;
-        story.previous = Some(entry.story);
-        story.run = store.run();
-        let at = store.add_story(&story)?;
-        store.put_entry(family, dir, Store::entry_of(name, &story, at), at);
+        store.unsettle(family, dir, &entry, story)?;
     }
     store.flush()
 }

@@ -2,7 +2,7 @@
 //!
 //! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
 //! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
-//! `sources`, `mirror` · `session`. See `docs/design/engine.md`.
+//! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
@@ -26,6 +26,7 @@ mod sources;
 mod supply;
 pub mod tally;
 pub mod target;
+pub mod trial;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::code::{Cache, Spec, Tree};
 use crate::engine::target::{ModuleFacts, identity, program_parts};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
-use crate::model::pipeline::{Call, Module, Pipeline, Program};
+use crate::model::pipeline::{Module, Pipeline, Program};
 use crate::module::Python;
 use crate::module::python::{self, Interpreter};
 use crate::store::Store;
@@ -43,21 +43,15 @@ pub fn facts(pipeline: &Pipeline, store: &Store, interpreter: &str) -> Result<Ve
     let mut cache = store.code_cache();
     let mut tree = Tree::new(&pipeline.root, &mut cache);
     let mut all = Vec::with_capacity(pipeline.modules.len());
-    for (ix, module) in pipeline.modules.iter().enumerate() {
+    for module in &pipeline.modules {
         let files = tree
             .code_files(&Spec::of(module))
             .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
         let probe = probe(pipeline, store, module)?;
-        let program = program_parts(module, ext_of(pipeline, ix), interpreter, probe);
+        let program = program_parts(module, interpreter, probe);
         all.push(ModuleFacts { identity: identity(&program), program, files: files.files });
     }
     Ok(all)
-}
-
-/// The stated extension of the one target that runs this module as a filter.
-fn ext_of(pipeline: &Pipeline, module: usize) -> Option<&str> {
-    let calls = |call: &Call| matches!(call, Call::Module(ix) if ix.0 == module);
-    pipeline.targets.iter().find(|target| calls(&target.call)).and_then(|target| target.ext.as_deref())
 }
 
 /// The output of a module's probe, asked again when the program's stamp changes.

@@ -14,9 +14,6 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::plan::family::Origin;
 use crate::scan::{Ask, ReadOutcome, Roots};
 
-/// So often a document that changed while a module read it is read again.
-const RESTARTS: u32 = 3;
-
 impl Build<'_> {
     /// Opens a document in a stratum; one that is gone is retired at once.
     pub(super) fn open_document(&mut self, stratum: usize, unopened: Unopened) -> Result<()> {
@@ -116,12 +113,9 @@ impl Build<'_> {
     }
 
     /// Reads a document's source again and decides everything of it anew: it changed while it was worked on.
-    /// One that never holds still fails: a result that belongs to no bytes is none.
-    pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) -> Result<()> {
-        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+    pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
         open.document.restarts += 1;
-        let holds_still = open.document.restarts <= RESTARTS;
-        let reading = open.reading;
         let family = self.families.family(open.document.family);
         for (step, place) in family.steps.iter().enumerate() {
             if place.stratum == open.document.stratum {
@@ -130,14 +124,10 @@ impl Build<'_> {
             }
         }
         let (Origin::Source(source), rel) = (family.origin, open.document.id.rel().to_owned()) else {
-            return Ok(());
+            return;
         };
         self.scheduler.restart(doc);
-        if !holds_still {
-            return self.source_read(doc, reading, ReadOutcome::Changing);
-        }
         self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
-        Ok(())
     }
 
     /// A source file was read.

@@ -21,6 +21,9 @@ use crate::plan::family::{Families, Family, FamilyIx, Input};
 /// The targets of a definition, and whether each is as it is defined now.
 pub type Coverage = Arc<Vec<(String, bool)>>;
 
+/// How a set, or what is behind it, stands: its state, its output, and what is said of it.
+pub type SetResult = (State, Option<Output>, String);
+
 /// See the module's text.
 pub struct Outline {
     /// By module.
@@ -28,6 +31,8 @@ pub struct Outline {
     marks: Vec<Mark>,
     loads: Vec<Arc<Loads>>,
     loads_known: usize,
+    /// What sets came to over a sample.
+    samples: HashMap<TargetIx, SetResult>,
     /// What decides each target now, as far as it is known.
     definitions: Vec<Option<Digest>>,
     /// By the place of a definition: which of its targets are as defined now.
@@ -43,6 +48,7 @@ impl Outline {
             marks: parts.store.marks()?,
             loads_known: loads.len(),
             loads,
+            samples: HashMap::new(),
             definitions: vec![None; parts.pipeline.targets.len()],
             covered: std::sync::Mutex::default(),
         })
@@ -63,7 +69,7 @@ impl Outline {
         for with in &target.with {
             match &with.from {
                 WithFrom::Shared(of) => {
-                    shared.push((with.name.clone(), shared_result(parts, families, *of, inputs)?));
+                    shared.push((with.name.clone(), self.shared_result(parts, families, *of, inputs)?));
                 }
                 WithFrom::File(written, path) => {
                     shared.push((with.name.clone(), shared_file(parts, written, path, inputs)?));
@@ -81,6 +87,45 @@ impl Outline {
         let plan = TargetPlan::new(parts.pipeline, ix, facts, shared, &self.marks, &learned);
         self.define(ix, plan.definition);
         Ok(plan)
+    }
+
+    /// What a set, or what is behind it, came to over a sample.
+    pub fn set_sample(&mut self, target: TargetIx, result: SetResult) {
+        self.samples.insert(target, result);
+    }
+
+    /// The one result of a set, or of an `each` behind it, as it is now.
+    fn shared_result(
+        &self,
+        parts: &Parts<'_>,
+        families: &Families,
+        of: TargetIx,
+        inputs: &mut Inputs,
+    ) -> Result<Shared> {
+        let name = &parts.pipeline.target(of).name;
+        let sampled = self.samples.get(&of).cloned();
+        let Some(family) =
+            families.list.iter().find(|family| family.is_set() && family.step_of(of).is_some())
+        else {
+            return Ok(Shared::Unfinished);
+        };
+        let result = match sampled {
+            Some(sampled) => Some(sampled),
+            None => set_result(parts, family, name)?,
+        };
+        let Some((state, output, note)) = result else { return Ok(Shared::Unfinished) };
+        match (state, output) {
+            (State::Done, Some(output)) => {
+                let Some(path) = inputs.output(parts.store, &output)? else { return Ok(Shared::Unfinished) };
+                let facts = crate::engine::decide::ext_facts(&output.ext);
+                let key = KeyInput { digest: Some(output.digest), facts };
+                Ok(Shared::Present(SharedInput { key, ext: output.ext, path }))
+            }
+            (State::Unfinished, _) | (State::Done, None) => Ok(Shared::Unfinished),
+            (State::Skipped, _) => Ok(Shared::Unavailable(format!("{name} was skipped"))),
+            _ if note.is_empty() => Ok(Shared::Unavailable(format!("{name} failed"))),
+            _ => Ok(Shared::Unavailable(format!("{name}: {note}"))),
+        }
     }
 
     /// How many load sets are accounted for.
@@ -167,39 +212,8 @@ impl Outline {
     }
 }
 
-/// The one result of a set, or of an `each` behind it, as it is now.
-fn shared_result(
-    parts: &Parts<'_>,
-    families: &Families,
-    of: TargetIx,
-    inputs: &mut Inputs,
-) -> Result<Shared> {
-    let name = &parts.pipeline.target(of).name;
-    let Some(family) = families.list.iter().find(|family| family.is_set() && family.step_of(of).is_some())
-    else {
-        return Ok(Shared::Unfinished);
-    };
-    let Some((state, output, note)) = set_result(parts, family, name)? else { return Ok(Shared::Unfinished) };
-    match (state, output) {
-        (State::Done, Some(output)) => {
-            let Some(path) = inputs.output(parts.store, &output)? else { return Ok(Shared::Unfinished) };
-            let facts = crate::engine::decide::ext_facts(&output.ext);
-            let key = KeyInput { digest: Some(output.digest), facts };
-            Ok(Shared::Present(SharedInput { key, ext: output.ext, path }))
-        }
-        (State::Unfinished, _) | (State::Done, None) => Ok(Shared::Unfinished),
-        (State::Skipped, _) => Ok(Shared::Unavailable(format!("{name} was skipped"))),
-        _ if note.is_empty() => Ok(Shared::Unavailable(format!("{name} failed"))),
-        _ => Ok(Shared::Unavailable(format!("{name}: {note}"))),
-    }
-}
-
 /// How the one document of a set's family stands in one of its targets.
-pub fn set_result(
-    parts: &Parts<'_>,
-    family: &Family,
-    target: &str,
-) -> Result<Option<(State, Option<Output>, String)>> {
+pub fn set_result(parts: &Parts<'_>, family: &Family, target: &str) -> Result<Option<SetResult>> {
     let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(None) };
     let Some(before) = before(parts.store, entry.story)? else { return Ok(None) };
     let Some(mut result) = result_of(parts.store, &before, target)? else { return Ok(None) };

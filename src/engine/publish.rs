@@ -4,7 +4,7 @@
 //! that is not, or that somebody edited, is never touched. Files are written whole and renamed into place; bytes are
 //! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +14,6 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::modules::hash_file;
-use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place};
@@ -34,13 +33,6 @@ pub struct Owned {
     pub doc: DocId,
     /// In which target.
     pub target: String,
-}
-
-impl Owned {
-    /// Whether both are of the same document and target.
-    fn is_as(&self, other: &Owned) -> bool {
-        self.doc == other.doc && self.target == other.target
-    }
 }
 
 /// What the publisher is asked to do.
@@ -107,8 +99,8 @@ impl Publisher {
             root: root.to_owned(),
             published: Arc::clone(&published),
             folders: BTreeSet::new(),
-            shown: HashMap::new(),
-            disputed: Vec::new(),
+            contested: Vec::new(),
+            disputed: HashSet::new(),
             serial: 0,
         };
         let thread = std::thread::spawn(move || work.run(&inbox));
@@ -134,15 +126,24 @@ impl Publisher {
     }
 }
 
+/// When a path that another result owns is decided about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contest {
+    /// That one may still go.
+    Later,
+    /// It stays.
+    Now,
+}
+
 struct Work {
     store: Arc<Store>,
     root: PathBuf,
     published: Arc<Mutex<Published>>,
     folders: BTreeSet<PathBuf>,
-    /// Paths shown in this build, to see two results on one path.
-    shown: HashMap<String, Owned>,
-    /// Results for paths that show another one from before, which may yet be withdrawn.
-    disputed: Vec<(String, Owned, Bytes)>,
+    /// Results on paths that other results own: decided when all that goes is gone.
+    contested: Vec<(String, Owned, Bytes)>,
+    /// Paths that two results claim.
+    disputed: HashSet<String>,
     serial: u64,
 }
 
@@ -150,25 +151,28 @@ impl Work {
     fn run(&mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
             match job {
-                Job::Show { path, owner, bytes } => {
-                    let done = self.show(&path, &owner, &bytes);
-                    self.shown_or_failed(&path, &owner, done);
-                }
+                Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
                 Job::Withdraw { path, doc, target } => {
                     if let Err(error) = self.withdraw(&path, &doc, &target) {
-                        self.notice(format!("cannot remove `{path}`: {error}"));
+                        self.notice(format!("cannot withdraw `{path}`: {error}"));
                     }
                 }
             }
         }
-        for (path, owner, bytes) in std::mem::take(&mut self.disputed) {
-            let done = self.decide(&path, &owner, &bytes);
-            self.shown_or_failed(&path, &owner, done);
+        for (path, owner, bytes) in std::mem::take(&mut self.contested) {
+            self.try_show(&path, &owner, &bytes, Contest::Now);
         }
         for folder in std::mem::take(&mut self.folders) {
             if let Err(error) = remember_folder(&self.store, &self.root, &folder) {
                 self.notice(error.to_string());
             }
+        }
+    }
+
+    fn try_show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) {
+        if let Err(error) = self.show(path, owner, bytes, contest) {
+            let message = format!("cannot publish `{path}`: {error}");
+            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
         }
     }
 
@@ -180,64 +184,33 @@ impl Work {
         self.with(|published| published.notices.push(text));
     }
 
-    fn show(&mut self, path: &str, owner: &Owned, bytes: &Bytes) -> Result<()> {
+    fn show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) -> Result<()> {
         let full = self.root.join(path);
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
         }
-        if let Some(other) = self.shown.get(path).filter(|other| !owner.is_as(other)).cloned() {
-            return self.conflict(path, &full, owner, &other);
-        }
         let owned = owned(&self.store, path)?;
-        if owned.as_ref().is_some_and(|owned| !owner.is_as(owned)) {
-            self.disputed.push((path.to_owned(), owner.clone(), bytes.clone()));
+        if let Some(other) =
+            owned.as_ref().filter(|other| other.doc != owner.doc || other.target != owner.target)
+        {
+            if contest == Contest::Later {
+                self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
+                return Ok(());
+            }
+            return self.conflict(path, &full, owner, other);
+        }
+        if self.disputed.contains(path) {
+            let message = format!("`{path}` is also that of other results; none is published");
+            self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
             return Ok(());
         }
-        self.put(path, &full, owner, bytes, owned.as_ref())
-    }
-
-    /// The path still shows another result at the end: both stand, so neither is shown.
-    fn decide(&mut self, path: &str, owner: &Owned, bytes: &Bytes) -> Result<()> {
-        let full = self.root.join(path);
-        let owned = owned(&self.store, path)?;
-        let is_other = |other: &&Owned| !owner.is_as(other);
-        let other = match self.shown.get(path).filter(is_other) {
-            Some(other) => Some(other.clone()),
-            None => match owned.clone().filter(|other| is_other(&other)) {
-                Some(other) if self.stands(&other)? => Some(other),
-                _ => None,
-            },
-        };
-        let Some(other) = other else { return self.put(path, &full, owner, bytes, owned.as_ref()) };
-        self.shown.insert(path.to_owned(), owner.clone());
-        self.conflict(path, &full, owner, &other)
-    }
-
-    /// Whether the newest story of a document says that a target's result is published.
-    fn stands(&self, owner: &Owned) -> Result<bool> {
-        let is_set = owner.doc.rel().is_empty();
-        let (dir, name) = if is_set { ("", "") } else { (owner.doc.dir(), owner.doc.name()) };
-        let Some(entry) = self.store.entry(owner.doc.source(), dir, name)? else { return Ok(false) };
-        let found = before(&self.store, entry.story)?;
-        Ok(found.is_some_and(|found| found.published_by(&owner.target).is_some()))
-    }
-
-    fn put(
-        &mut self,
-        path: &str,
-        full: &Path,
-        owner: &Owned,
-        bytes: &Bytes,
-        owned: Option<&Owned>,
-    ) -> Result<()> {
-        self.shown.insert(path.to_owned(), owner.clone());
-        let lies = std::fs::symlink_metadata(full).is_ok();
+        let lies = std::fs::symlink_metadata(&full).is_ok();
         if lies {
-            let present = hash_file(full).ok();
+            let present = hash_file(&full).ok();
             if present == Some(owner.digest) {
                 return own(&self.store, path, owner);
             }
-            match owned {
+            match &owned {
                 Some(owned) if present == Some(owned.digest) => {}
                 Some(_) => {
                     self.notice(format!("`{path}` was edited since it was published; it is kept as it is"));
@@ -253,20 +226,12 @@ impl Work {
         }
         // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
         own(&self.store, path, owner)?;
-        if self.write(full, owner, bytes)? {
+        if self.write(&full, owner, bytes)? {
             self.with(|published| published.written += 1);
         } else {
             self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
         }
         Ok(())
-    }
-
-    /// A file that could not be written is a failure of its document: it is tried again by the next build.
-    fn shown_or_failed(&self, path: &str, owner: &Owned, done: Result<()>) {
-        if let Err(error) = done {
-            let message = format!("cannot publish `{path}`: {error}");
-            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
-        }
     }
 
     fn fail(&self, owner: &Owned, failure: Failure) {
@@ -289,7 +254,8 @@ impl Work {
                 self.fail(&of, failure);
             }
         }
-        if owned(&self.store, path)?.is_some_and(|owned| hash_file(full).ok() == Some(owned.digest)) {
+        self.disputed.insert(path.to_owned());
+        if hash_file(full).ok() == Some(other.digest) {
             crate::fs::remove_file(full)?;
         }
         self.store.drop_kept(OWNED, path.as_bytes())
@@ -342,18 +308,12 @@ impl Work {
 
     fn withdraw(&mut self, path: &str, doc: &DocId, target: &str) -> Result<()> {
         let Some(owned) = owned(&self.store, path)? else { return Ok(()) };
-        if owned.doc != *doc || owned.target != target || self.shown.contains_key(path) {
+        if owned.doc != *doc || owned.target != target {
             return Ok(());
         }
         let full = self.root.join(path);
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
-        }
-        if let Some(at) = self.disputed.iter().position(|(disputed, ..)| disputed == path) {
-            let (path, owner, bytes) = self.disputed.remove(at);
-            let done = self.put(&path, &full, &owner, &bytes, Some(&owned));
-            self.shown_or_failed(&path, &owner, done);
-            return Ok(());
         }
         match hash_file(&full) {
             Ok(present) if present == owned.digest => {

@@ -5,20 +5,20 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::lookup::Lookup;
-use crate::engine::requests::put_meta;
+use crate::engine::requests::{Damaged, Made, put_meta};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
 use crate::model::document::{DocId, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
+use crate::module::{Body, Input as ModuleInput, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::plan::key::SetRoot;
 use crate::store::{Entry, Store};
@@ -144,46 +144,10 @@ impl Streams<'_> {
         if self.only.is_some_and(|only| !only(&id)) {
             return Ok(());
         }
-        let Some(before) = before(self.store, entry.story)? else { return Ok(()) };
-        let mut document = Document {
-            id,
-            number: entry.doc,
-            family: ix,
-            dir: Arc::from(dir),
-            name: entry.name.clone(),
-            names: before.story.names,
-            stratum: 0,
-            story: Some(entry.story),
-            stamp: entry.stamp,
-            racy: entry.flags.racy,
-            content: None,
-            digest: before.story.content,
-            results: vec![None; family.steps.len()],
-            before: None,
-            restarts: 0,
+        let is_asked = |step| deep || places.contains(&Input::Step(step));
+        let Some(document) = stored(self.store, self.pipeline, (ix, family), id, entry, &is_asked)? else {
+            return Ok(());
         };
-        for (step, place) in family.steps.iter().enumerate() {
-            if deep || places.contains(&Input::Step(step)) {
-                let name = &self.pipeline.target(place.target).name;
-                document.results[step] = result_of(self.store, &before, name)?;
-            }
-        }
-        // What passes its input on has no bytes of its own: those before it have.
-        for step in (0..family.steps.len()).rev() {
-            let output = document.results[step].as_ref().and_then(StepResult::output);
-            if !output.is_some_and(|output| output.place == Place::Input) {
-                continue;
-            }
-            for input in &family.steps[step].inputs {
-                if let Input::Step(input) = input
-                    && document.results[*input].is_none()
-                {
-                    let name = &self.pipeline.target(family.steps[*input].target).name;
-                    document.results[*input] = result_of(self.store, &before, name)?;
-                }
-            }
-        }
-        document.before = Some(before);
         for place in places {
             let mut state = match place {
                 Input::Origin if document.digest.is_some() => State::Done,
@@ -324,6 +288,22 @@ impl Streams<'_> {
         Ok(damaged)
     }
 
+    /// Asks for the result of a set: its manifest is written to `path`.
+    pub fn request(
+        &self,
+        ix: TargetIx,
+        sees: &[Field],
+        path: PathBuf,
+        members: u64,
+        id: u64,
+    ) -> Result<Made<Request>> {
+        if let Some(damaged) = self.manifest(ix, sees, &path)? {
+            return Ok(Err(Damaged(damaged)));
+        }
+        let body = Body::Manifest { path, members };
+        Ok(Ok(Request { id, input: ModuleInput::new(body, ""), with: Vec::new() }))
+    }
+
     fn line(&self, member: &Member<'_>, sees_id: bool) -> Result<Option<String>> {
         let mut line = Meta::new();
         if sees_id {
@@ -396,6 +376,48 @@ pub fn result_of(store: &Store, before: &Before, target: &str) -> Result<Option<
     }
     result.record = record;
     Ok(Some(result))
+}
+
+/// A document as its newest story tells it, with its results in the steps that are asked for; nothing if that story
+/// cannot be read.
+pub fn stored(
+    store: &Store,
+    pipeline: &Pipeline,
+    (ix, family): (FamilyIx, &Family),
+    id: DocId,
+    entry: &Entry,
+    is_asked: &dyn Fn(usize) -> bool,
+) -> Result<Option<Document>> {
+    let Some(before) = before(store, entry.story)? else { return Ok(None) };
+    let mut document = Document::unknown(ix, id, family.steps.len());
+    for (step, place) in family.steps.iter().enumerate().filter(|(step, _)| is_asked(*step)) {
+        document.results[step] = result_of(store, &before, &pipeline.target(place.target).name)?;
+    }
+    // What passes its input on has no bytes of its own: those before it have.
+    for step in (0..family.steps.len()).rev() {
+        let output = document.results[step].as_ref().and_then(StepResult::output);
+        if !output.is_some_and(|output| output.place == Place::Input) {
+            continue;
+        }
+        for input in &family.steps[step].inputs {
+            if let Input::Step(input) = input
+                && document.results[*input].is_none()
+            {
+                let name = &pipeline.target(family.steps[*input].target).name;
+                document.results[*input] = result_of(store, &before, name)?;
+            }
+        }
+    }
+    Ok(Some(Document {
+        number: entry.doc,
+        names: before.story.names,
+        story: Some(entry.story),
+        stamp: entry.stamp,
+        racy: entry.flags.racy,
+        digest: before.story.content,
+        before: Some(before),
+        ..document
+    }))
 }
 
 /// The source file of a document.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{KeyInput, Mark, Position, Recipe};
+use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
 use crate::model::selection::{Field, Glob};
@@ -19,7 +19,7 @@ pub const PROTOCOL: u32 = 1;
 /// What is known of a module before anything runs.
 #[derive(Clone, Debug)]
 pub struct ModuleFacts {
-    /// The parts of the fingerprint but the code files.
+    /// The parts of the fingerprint but the code files and what a target adds.
     pub program: Vec<(String, String)>,
     /// The code files that count.
     pub files: Vec<(String, Digest)>,
@@ -27,13 +27,9 @@ pub struct ModuleFacts {
     pub identity: Digest,
 }
 
-/// The parts of a module's fingerprint that are no files. `interpreter` is major.minor of the Python in use.
-pub fn program_parts(
-    module: &Module,
-    ext: Option<&str>,
-    interpreter: &str,
-    probe: Option<String>,
-) -> Vec<(String, String)> {
+/// The parts of a module's fingerprint that are no files and that no target decides. `interpreter` is major.minor of
+/// the Python in use.
+pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) -> Vec<(String, String)> {
     let (kind, command) = match &module.program {
         Program::Python { file, function } => ("python", format!("{} {function}", file.display())),
         Program::Worker(words) => ("worker", shown(words)),
@@ -53,11 +49,7 @@ pub fn program_parts(
         Program::Worker(_) => {
             parts.insert("protocol".into(), PROTOCOL.to_string());
         }
-        _ => {
-            if let Some(ext) = ext {
-                parts.insert("ext".into(), ext.to_owned());
-            }
-        }
+        _ => {}
     }
     if let Some(version) = &module.version {
         parts.insert("version".into(), version.clone());
@@ -65,7 +57,16 @@ pub fn program_parts(
     if let Some(probe) = probe {
         parts.insert("probe".into(), probe);
     }
-    parts.extend(module.settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone())));
+    parts.into_iter().collect()
+}
+
+/// The parts of the fingerprint with what a target adds: the variables that are set for it, and the extension that it
+/// gives to results.
+fn program_of(target: &Target, facts: &ModuleFacts) -> Vec<(String, String)> {
+    let mut parts: BTreeMap<String, String> = facts.program.iter().cloned().collect();
+    let env = target.settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone()));
+    parts.extend(env);
+    parts.extend(target.ext.iter().map(|ext| ("ext".to_owned(), ext.clone())));
     parts.into_iter().collect()
 }
 
@@ -175,6 +176,15 @@ impl TargetPlan {
         }
     }
 
+    /// How the target stands for want of a shared side input, and why; nothing if all are there.
+    pub fn lacks(&self) -> Option<(State, String)> {
+        self.shared.iter().find_map(|(_, shared)| match shared {
+            Shared::Present(_) => None,
+            Shared::Unavailable(why) => Some((State::Blocked, why.clone())),
+            Shared::Unfinished => Some((State::Unfinished, String::new())),
+        })
+    }
+
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.
     pub fn mark_for(&self, id: &DocId) -> u64 {
         let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
@@ -220,7 +230,7 @@ fn recipe(pipeline: &Pipeline, target: &Target, facts: &ModuleFacts, shared: &[(
     Recipe {
         shape: shape(target).to_owned(),
         module: pipeline.module(module_of(target)).name.clone(),
-        program: facts.program.clone(),
+        program: program_of(target, facts),
         files: facts.files.clone(),
         params: params.collect(),
         with: with.collect(),

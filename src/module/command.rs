@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use crate::error;
 use crate::model::failure::{Failure, FailureKind};
@@ -30,34 +32,7 @@ impl Command {
         match &launch.program {
             Program::Worker(words) => Self::of_words(launch, words.iter().map(OsString::from).collect()),
             Program::Python { file, function } => {
-                let Some(python) = &launch.python else {
-                    return Err(cannot_start(
-                        "no Python interpreter was found: install python3 or set PIPE_PYTHON",
-                    ));
-                };
-                let words = [
-                    python.executable.clone().into_os_string(),
-                    "-c".into(),
-                    "import pipelinefile; pipelinefile.worker()".into(),
-                    file.clone().into_os_string(),
-                    function.into(),
-                ];
-                let mut command = Self::of_words(launch, words.to_vec())?;
-                let mut path = OsString::from("PYTHONPATH=");
-                path.push(&python.sdk);
-                let inherited = launch
-                    .env
-                    .iter()
-                    .find(|(name, _)| name == "PYTHONPATH")
-                    .map(|(_, value)| OsString::from(value))
-                    .or_else(|| crate::env::declared("PYTHONPATH"))
-                    .filter(|value| !value.is_empty());
-                if let Some(inherited) = inherited {
-                    path.push(":");
-                    path.push(inherited);
-                }
-                command.environment.push(path);
-                Ok(command)
+                Self::of_python(launch, "import pipelinefile; pipelinefile.worker()", file, function)
             }
             Program::Url(_) | Program::Image(..) => {
                 Err(cannot_start("modules behind `url` and in `image` are not supported yet: use `cmd`"))
@@ -66,6 +41,36 @@ impl Command {
                 Err(cannot_start("a command with braces is a filter and speaks no protocol"))
             }
         }
+    }
+
+    /// The command by which the Python package gets hold of a function.
+    pub(super) fn of_python(
+        launch: &Launch,
+        call: &str,
+        file: &Path,
+        function: &str,
+    ) -> Result<Self, Failure> {
+        let Some(python) = &launch.python else {
+            return Err(cannot_start("no Python interpreter was found: install python3 or set PIPE_PYTHON"));
+        };
+        let executable = python.executable.clone().into_os_string();
+        let words = [executable, "-c".into(), call.into(), file.into(), function.into()];
+        let mut command = Self::of_words(launch, words.to_vec())?;
+        let mut path = OsString::from("PYTHONPATH=");
+        path.push(&python.sdk);
+        let inherited = launch
+            .env
+            .iter()
+            .find(|(name, _)| name == "PYTHONPATH")
+            .map(|(_, value)| OsString::from(value))
+            .or_else(|| crate::env::declared("PYTHONPATH"))
+            .filter(|value| !value.is_empty());
+        if let Some(inherited) = inherited {
+            path.push(":");
+            path.push(inherited);
+        }
+        command.environment.push(path);
+        Ok(command)
     }
 
     /// The command of these words, or that there is no such program.
@@ -96,6 +101,21 @@ impl Command {
             environment: &self.environment,
         };
         channel.start(&start, fds)
+    }
+
+    /// The same for a child of this very process, which has its terminal.
+    pub(super) fn here(&self, root: &Path) -> process::Command {
+        let mut command = process::Command::new(&self.program);
+        command.current_dir(root).args(self.words.iter().skip(1));
+        if let Some(name) = self.words.first() {
+            command.arg0(name);
+        }
+        for variable in &self.environment {
+            let at = variable.as_bytes().iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
+            let (name, value) = variable.as_bytes().split_at(at);
+            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()));
+        }
+        command
     }
 
     /// What to say where [`Command::start`] failed.

@@ -30,7 +30,7 @@ const SHELL_SIGNAL: i32 = 128;
 
 /// The thread's whole life; what is in hand at its end.
 pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
-    let mut filter: Option<Filter> = None;
+    let mut filter: Option<(Filter, Log)> = None;
     loop {
         minder.take_commands();
         minder.restart = false;
@@ -44,9 +44,9 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             minder.sleep();
             continue;
         }
-        let ready = match &filter {
+        let (ready, log) = match &filter {
             Some(ready) => ready,
-            None => match Filter::new(minder) {
+            None => match begin(minder) {
                 Ok(made) => {
                     minder.reports.push(Report::Ready { files: Vec::new(), packages: Vec::new() });
                     filter.insert(made)
@@ -59,11 +59,16 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             },
         };
         let Some(request) = minder.waiting.pop_front() else { continue };
-        if let Ended::Killed = ready.run(minder, &request) {
+        if let Ended::Killed = ready.run(minder, log, &request) {
             return vec![request.id];
         }
         minder.flush();
     }
+}
+
+fn begin(minder: &Minder) -> Result<(Filter, Log), Failure> {
+    let filter = Filter::new(Arc::clone(&minder.launch), &minder.scratch)?;
+    Ok((filter, open_log(&minder.launch)?))
 }
 
 /// Whether a document was answered for.
@@ -82,22 +87,23 @@ enum End {
 }
 
 /// A filter of which everything is known but the document.
-struct Filter {
+pub(super) struct Filter {
     launch: Arc<Launch>,
     words: Vec<Template>,
     shell: bool,
     /// Of the first word, or of the shell.
     program: Command,
-    takes_file: bool,
-    makes_file: bool,
-    log: Log,
+    /// The command names its input; else that is its standard input.
+    pub(super) takes_file: bool,
+    /// The command names its output; else that is its standard output.
+    pub(super) makes_file: bool,
     /// Shared side inputs as files.
     shared: Vec<(String, Vec<PathBuf>)>,
 }
 
 impl Filter {
-    fn new(minder: &Minder) -> Result<Self, Failure> {
-        let launch = Arc::clone(&minder.launch);
+    /// The filter of a target; shared side inputs that are no files yet are written into `scratch`.
+    pub(super) fn new(launch: Arc<Launch>, scratch: &Path) -> Result<Self, Failure> {
         let (words, shell) = match &launch.program {
             Program::Filter(words) => (words.iter().map(|word| Template::of_word(word)).collect(), false),
             Program::Shell(script) => (vec![Template::of_script(script)], true),
@@ -124,24 +130,22 @@ impl Filter {
         }
         let takes_file = holes.contains(&&Hole::In);
         let makes_file = holes.contains(&&Hole::Out);
-        let log = open_log(&launch)?;
         let lost = |error: io::Error| {
             cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
         };
-        std::fs::create_dir_all(&minder.scratch).map_err(lost)?;
-        let shared = as_files(&launch.with, &minder.scratch).map_err(lost)?;
-        Ok(Filter { launch, words, shell, program, takes_file, makes_file, log, shared })
+        std::fs::create_dir_all(scratch).map_err(lost)?;
+        let shared = as_files(&launch.with, scratch).map_err(lost)?;
+        Ok(Filter { launch, words, shell, program, takes_file, makes_file, shared })
     }
 
     /// One document.
-    fn run(&self, minder: &mut Minder, request: &Request) -> Ended {
+    fn run(&self, minder: &mut Minder, log: &Log, request: &Request) -> Ended {
         let (begin, start) = (Instant::now(), time::now());
         let memory_kills = sys::out_of_memory_kills();
-        let mark = self.log.length();
+        let mark = log.length();
         let folder = minder.scratch.join(request.id.to_string());
-        let ext = self.ext(&request.input);
-        let out = folder.join(if ext.is_empty() { "out".to_owned() } else { format!("out.{ext}") });
-        let end = match self.begin(minder, request, &folder, &out) {
+        let (out, ext) = self.output(&request.input, &folder);
+        let end = match self.begin(minder, log, request, &folder, &out) {
             Ok(()) => self.attend(minder, begin),
             Err(failure) => End::Refused(failure),
         };
@@ -152,7 +156,7 @@ impl Filter {
                     failure,
                     suspects: Vec::new(),
                     others: vec![request.id],
-                    log: range(mark, self.log.length()),
+                    log: range(mark, log.length()),
                     start,
                     duration_us: begin.elapsed().as_micros() as u64,
                 };
@@ -166,8 +170,9 @@ impl Filter {
                 Done::Failed(Failure::new(FailureKind::Timeout, "timeout", message))
             }
             End::Exit(end) => {
-                let verdict = self.verdict(end, &self.log.tail(mark), memory_kills);
-                verdict.unwrap_or_else(|| take_output(minder, request.id, &out, ext))
+                let verdict = self.verdict(end, Some(&log.tail(mark)), memory_kills);
+                let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
+                verdict.unwrap_or_else(|| take_output(&Place { ours: &folder, keep, ext: None }, &out, ext))
             }
         };
         // Scratch, and nobody's any more.
@@ -175,7 +180,7 @@ impl Filter {
         minder.reports.push(Report::Answer(Box::new(Answer {
             id: request.id,
             done,
-            log: range(mark, self.log.length()),
+            log: range(mark, log.length()),
             start,
             duration_us: begin.elapsed().as_micros() as u64,
             files: None,
@@ -185,26 +190,23 @@ impl Filter {
         Ended::Answered
     }
 
-    /// The extension of the result: the target's, else the document's, else `txt`.
-    fn ext(&self, input: &Input) -> String {
+    /// The file that is to be made in a folder, and its extension: the target's, else the document's, else `txt`.
+    pub(super) fn output(&self, input: &Input, folder: &Path) -> (PathBuf, String) {
         let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty());
         let set = matches!(input.body, Body::Manifest { .. });
         let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
-        ext.cloned().unwrap_or_else(|| "txt".to_owned())
+        let ext = ext.cloned().unwrap_or_else(|| "txt".to_owned());
+        let name = if ext.is_empty() { "out".to_owned() } else { format!("out.{ext}") };
+        (folder.join(name), ext)
     }
 
-    /// Prepares the files and starts the process.
-    fn begin(
+    /// Writes the files that the process needs; its command, and where its input lies.
+    pub(super) fn prepare(
         &self,
-        minder: &mut Minder,
         request: &Request,
         folder: &Path,
         out: &Path,
-    ) -> Result<(), Failure> {
-        let lost = |error: io::Error| {
-            let message = format!("cannot write scratch files: {}", crate::error::io_text(&error));
-            Failure::new(FailureKind::Lost, "lost", message)
-        };
+    ) -> Result<(Command, PathBuf), Failure> {
         std::fs::create_dir_all(folder).map_err(lost)?;
         let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
         let own = as_files(&request.with, folder).map_err(lost)?;
@@ -240,23 +242,33 @@ impl Filter {
                 _ => words.push(word.fill(value)),
             }
         }
-        let command = Command { words, ..self.program.clone() };
+        Ok((Command { words, ..self.program.clone() }, input))
+    }
+
+    /// Prepares the files and starts the process.
+    fn begin(
+        &self,
+        minder: &mut Minder,
+        log: &Log,
+        request: &Request,
+        folder: &Path,
+        out: &Path,
+    ) -> Result<(), Failure> {
+        let (command, input) = self.prepare(request, folder, out)?;
         let stdin = if self.takes_file { no_input() } else { File::open(&input) }.map_err(lost)?;
         let stdout = if self.makes_file { None } else { Some(File::create(out).map_err(lost)?) };
-        let stdout = stdout.as_ref().map_or(self.log.as_fd(), AsFd::as_fd);
+        let stdout = stdout.as_ref().map_or(log.as_fd(), AsFd::as_fd);
         let channel = minder.channel()?;
-        command.start(&self.launch.root, channel, [stdin.as_fd(), stdout, self.log.as_fd()]).map_err(
-            |error| {
-                let mut failure = command.refused(&error);
-                // What one document alone can be the reason of is its own fault.
-                if matches!(error.kind(), io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput) {
-                    failure.kind = FailureKind::ModuleError;
-                }
-                minder.channel = None;
-                minder.host.check();
-                failure
-            },
-        )?;
+        command.start(&self.launch.root, channel, [stdin.as_fd(), stdout, log.as_fd()]).map_err(|error| {
+            let mut failure = command.refused(&error);
+            // What one document alone can be the reason of is its own fault.
+            if matches!(error.kind(), io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput) {
+                failure.kind = FailureKind::ModuleError;
+            }
+            minder.channel = None;
+            minder.host.check();
+            failure
+        })?;
         Ok(())
     }
 
@@ -289,8 +301,15 @@ impl Filter {
         }
     }
 
-    /// What an exit means; `None`: it is done, and the output decides.
-    fn verdict(&self, exit: Exit, lines: &[String], memory_kills: Option<u64>) -> Option<Done> {
+    /// What an exit means; `None`: it is done, and the output decides. `lines` is what it printed, if that is known.
+    pub(super) fn verdict(
+        &self,
+        exit: Exit,
+        lines: Option<&[String]>,
+        memory_kills: Option<u64>,
+    ) -> Option<Done> {
+        let unheard = lines.is_none();
+        let lines = lines.unwrap_or_default();
         let last = || last_line(lines).map(str::to_owned);
         let mut exit = exit;
         if let Some(code) = exit.code
@@ -307,7 +326,8 @@ impl Filter {
             0 => None,
             SKIP => Some(Done::Skip(last().unwrap_or_else(|| format!("exit {SKIP}")))),
             _ => {
-                let message = last().unwrap_or_else(|| "it printed nothing".to_owned());
+                let silent = if unheard { "" } else { "it printed nothing" };
+                let message = last().unwrap_or_else(|| silent.to_owned());
                 let mut failure = Failure::new(FailureKind::ModuleError, format!("exit {code}"), message);
                 failure.retry = code == TRY_AGAIN;
                 failure.traceback = (lines.len() > 1).then(|| lines.join("\n"));
@@ -318,10 +338,7 @@ impl Filter {
 }
 
 /// The result of a process that ended well.
-fn take_output(minder: &Minder, id: u64, out: &Path, ext: String) -> Done {
-    let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
-    let folder = minder.scratch.join(id.to_string());
-    let place = Place { ours: &folder, keep, ext: None };
+pub(super) fn take_output(place: &Place<'_>, out: &Path, ext: String) -> Done {
     match place.take_file(out) {
         Ok(body) => Done::Output(Output { body, ext, meta: String::new() }),
         Err(mut failure) => {
@@ -331,6 +348,11 @@ fn take_output(minder: &Minder, id: u64, out: &Path, ext: String) -> Done {
             Done::Failed(failure)
         }
     }
+}
+
+fn lost(error: io::Error) -> Failure {
+    let message = format!("cannot write scratch files: {}", crate::error::io_text(&error));
+    Failure::new(FailureKind::Lost, "lost", message)
 }
 
 /// Side inputs as files; those that have none are written into `folder`.

@@ -19,6 +19,7 @@ pub mod python;
 mod report;
 mod slot;
 mod template;
+pub mod trial;
 mod worker;
 
 pub use describe::{Description, Param, describe};

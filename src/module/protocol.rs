@@ -50,6 +50,16 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
     out.extend_from_slice(b"}\n");
 }
 
+/// One document with what is the same for all of them, for a program that sees no other.
+pub(super) fn write_alone(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request) {
+    write_setup(out, launch);
+    // `{"setup":{…}}` and `{"id":…}` become one object.
+    out.truncate(out.len() - b"}\n".len());
+    let end = out.len();
+    write_request(out, launch, tmp, request);
+    out[end] = b',';
+}
+
 /// Side inputs by name, without braces.
 fn sides(out: &mut Vec<u8>, with: &[(String, Side)]) {
     for (i, (name, side)) in with.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::engine::sets::{before, id_of, result_of};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
-use crate::model::document::{DocId, DocNumber, Stamp};
+use crate::model::document::{DocId, DocNumber};
 use crate::model::pipeline::{Node, Pipeline, TargetIx};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::query::Asked;
@@ -94,23 +94,8 @@ impl<'a> Documents<'a> {
 
     /// A document that has no story yet.
     pub fn unknown(&self, ix: FamilyIx, id: DocId, dir: &str, name: &str) -> Document {
-        Document {
-            id,
-            number: DocNumber(0),
-            family: ix,
-            dir: Arc::from(dir),
-            name: name.to_owned(),
-            names: crate::model::action::Position(0),
-            stratum: 0,
-            before: None,
-            story: None,
-            stamp: Stamp::default(),
-            racy: false,
-            content: None,
-            digest: None,
-            results: vec![None; self.families.family(ix).steps.len()],
-            restarts: 0,
-        }
+        let steps = self.families.family(ix).steps.len();
+        Document { dir: Arc::from(dir), name: name.to_owned(), ..Document::unknown(ix, id, steps) }
     }
 
     fn bare(&self, ix: FamilyIx, dir: &str, entry: &Entry, found: Before) -> Document {

@@ -63,6 +63,11 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Answers no more, after what is being answered now.
+    pub fn end(self) {}
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);

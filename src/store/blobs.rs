@@ -143,6 +143,18 @@ impl Blobs {
         Ok(true)
     }
 
+    /// The digests of all blobs that are there, in no order.
+    pub fn all(&self) -> Result<Vec<Digest>> {
+        let list = |dir: &Path| self.disk.list(dir).map_err(|e| Error::io("read the folder", dir, &e));
+        let mut found = Vec::new();
+        for folder in list(&self.dir)?.iter().filter(|name| name.len() == 2) {
+            let names = list(&self.dir.join(folder))?;
+            let digests = names.iter().filter_map(|name| Digest::from_hex(name));
+            found.extend(digests.filter(|digest| digest.hex().starts_with(folder.as_str())));
+        }
+        Ok(found)
+    }
+
     /// Forgets a blob that nothing names.
     pub fn remove(&self, digest: &Digest) -> Result<()> {
         self.proved().remove(digest);

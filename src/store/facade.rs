@@ -346,6 +346,14 @@ impl Store {
         self.log.append(&Frame::Story(story.clone()), None)
     }
 
+    /// Writes the newest story of a document anew, as one that is not settled: the next build looks at it.
+    pub fn unsettle(&self, family: &str, dir: &str, entry: &Entry, story: Story) -> Result<()> {
+        let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
+        let at = self.add_story(&story)?;
+        self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
+        Ok(())
+    }
+
     /// Writes what is due into the index now.
     pub fn write_pages(&self) -> Result<()> {
         if self.pages.len() == 0 {

@@ -4,7 +4,7 @@
 //! the files. [`Store`] is what the rest of the program sees.
 //!
 //! In this order, imports point to the left: `disk` · `bytes`, `format`, `lock`, `quarantine`, `reserve` · `frame` ·
-//! `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top.
+//! `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top, `examine` above.
 
 pub mod blobs;
 pub mod bytes;
@@ -20,6 +20,8 @@ pub mod recover;
 pub mod reserve;
 pub mod segment;
 pub mod tables;
+
+pub mod examine;
 
 mod facade;
 mod interned;

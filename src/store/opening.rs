@@ -35,6 +35,15 @@ pub enum Opening {
     Held(Option<String>),
 }
 
+/// What becomes of the index when a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Derived {
+    /// It is used if it can be.
+    AsItIs,
+    /// It is made again from the log.
+    Anew,
+}
+
 /// What tells one start of the machine from another.
 pub fn boot_id() -> String {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
@@ -61,6 +70,12 @@ impl Store {
         let Some(lock) = Lock::try_take(dir).map_err(elsewhere)? else {
             return Ok(Opening::Held(holder(dir)));
         };
+        let (store, notices) = Self::open_locked(dir, lock, Derived::AsItIs)?;
+        Ok(Opening::Opened(store, notices))
+    }
+
+    /// Opens the store whose lock is taken; with it, what should be said.
+    pub(super) fn open_locked(dir: &Path, lock: Lock, derived: Derived) -> Result<(Arc<Store>, Vec<String>)> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let format = Format::read_or_create(&*disk, dir)?;
         for name in ["segments", "blobs", "tables", "index", "logs", "quarantine"] {
@@ -72,7 +87,10 @@ impl Store {
         let mut found =
             Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
-        let (index, applied, mut remembered) = open_index(dir, &format, &mut found)?;
+        let (index, applied, mut remembered) = match derived {
+            Derived::AsItIs => open_index(dir, &format, &mut found)?,
+            Derived::Anew => (fresh(dir, &format)?, Position(0), Remembered::default()),
+        };
         let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
         let mut from = applied.min(covered);
         let mut start = clean;
@@ -157,7 +175,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         start_writer(&store);
-        Ok(Opening::Opened(store, notices))
+        Ok((store, notices))
     }
 
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {

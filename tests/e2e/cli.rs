@@ -4,7 +4,7 @@ use crate::harness::Project;
 
 #[test]
 fn pipe_alone_shows_the_commands_of_every_day() {
-    let outcome = Project::new().pipe(&[]).ends(0).says("pipe check  Read the Pipelinefile");
+    let outcome = Project::new().pipe(&[]).ends(0).says("pipe check   Read the Pipelinefile");
     assert_eq!(outcome.stderr, "");
 }
 

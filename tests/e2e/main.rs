@@ -11,12 +11,16 @@ mod harness;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
+/// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
+mod code;
 /// A document that brings its module down.
 mod culprits;
 /// Bytes of the store that changed behind our back.
 mod damage;
 /// Disks that are full or only to be read.
 mod disk;
+/// `pipe doctor`.
+mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
 /// Documents that are gone.
@@ -25,6 +29,8 @@ mod gone;
 mod graph;
 /// `pipe init`.
 mod init;
+/// What is in a key beside the code: params, side files, variables, versions, what a module sees.
+mod keys;
 /// `kill -9` at random moments.
 mod kills;
 /// `pipe modules`.
@@ -33,6 +39,10 @@ mod modules;
 mod odd_files;
 /// What modules print.
 mod prints;
+/// `pipe status`, `why`, `log`, `ls`, `cat`.
+mod query;
+/// `pipe redo`: what is done again, once, and where it ends.
+mod redo;
 /// Published files and people.
 mod shown;
 /// Very small, very large, very many, very deep.

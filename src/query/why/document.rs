@@ -205,6 +205,8 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
             let on = asker.unsure(target);
             if !on.is_empty() {
                 now = Now::Waits { on, note: String::new() };
+            } else if matches!(source, SourceState::Members { to_look_at } if to_look_at > 0) && step == 0 {
+                now = Now::Waits { on, note: "depends on its members".to_owned() };
             }
         }
         if matches!(now, Now::WouldRun { .. } | Now::Waits { .. }) {

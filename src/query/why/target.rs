@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::document::Before;
 use crate::engine::lookup::Wanted;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
@@ -235,20 +236,26 @@ impl Counting<'_, '_> {
                 }
             }
         } else if entry.state == State::Unfinished {
-            return Ok(Some(self.behind(definition).unwrap_or((Kind::Unfinished, Vec::new()))));
+            return Ok(Some(self.behind(&told, definition).unwrap_or((Kind::Unfinished, Vec::new()))));
         }
-        Ok(self.behind(definition))
+        Ok(self.behind(&told, definition))
     }
 
     /// The first target before this one, for the same documents, that is not as it was.
-    fn behind(&self, definition: Position) -> Option<(Kind, Vec<Reason>)> {
+    fn behind(&self, told: &Before, definition: Position) -> Option<(Kind, Vec<Reason>)> {
         let pipeline = self.asked.pipeline;
+        // A target that the document never came to is decided by those before it.
+        let never_came = |target: TargetIx| {
+            let entry = told.entry(&pipeline.target(target).name);
+            entry.is_some_and(|entry| entry.state == State::Absent)
+        };
         let needed = Families::closure(pipeline, [self.ix]);
         let mut steps = self.family.steps.iter().map(|step| step.target);
         let first = steps.find(|target| {
             let is_before = needed.contains(target) && *target != self.ix;
             is_before
                 && pipeline.target(*target).verb == Verb::Each
+                && !never_came(*target)
                 && !self.present.outline.covers(&self.present.parts, definition, *target)
         })?;
         Some((Kind::Behind { target: pipeline.target(first).name.clone() }, Vec::new()))

@@ -238,6 +238,39 @@ impl Index {
         Ok(())
     }
 
+    /// Reads every page; how many there are.
+    pub fn verify(&self) -> Result<u64> {
+        let mut pages = 0;
+        self.database.each(Space::Pages, b"", &mut |key, page| {
+            let mut page = page::Page::open(key, page)?;
+            while page.advance()? {}
+            pages += 1;
+            Ok(false)
+        })?;
+        Ok(pages)
+    }
+
+    /// All that is kept for others and can be read, for [`Index::keep_again`].
+    pub fn salvage(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut kept = Vec::new();
+        let ended = self.database.each(Space::Kept, b"", &mut |key, value| {
+            if unsealed(key, &value).is_ok() {
+                kept.push((key.to_vec(), value.to_vec()));
+            }
+            Ok(false)
+        });
+        if let Err(unusable) = ended {
+            tracing::debug!(%unusable, "not all that was kept could be read");
+        }
+        kept
+    }
+
+    /// Keeps what was salvaged from the index before.
+    pub fn keep_again(&self, kept: Vec<(Vec<u8>, Vec<u8>)>) -> Result<()> {
+        let _writing = self.begin_writing()?;
+        kept.into_iter().try_for_each(|(key, value)| self.database.insert(Space::Kept, &key, value))
+    }
+
     /// Bytes on disk. Above three times what was put in, a new epoch is worth it.
     pub fn size_on_disk(&self) -> u64 {
         self.database.size()

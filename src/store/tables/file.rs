@@ -271,6 +271,19 @@ impl Table {
         Entries { table: self, next: 0, page: [0; PAGE], index: 0, end: 0 }
     }
 
+    /// Reads all entries; whether they are whole and in order.
+    pub(super) fn is_whole(&self) -> bool {
+        let mut entries = self.entries();
+        let mut last = None;
+        loop {
+            match entries.next() {
+                Ok(Some(entry)) if last.is_none_or(|last| last <= entry) => last = Some(entry),
+                Ok(None) => return true,
+                Ok(Some(_)) | Err(Damaged) => return false,
+            }
+        }
+    }
+
     fn may_contain(&self, key: u64) -> Result<bool, Damaged> {
         match &self.filter {
             HeldFilter::Memory(filter) => Ok(filter.may_contain(key)),

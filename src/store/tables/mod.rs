@@ -262,6 +262,22 @@ impl Finder {
     }
 }
 
+/// Reads every table in `dir`; how many there are, and which of them are damaged. Those are removed: the next opening
+/// reads their stretches of the log again.
+pub fn examine(dir: &Path, salt: u64) -> Result<(u64, Vec<PathBuf>)> {
+    let mut count = 0;
+    let mut damaged = Vec::new();
+    for path in crate::fs::files_below(dir)? {
+        count += 1;
+        let is_whole = Table::open(&path, salt).is_some_and(|table| table.is_whole());
+        if !is_whole {
+            crate::fs::remove_file(&path)?;
+            damaged.push(path);
+        }
+    }
+    Ok((count, damaged))
+}
+
 /// The tables that cover the log from its beginning without a gap, the largest of those that begin alike; the others
 /// are removed.
 fn chain(mut found: Vec<Table>) -> Vec<Table> {

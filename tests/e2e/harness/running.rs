@@ -219,13 +219,6 @@ impl Ended {
         text + &self.stderr
     }
 
-    /// Both streams have this text somewhere.
-    #[track_caller]
-    pub(crate) fn says(self, wanted: &str) -> Ended {
-        assert!(self.text().contains(wanted), "expected somewhere: {wanted}\n{}", self.text());
-        self
-    }
-
     /// All events of a name.
     pub(crate) fn all(&self, name: &str) -> Vec<&Value> {
         self.events.iter().filter(|event| event["event"] == name).collect()

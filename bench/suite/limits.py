@@ -1,0 +1,51 @@
+"""What the machine can do at all, measured in the same run as everything else."""
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+WINDOW = 64
+TINY = "a line of text, as documents go: forty characters or so"
+
+
+def compile_all(work: Path) -> None:
+    compiler = shutil.which("cc") or sys.exit("bench needs a C compiler (`cc`) for the limits and for ninja's units")
+    for name, flags in (("limits", ["-pthread"]), ("unit", ["-static"])):
+        subprocess.run([compiler, "-O2", *flags, "-o", work / name, HERE / f"limits/{name}.c"], check=True)
+
+
+def native(work: Path, *words) -> dict:
+    """A limit in C: `walk DIR`, `read DIR`, `spawn N PROGRAM`."""
+    done = subprocess.run([work / "limits", *map(str, words)], capture_output=True, text=True, check=True)
+    seconds, count = done.stdout.split()
+    return {"wall": float(seconds), "count": int(count)}
+
+
+def echo(count: int) -> dict:
+    """The bare JSON loop in Python, fed as `pipe` feeds a worker: a window of requests, refilled at half."""
+    requests = [b'{"id":%d,"text":"%s","ext":"txt"}\n' % (number, TINY.encode()) for number in range(count)]
+    worker = subprocess.Popen([sys.executable, HERE / "limits/echo.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              bufsize=0)
+    to, back = worker.stdin.fileno(), worker.stdout.fileno()
+    os.write(to, requests[0])
+    os.read(back, 1 << 16)                                  # it has started
+    sent = answered = 1
+    before, began = cpu_of(worker.pid), time.perf_counter()
+    while answered < count:
+        if sent - answered <= WINDOW // 2 and sent < count:
+            until = min(count, answered + WINDOW)
+            os.write(to, b"".join(requests[sent:until]))
+            sent = until
+        answered += os.read(back, 1 << 18).count(b"\n")
+    wall, cpu = time.perf_counter() - began, cpu_of(worker.pid) - before
+    worker.stdin.close()
+    worker.wait()
+    return {"wall": round(wall, 4), "count": count, "cpu": round(cpu, 2)}
+
+
+def cpu_of(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

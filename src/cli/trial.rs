@@ -1,0 +1,327 @@
+//! `pipe try`: one document through one target in this terminal, to see what the module makes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::cli::global::{Define, Global};
+use crate::cli::output::Output;
+use crate::cli::owner;
+use crate::cli::select::{closure, select};
+use crate::engine::Parts;
+use crate::engine::trial::{Compared, Folder, Trial, prepare};
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::document::DocId;
+use crate::model::failure::Failure;
+use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
+use crate::module::trial::{Mode, Tried, run};
+use crate::module::{Done, Host, OutputBody};
+use crate::project::Project;
+use crate::query::documents::Documents;
+use crate::query::{Asked, find};
+use crate::store::Store;
+use crate::text;
+
+/// Text up to this size is printed.
+const PRINTED: usize = 64 * 1024;
+
+/// Run a target on one document in this terminal; nothing is recorded
+///
+/// The module gets what is stored for the document: the results of the targets before, as the last build left them. A
+/// target that reads a source takes the file as it is now. What the module prints goes to this terminal, and
+/// `breakpoint()` works. The result goes to stdout if it is text, else to a file that the next `pipe try` removes. There
+/// is no time limit. A build may run beside it, but not while the inputs are being looked up.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A target
+    target: String,
+
+    /// A document; not needed if the target is a set
+    doc: Option<String>,
+
+    /// Open the debugger at the line that fails (Python modules)
+    #[arg(long, conflicts_with = "json")]
+    debug: bool,
+
+    #[command(flatten)]
+    define: Define,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    doc: &'a str,
+    target: &'a str,
+    state: &'static str,
+    input: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Made>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a Failure>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    printed: String,
+    ms: u64,
+}
+
+/// A result.
+#[derive(Serialize)]
+struct Made {
+    ext: String,
+    digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+    stored: Compared,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+}
+
+impl Args {
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
+        let ix = self.chosen(&project)?;
+        let host = Arc::new(Host::of_this_program());
+        let mut folder = None;
+        let trial = self.prepared(&project, ix, &host, &mut folder, out)?;
+        let mut folder = folder.ok_or_else(|| Error::unfinished("there is no folder for the trial"))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        // A signal that is caught here is not ignored by the program: the terminal sends it to both, and that is to end.
+        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
+            .map_err(|e| Error::unfinished("cannot listen to signals").caused_by(e))?;
+        if !out.is_json() {
+            headed(out, "Input", &trial.input);
+            trial.notes.iter().for_each(|note| out.warning(note));
+        }
+        let mode = match (self.debug, out.is_json()) {
+            (true, _) => Mode::Debug,
+            (false, true) => Mode::DataOnly,
+            (false, false) => Mode::Plain,
+        };
+        let stop = || interrupted.load(Ordering::Relaxed);
+        let tried = run(&host, trial.launch.clone(), trial.request.clone(), folder.path(), mode, &stop);
+        if stop() {
+            out.say("Stopped: nothing was recorded");
+            return Ok(Exit::INTERRUPTED);
+        }
+        let tried = tried.map_err(|failure| self.cannot_start(&failure))?;
+        if out.is_json() {
+            self.as_json(&trial, &tried, &mut folder, out)
+        } else {
+            self.as_text(&trial, &tried, &mut folder, out)
+        }
+    }
+
+    /// The one target that is meant.
+    fn chosen(&self, project: &Project) -> Result<TargetIx> {
+        let pipeline = project.pipeline();
+        let targets = select(pipeline, std::slice::from_ref(&self.target))?;
+        let name = |ix: &TargetIx| pipeline.target(*ix).name.as_str();
+        let mut of = targets.iter();
+        let (Some(ix), None) = (of.next().copied(), of.next()) else {
+            let names: Vec<&str> = targets.iter().map(name).collect();
+            let message = format!("several targets use module `{}`: {}", self.target, names.join(", "));
+            return Err(
+                Error::usage(message).hint(format!("pipe try {} …", names.first().unwrap_or(&"TARGET")))
+            );
+        };
+        let needed = closure(pipeline, targets);
+        project.refused(|node| matches!(node, Node::Target(ix) if needed.contains(&ix)))?;
+        if self.debug && !is_python(pipeline, ix) {
+            return Err(Error::usage(format!(
+                "`--debug` is for Python modules; that of `{}` is a command",
+                name(&ix)
+            ))
+            .hint(format!("pipe try {}     shows what it prints", self.target)));
+        }
+        Ok(ix)
+    }
+
+    /// Holds the store only for as long as it takes to find the inputs.
+    fn prepared(
+        &self,
+        project: &Project,
+        ix: TargetIx,
+        host: &Arc<Host>,
+        folder: &mut Option<Folder>,
+        out: &mut Output,
+    ) -> Result<Trial> {
+        let store = owner::open(project, out)?;
+        let doc = self.document(project, &store, ix);
+        let prepared = doc.and_then(|doc| {
+            let parts = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))?;
+            let folder = folder.insert(Folder::begin(&project.store_dir)?);
+            prepare(&parts, ix, &doc, folder.path())
+        });
+        let closed = store.close();
+        let trial = prepared?;
+        closed.map(|()| trial)
+    }
+
+    fn document(&self, project: &Project, store: &Arc<Store>, ix: TargetIx) -> Result<DocId> {
+        let target = project.pipeline().target(ix);
+        let Some(doc) = &self.doc else {
+            return match target.verb {
+                Verb::All => Ok(DocId::of_set(&target.name)),
+                _ => Err(Error::usage(format!(
+                    "target `{}` has a result for each document: say which",
+                    target.name
+                ))
+                .hint(format!("pipe ls {}     lists them", target.name))),
+            };
+        };
+        let asked = Asked {
+            pipeline: project.pipeline(),
+            pipelinefile: project.loaded.digest,
+            store,
+            here: &project.place.here,
+            building: false,
+        };
+        Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
+    }
+
+    fn cannot_start(&self, failure: &Failure) -> Error {
+        let mut error =
+            Error::unfinished(format!("the module of `{}` cannot start: {}", self.target, summary(failure)));
+        error.report = failure.traceback.clone();
+        error
+    }
+
+    fn as_text(&self, trial: &Trial, tried: &Tried, folder: &mut Folder, out: &mut Output) -> Result<Exit> {
+        if !tried.printed.is_empty() {
+            out.drawn(&String::from_utf8_lossy(&tried.printed));
+        }
+        let exit = match &tried.done {
+            Done::Skip(reason) => {
+                headed(out, "Skipped", &text::printable(reason));
+                Exit::FINE
+            }
+            Done::Failed(failure) => {
+                let shown = failure.traceback.as_deref().filter(|_| !self.debug);
+                if let Some(traceback) = shown {
+                    out.drawn(&format!("{}\n", traceback.trim_end()));
+                }
+                out.drawn(&line("Failed", &text::printable(&summary(failure))));
+                if !self.debug && failure.place.is_some() {
+                    out.hint(format!(
+                        "pipe try {} {} --debug     opens the debugger there",
+                        self.target, trial.doc
+                    ));
+                }
+                Exit::FAILED
+            }
+            Done::Output(output) => {
+                let made = made(trial, output, folder)?;
+                let what =
+                    [Some(made.ext.clone()).filter(|ext| !ext.is_empty()), made.length.map(text::size)];
+                let what: Vec<String> = what.into_iter().flatten().collect();
+                let what = if output.body == OutputBody::Same {
+                    "the input, unchanged".to_owned()
+                } else {
+                    what.join(", ")
+                };
+                headed(out, "Output", &format!("{what}, {}", made.stored.words()));
+                if let Some(meta) = &made.meta {
+                    headed(out, "Meta", &meta.to_string());
+                }
+                if let Some(text) = &made.text {
+                    out.bytes(text.as_bytes())?;
+                    if !text.is_empty() && !text.ends_with('\n') {
+                        out.bytes(b"\n")?;
+                    }
+                }
+                if let Some(path) = &made.path {
+                    headed(out, "Kept", &format!("{path} (until the next `pipe try`)"));
+                }
+                Exit::FINE
+            }
+        };
+        headed(out, "Done", &format!("{}; nothing was recorded", text::duration(tried.duration)));
+        Ok(exit)
+    }
+
+    fn as_json(&self, trial: &Trial, tried: &Tried, folder: &mut Folder, out: &mut Output) -> Result<Exit> {
+        let mut answer = Answer {
+            doc: trial.doc.as_str(),
+            target: &self.target,
+            state: "done",
+            input: &trial.input,
+            output: None,
+            skip: None,
+            failure: None,
+            printed: String::from_utf8_lossy(&tried.printed).into_owned(),
+            ms: tried.duration.as_millis() as u64,
+        };
+        let exit = match &tried.done {
+            Done::Output(output) => {
+                answer.output = Some(made(trial, output, folder)?);
+                Exit::FINE
+            }
+            Done::Skip(reason) => {
+                (answer.state, answer.skip) = ("skipped", Some(reason.as_str()));
+                Exit::FINE
+            }
+            Done::Failed(failure) => {
+                (answer.state, answer.failure) = ("failed", Some(failure));
+                Exit::FAILED
+            }
+        };
+        out.json_line("try", &answer)?;
+        Ok(exit)
+    }
+}
+
+/// The result: as text where it is a little text, else in a file.
+fn made(trial: &Trial, output: &crate::module::Output, folder: &mut Folder) -> Result<Made> {
+    let ext = trial.ext(output).to_owned();
+    let (length, text, path) = match &output.body {
+        OutputBody::Same => (None, None, None),
+        OutputBody::File { path, length, .. } => (Some(*length), None, Some(folder.keep(path, &ext)?)),
+        OutputBody::Bytes { bytes, .. } => {
+            let length = Some(bytes.len() as u64);
+            match std::str::from_utf8(bytes).ok().filter(|text| text.len() <= PRINTED) {
+                Some(text) => (length, Some(text.to_owned()), None),
+                None => {
+                    let file = folder.path().join("result");
+                    crate::fs::write_scratch(&file, bytes)?;
+                    (length, None, Some(folder.keep(&file, &ext)?))
+                }
+            }
+        }
+    };
+    Ok(Made {
+        digest: trial.digest(output),
+        stored: trial.compare(output),
+        meta: serde_json::from_str(&output.meta).ok(),
+        path: path.map(|path| path.display().to_string()),
+        ext,
+        length,
+        text,
+    })
+}
+
+fn is_python(pipeline: &Pipeline, ix: TargetIx) -> bool {
+    let module = pipeline.module(crate::engine::target::module_of(pipeline.target(ix)));
+    matches!(module.program, Program::Python { .. })
+}
+
+/// `ValueError: no table (modules/words.py:12)`
+fn summary(failure: &Failure) -> String {
+    let place = failure.place.as_ref().map(|place| format!(" ({place})"));
+    format!("{}{}", failure.summary(), place.unwrap_or_default())
+}
+
+fn headed(out: &mut Output, head: &str, text: &str) {
+    out.say(line(head, text).trim_end());
+}
+
+fn line(head: &str, text: &str) -> String {
+    format!("  {head:<9} {text}\n")
+}

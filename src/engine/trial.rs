@@ -1,0 +1,374 @@
+//! One action by itself: a target on one document, with the inputs that are stored for it. Nothing is recorded.
+//!
+//! What is prepared here lies in a folder of its own and in `blobs/`, so the store need not be held while the module
+//! runs, and a build beside it disturbs nobody.
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::decide::{Deciding, Work};
+use crate::engine::document::{Content, Document, place_of};
+use crate::engine::loads::PresentCode;
+use crate::engine::lookup::Lookup;
+use crate::engine::outline::Outline;
+use crate::engine::requests::{self, INLINE, Inputs};
+use crate::engine::sets::{Streams, stored};
+use crate::engine::target::TargetPlan;
+use crate::engine::{Parts, modules};
+use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::model::action::{Outcome, State};
+use crate::model::document::DocId;
+use crate::model::failure::Failure;
+use crate::model::pipeline::{TargetIx, Verb};
+use crate::module::{self, Launch, OutputBody, Request};
+use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
+use crate::scan::{Ask, ReadOutcome, Reader};
+use crate::text;
+
+/// The folder of trials in a store.
+const FOLDER: &str = "try";
+
+/// Everything that one run of a module needs.
+pub struct Trial {
+    /// The document; the target's name for a set.
+    pub doc: DocId,
+    /// What the module is given, in words: `words' output (3.0 KiB)`.
+    pub input: String,
+    /// What should be known beside it.
+    pub notes: Vec<String>,
+    /// How the module is run.
+    pub launch: Launch,
+    /// The document for it.
+    pub request: Request,
+    /// How the document stands in the target now, if it was built.
+    pub stored: Option<Outcome>,
+    /// Digest and extension of the input, which are those of a result that passes it on; a set has none.
+    pub passed_on: Option<(Digest, String)>,
+}
+
+/// How a trial's result stands to what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compared {
+    /// The same bytes, extension and meta.
+    Same,
+    /// Another result.
+    Differs,
+    /// There was none, but a skip.
+    Skipped,
+    /// There was none, but a failure.
+    Failed,
+    /// Nothing is stored.
+    None,
+}
+
+impl Compared {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Compared::Same => "the same as the stored one",
+            Compared::Differs => "differs from the stored one",
+            Compared::Skipped => "none is stored: it was skipped",
+            Compared::Failed => "none is stored: it failed",
+            Compared::None => "none is stored",
+        }
+    }
+}
+
+impl Trial {
+    /// The digest of a result.
+    pub fn digest(&self, output: &module::Output) -> Digest {
+        match &output.body {
+            OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
+            OutputBody::Same => self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest),
+        }
+    }
+
+    /// The extension of a result.
+    pub fn ext<'a>(&'a self, output: &'a module::Output) -> &'a str {
+        match (&output.body, &self.passed_on) {
+            (OutputBody::Same, Some((_, ext))) if output.ext.is_empty() => ext,
+            _ => &output.ext,
+        }
+    }
+
+    /// Compares a result with what is stored.
+    pub fn compare(&self, output: &module::Output) -> Compared {
+        match &self.stored {
+            None => Compared::None,
+            Some(Outcome::Skip(_)) => Compared::Skipped,
+            Some(Outcome::Failed(_)) => Compared::Failed,
+            Some(Outcome::Output(old)) => {
+                let is_same = old.digest == self.digest(output)
+                    && old.ext == self.ext(output)
+                    && old.meta == output.meta;
+                if is_same { Compared::Same } else { Compared::Differs }
+            }
+        }
+    }
+}
+
+/// A folder for the files of one trial. What is left in it when it is dropped goes, unless it is kept; what was kept
+/// goes with the next trial.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    kept: Option<PathBuf>,
+}
+
+impl Folder {
+    /// Makes it in the store at `store`, and removes those of processes that are gone.
+    pub fn begin(store: &Path) -> Result<Self> {
+        let all = store.join(FOLDER);
+        crate::fs::create_dir(&all)?;
+        let listed = std::fs::read_dir(&all).map_err(|e| Error::io("read the folder", &all, &e))?;
+        for entry in listed.flatten() {
+            let is_at_work = Path::new("/proc").join(entry.file_name()).exists();
+            if !is_at_work {
+                crate::fs::remove_dir(&entry.path())?;
+            }
+        }
+        let path = all.join(std::process::id().to_string());
+        crate::fs::remove_dir(&path)?;
+        crate::fs::create_dir(&path.join("tmp"))?;
+        Ok(Folder { path, kept: None })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves a file of it for people to look at, under a name that says what it is; where it is then.
+    pub fn keep(&mut self, file: &Path, ext: &str) -> Result<PathBuf> {
+        let dot = if ext.is_empty() { "" } else { "." };
+        let path = self.path.join(format!("output{dot}{}", crate::model::selection::safe_component(ext)));
+        std::fs::rename(file, &path).map_err(|e| Error::io("keep", &path, &e))?;
+        self.kept = Some(path.clone());
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays behind goes with the next trial.
+        if self.kept.is_none() {
+            drop(crate::fs::remove_dir(&self.path));
+            return;
+        }
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if self.kept.as_ref() != Some(&path) {
+                drop(crate::fs::remove_dir(&path));
+                drop(crate::fs::remove_file(&path));
+            }
+        }
+    }
+}
+
+/// Finds the inputs of a target for one document, as they are stored. For a set the document does not matter.
+pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> Result<Trial> {
+    let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
+    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let mut outline = Outline::new(parts, facts)?;
+    let mut inputs = Inputs::in_folder(folder.join("in"))?;
+    let mut present = PresentCode::new(&parts.pipeline.root);
+    let plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    let preparing = Preparing { parts, families: &families, plan: &plan, folder };
+    let mut trial = if parts.pipeline.target(ix).verb == Verb::Each {
+        preparing.document(doc, inputs, Lookup::new(present))?
+    } else {
+        preparing.set()?
+    };
+    trial.launch.log = folder.join("log");
+    trial.launch.tmp = folder.join("tmp");
+    // Whoever debugs takes the time that it takes.
+    trial.launch.timeout = None;
+    Ok(trial)
+}
+
+struct Preparing<'a> {
+    parts: &'a Parts<'a>,
+    families: &'a Families,
+    plan: &'a TargetPlan,
+    folder: &'a Path,
+}
+
+impl Preparing<'_> {
+    fn name(&self) -> &str {
+        &self.parts.pipeline.target(self.plan.ix).name
+    }
+
+    fn document(&self, doc: &DocId, mut inputs: Inputs, mut lookup: Lookup) -> Result<Trial> {
+        let Parts { pipeline, store, .. } = *self.parts;
+        let elsewhere = || {
+            let message = format!("`{doc}` does not come to target `{}`", self.name());
+            Error::no_match(message).hint(format!("pipe graph     shows what `{}` takes", self.name()))
+        };
+        let family_ix = self.families.find(doc.source()).ok_or_else(elsewhere)?;
+        let family = self.families.family(family_ix);
+        let step = family.step_of(self.plan.ix).ok_or_else(elsewhere)?;
+        let mut notes = Vec::new();
+        let document = self.open(family_ix, family, step, doc, &mut notes)?;
+        let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+        let work = deciding
+            .work(self.plan, &document, step)
+            .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
+        let made = requests::request(&deciding, &mut inputs, self.plan, &document, &work, 1)?;
+        let request = made.map_err(|_| self.damaged(doc))?;
+        Ok(Trial {
+            doc: doc.clone(),
+            input: self.described(&document, family, &work),
+            notes,
+            launch: self.parts.launch(self.plan, 0)?,
+            request,
+            stored: document.results[step]
+                .as_ref()
+                .and_then(|result| result.record.as_deref())
+                .map(|act| act.outcome.clone()),
+            passed_on: document.input_facts(work.main),
+        })
+    }
+
+    /// The document with its stored results, and its file as it is now.
+    fn open(
+        &self,
+        ix: FamilyIx,
+        family: &Family,
+        step: usize,
+        doc: &DocId,
+        notes: &mut Vec<String>,
+    ) -> Result<Document> {
+        let store = self.parts.store;
+        let (dir, name) = place_of(doc);
+        let entry = store.entry(&family.name, dir, name)?.filter(|entry| !entry.flags.gone);
+        let known = match &entry {
+            Some(entry) => stored(store, self.parts.pipeline, (ix, family), doc.clone(), entry, &|_| true)?,
+            None => None,
+        };
+        let is_known = known.is_some();
+        let unknown = || Document::unknown(ix, doc.clone(), family.steps.len());
+        let mut document = known.unwrap_or_else(unknown);
+        let Origin::Source(source) = family.origin else { return Ok(document) };
+        let roots = &self.parts.roots[source.0];
+        let outcome = Reader::new(store.salt())?.read(roots, doc.rel(), Ask { keep: INLINE, mime: true });
+        let place = &family.steps[step];
+        let reads_it = place.inputs.contains(&Input::Origin)
+            || place.with.iter().any(|(_, input)| *input == Input::Origin);
+        let why = match outcome {
+            ReadOutcome::Read(read) => {
+                if !reads_it && document.digest.is_some_and(|before| before != read.digest) {
+                    notes.push(format!(
+                        "`{doc}` was edited since the last build; what is stored is of before"
+                    ));
+                }
+                document.digest = Some(read.digest);
+                document.content = Some(Content {
+                    digest: read.digest,
+                    length: read.length,
+                    bytes: read.bytes,
+                    mime: read.mime.map(str::to_owned),
+                    path: roots.path_of(doc.rel()),
+                });
+                return Ok(document);
+            }
+            ReadOutcome::Vanished => "there is no such file".to_owned(),
+            ReadOutcome::Unreadable(why) => why,
+            ReadOutcome::Special => "it is no regular file".to_owned(),
+            ReadOutcome::Changing => "it keeps changing while it is read".to_owned(),
+        };
+        if is_known && !reads_it {
+            notes.push(format!("`{doc}` itself cannot be read now ({why}); what is stored is used"));
+            return Ok(document);
+        }
+        Err(Error::no_match(format!("cannot read `{doc}`: {why}")))
+    }
+
+    fn set(&self) -> Result<Trial> {
+        let Parts { pipeline, store, .. } = *self.parts;
+        let doc = DocId::of_set(self.name());
+        if let Some((state, why)) = self.plan.lacks() {
+            return Err(self.no_input(&doc, state, &why));
+        }
+        let streams = Streams { pipeline, families: self.families, store, only: None, is_current: None };
+        let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
+        let absent = coverage.missing + coverage.unfinished;
+        if members == 0 && absent > 0 {
+            return Err(self.no_input(&doc, State::Unfinished, ""));
+        }
+        let notes = match absent {
+            0 => Vec::new(),
+            _ => vec![format!("{} left out: failed, or not built yet", text::count(absent, "document"))],
+        };
+        let manifest = self.folder.join("manifest.jsonl");
+        let made = streams.request(self.plan.ix, &self.plan.sees, manifest, members, 1)?;
+        let request = made.map_err(|_| self.damaged(&doc))?;
+        let of = &pipeline.target(self.plan.ix).streams;
+        let of: Vec<String> = of.iter().map(|node| format!("`{}`", pipeline.node_name(*node))).collect();
+        let entry = store.entry(self.name(), "", "")?;
+        let before =
+            entry.map(|entry| crate::engine::sets::before(store, entry.story)).transpose()?.flatten();
+        let result =
+            before.map(|before| crate::engine::sets::result_of(store, &before, self.name())).transpose()?;
+        Ok(Trial {
+            input: format!("{} of {}", text::count(members, "document"), of.join(", ")),
+            doc,
+            notes,
+            launch: self.parts.launch(self.plan, 0)?,
+            request,
+            stored: result.flatten().and_then(|result| result.record).map(|act| act.outcome.clone()),
+            passed_on: None,
+        })
+    }
+
+    fn described(&self, document: &Document, family: &Family, work: &Work) -> String {
+        let origin = requests::origin(family, document, work.main);
+        let length = match origin {
+            Input::Origin => document.content.as_ref().map(|content| content.length),
+            Input::Step(step) => {
+                document.results[step].as_ref().and_then(|r| r.output()).map(|output| output.length)
+            }
+        };
+        let what = match work.main {
+            Input::Origin => "the file".to_owned(),
+            Input::Step(step) => {
+                let name = &self.parts.pipeline.target(family.steps[step].target).name;
+                let s = if name.ends_with('s') { "" } else { "s" };
+                format!("{name}'{s} output")
+            }
+        };
+        length.map_or_else(|| what.clone(), |length| format!("{what} ({})", text::size(length)))
+    }
+
+    /// Why there is nothing to hand over, and what to do.
+    fn no_input(&self, doc: &DocId, state: State, note: &str) -> Error {
+        let target = self.name();
+        let is_set = doc.rel().is_empty();
+        let build =
+            if is_set { format!("pipe build {target}") } else { format!("pipe build {target} --docs {doc}") };
+        match state {
+            State::LeftOut => Error::no_match(format!("`where` of target `{target}` leaves `{doc}` out")),
+            State::Absent => Error::no_match(format!(
+                "`{doc}` does not come to target `{target}`: skipped or left out before"
+            ))
+            .hint(format!("pipe log {doc}")),
+            State::Skipped => Error::no_match(format!("`{doc}` is skipped in `{target}`: {note}")),
+            State::Failed => {
+                let failure: Option<Failure> = serde_json::from_str(note).ok();
+                let why = failure.map_or_else(|| note.to_owned(), |failure| failure.message);
+                Error::unfinished(format!("`{target}` has no input for `{doc}`: {why}")).hint(build)
+            }
+            State::Blocked => Error::unfinished(format!("`{target}` has no input for `{doc}`: {note}"))
+                .hint(format!("pipe log {doc}"))
+                .hint(build),
+            State::Unfinished | State::Done => {
+                Error::unfinished(format!("`{target}` has no stored input for `{doc}` yet")).hint(build)
+            }
+        }
+    }
+
+    fn damaged(&self, doc: &DocId) -> Error {
+        Error::unfinished(format!("the stored input of `{}` for `{doc}` is damaged or gone", self.name()))
+            .hint("pipe doctor     finds out what else is, and what to do")
+    }
+}

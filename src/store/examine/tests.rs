@@ -1,0 +1,1 @@
+//! What is damaged on disk is found, said and set aside.

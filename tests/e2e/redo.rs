@@ -1,0 +1,283 @@
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::harness::Project;
+
+const PIPELINE: &str = r#"
+    [source.inbox]
+    path = "inbox"
+
+    [target.up]
+    each   = "inbox"
+    module = "up"
+
+    [target.after]
+    each    = "up"
+    module  = "after"
+    publish = true
+
+    [target.joined]
+    all     = "after"
+    module  = "joined"
+    publish = "out/joined.txt"
+"#;
+
+const UP: &str = r#"
+    # What it adds lies outside of what is keyed: a module that is not reproducible.
+    def extra():
+        try:
+            return open(os.environ["RUNS"] + ".extra").read()
+        except FileNotFoundError:
+            return ""
+
+    @module
+    def up(doc):
+        ran(doc)
+        return doc.text().upper() + extra()
+"#;
+
+const AFTER: &str = r"
+    @module
+    def after(doc):
+        ran(doc)
+        return doc.text()
+";
+
+const JOINED: &str = r#"
+    @module
+    def joined(docs):
+        ran(" ".join(doc.id for doc in docs))
+        return "".join(doc.text() for doc in docs)
+"#;
+
+/// Three documents, two of them equal.
+fn built() -> Project {
+    let project = Project::counting()
+        .file("Pipelinefile", PIPELINE)
+        .module("up", UP)
+        .module("after", AFTER)
+        .module("joined", JOINED)
+        .file("inbox/a.txt", "a")
+        .file("inbox/b.txt", "b")
+        .file("inbox/copy.txt", "a");
+    project.build_runs(&["up a", "up b", "after A", "after B", ALL]);
+    project
+}
+
+const ALL: &str = "joined inbox/a.txt inbox/b.txt inbox/copy.txt";
+
+fn redo(project: &Project, arguments: &[&str]) {
+    project.pipe(&[&["redo"], arguments].concat()).ends(0);
+    assert_eq!(project.take_runs(), Vec::<String>::new(), "marking runs nothing");
+}
+
+#[test]
+fn a_redo_runs_each_distinct_key_once_and_stops_where_outputs_are_the_same() {
+    let project = built();
+    redo(&project, &["up"]);
+    project.build_runs(&["up a", "up b"]);
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
+
+#[test]
+fn what_comes_out_different_goes_on_and_stands_for_every_document_with_that_key() {
+    let project = built();
+    project.write("runs.extra", "!");
+    redo(&project, &["up"]);
+    project.build_runs(&["up a", "up b", "after A!", "after B!", ALL]);
+    assert_eq!(project.read("out/joined.txt"), "A!B!A!");
+    project.build_runs(&[]);
+    // The newest result is the present one, also for a document that comes later.
+    project.write("inbox/d.txt", "a");
+    project.build_runs(&[&format!("{ALL} inbox/d.txt")]);
+    assert_eq!(project.read("out/after/inbox/d.txt.txt"), "A!");
+}
+
+#[test]
+fn a_redo_of_a_set_runs_it_once() {
+    let project = built();
+    redo(&project, &["joined"]);
+    project.build_runs(&[ALL]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_module_in_place_of_a_target_means_all_its_targets() {
+    let project = built();
+    let twin = "[target.twin]\neach = \"inbox\"\nmodule = \"up\"\n\n[source.inbox]";
+    project.replace("Pipelinefile", "[source.inbox]", twin);
+    project.replace("Pipelinefile", "[target.up]", "[target.loud]");
+    project.replace("Pipelinefile", "each    = \"up\"", "each    = \"loud\"");
+    project.build_runs(&[]);
+    redo(&project, &["up"]);
+    project.build_runs(&["up a", "up b"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_redo_of_one_document_leaves_the_others() {
+    let project = built();
+    redo(&project, &["up", "--docs", "inbox/b*"]);
+    project.build_runs(&["up b"]);
+    project.build_runs(&[]);
+    // Two documents with one key: the one that is named runs, the other takes what came of it.
+    project.write("runs.extra", "!");
+    redo(&project, &["up", "--docs", "inbox/copy.txt"]);
+    project.pipe(&["build"]).ends(0);
+    project.pipe(&["build"]).ends(0);
+    let runs = project.take_runs();
+    assert_eq!(runs.iter().filter(|run| run.starts_with("up ")).count(), 1, "{runs:?}");
+    assert_eq!(project.read("out/after/inbox/copy.txt.txt"), "A!");
+    assert_eq!(project.read("out/after/inbox/a.txt.txt"), "A!", "one key has one present result");
+    assert_eq!(project.read("out/joined.txt"), "A!BA!");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_redo_that_names_nothing_says_so() {
+    let project = built();
+    project.pipe(&["redo", "up", "--docs", "inbox/nothing*"]).ends(4);
+    project.pipe(&["redo", "upp"]).ends(2).says("up");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_redo_on_trial_marks_nothing() {
+    let project = built();
+    project.pipe(&["redo", "up", "-n"]).ends(0).says("3 documents");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn other_code_is_not_touched_by_a_redo() {
+    let project = built();
+    let before = project.read("modules/up.py");
+    project.write("modules/up.py", before.replace("upper()", "upper() + '.'"));
+    project.build_runs(&["up a", "up b", "after A.", "after B.", ALL]);
+    redo(&project, &["up"]);
+    // Back to the code whose results nobody asked to redo.
+    project.write("modules/up.py", &before);
+    project.build_runs(&[]);
+    assert_eq!(project.read("out/joined.txt"), "ABA");
+    // And again to the code that was marked: now it is done again.
+    project.write("modules/up.py", before.replace("upper()", "upper() + '.'"));
+    project.build_runs(&["up a", "up b"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn what_was_redone_stays_redone_after_a_revert() {
+    let project = built();
+    redo(&project, &["up"]);
+    project.build_runs(&["up a", "up b"]);
+    project.write("inbox/b.txt", "c");
+    project.build_runs(&["up c", "after C", ALL]);
+    // Done after the mark: it counts.
+    project.write("inbox/b.txt", "b");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_result_from_before_the_mark_does_not_count_for_a_document_that_comes_later() {
+    let project = built();
+    project.write("inbox/b.txt", "c");
+    project.build_runs(&["up c", "after C", ALL]);
+    redo(&project, &["up"]);
+    project.write("inbox/b.txt", "b");
+    project.build_runs(&["up a", "up b"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn two_redos_before_a_build_are_one_run() {
+    let project = built();
+    redo(&project, &["up"]);
+    redo(&project, &["up"]);
+    project.build_runs(&["up a", "up b"]);
+    redo(&project, &["up", "after"]);
+    project.build_runs(&["up a", "up b", "after A", "after B"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_module_error_fulfils_the_mark() {
+    let project = built();
+    project.write_module(
+        "up",
+        "
+        @module
+        def up(doc):
+            ran(doc)
+            raise ValueError('no')
+    ",
+    );
+    project.build_with(&[], 1, &["up a", "up b"]);
+    redo(&project, &["up"]);
+    project.build_with(&[], 1, &["up a", "up b"]);
+    project.build_with(&[], 1, &[]);
+}
+
+#[test]
+fn a_redo_that_is_killed_half_way_is_finished_by_the_next_build() {
+    let project = Project::counting().file("Pipelinefile", PIPELINE).module("after", AFTER);
+    let project = project.module("joined", JOINED).module(
+        "up",
+        &UP.replace("ran(doc)", "ran(doc)\n        wait(doc)").replace(
+            "@module",
+            r#"
+    # Each document after the third waits until it may go on.
+    def wait(doc):
+        import time
+        runs = open(os.environ["RUNS"]).read().split("\n")
+        while len(runs) > 4 and os.path.exists(os.environ["RUNS"] + ".hold"):
+            time.sleep(0.01)
+
+    @module"#,
+        ),
+    );
+    let names: Vec<String> = (0..8).map(|n| format!("n{n}")).collect();
+    for name in &names {
+        project.write(&format!("inbox/{name}.txt"), name);
+    }
+    project.pipe(&["build"]).ends(0);
+    project.take_runs();
+    redo(&project, &["up"]);
+    project.write("runs.hold", "");
+    let mut child = project.command(&["build", "-j", "1", "--json"]).stderr(Stdio::null()).spawn().unwrap();
+    // Until something was said to be done, and then it is killed.
+    let mut said = child.stdout.take().unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 256];
+    while !text.contains("\"done\"") {
+        let n = said.read(&mut buffer).unwrap();
+        assert!(n > 0, "it ended by itself: {text}");
+        text += &String::from_utf8_lossy(&buffer[..n]);
+    }
+    child.kill().unwrap();
+    said.read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    project.remove("runs.hold");
+    let done: Vec<&String> = names
+        .iter()
+        .filter(|name| {
+            let of = format!("inbox/{name}.txt");
+            text.lines()
+                .any(|line| line.contains("\"done\"") && line.contains(&of) && line.contains("\"up\""))
+        })
+        .collect();
+    assert!(!done.is_empty() && done.len() < names.len(), "{text}");
+    project.take_runs();
+    project.pipe(&["build"]).ends(0);
+    let runs = project.take_runs();
+    for name in &names {
+        let ran = runs.contains(&format!("up {name}"));
+        if done.contains(&name) {
+            assert!(!ran, "{name} was reported done, and ran again: {runs:?}");
+        }
+    }
+    let redone = runs.iter().filter(|run| run.starts_with("up ")).count();
+    assert!(redone >= names.len() - 4, "the rest is still to be done again: {runs:?}");
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
