@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::query::cat::Content;
 use crate::query::{Answer, Question};
 
-/// Print the result of a target for one document, byte for byte
+/// Print a result, byte for byte
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A target or a source

@@ -12,6 +12,7 @@ use crate::error::Result;
 /// bash: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
 /// zsh:  pipe completions zsh > "${fpath[1]}/_pipe"
 /// fish: pipe completions fish > ~/.config/fish/completions/pipe.fish
+#[allow(rustdoc::broken_intra_doc_links, reason = "brackets of zsh, which the help shows as they are")]
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

@@ -19,8 +19,9 @@ use crate::query::{Answer, Question};
 use crate::socket::Answered;
 use crate::text;
 
-/// Tell the whole story of one document: every run, every target, what its modules printed
+/// Tell the whole story of one document
 ///
+/// Every run, every target, why it ran, what came of it, what its module printed.
 /// DOC is an id, a unique part of one, an `all` target, a published file or a source file.
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -9,7 +9,7 @@ use crate::query::ls::{Ask, Listed, state};
 use crate::query::{Answer, Question};
 use crate::text;
 
-/// List the documents of a target or a source: how each stands, what it holds
+/// List the documents of a target or a source
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A target or a source

@@ -10,7 +10,7 @@ use crate::query::status::{SourceStatus, Status, TargetStatus};
 use crate::query::{Answer, Question};
 use crate::text;
 
-/// Show how every source and target stands, what failed, and what a build would do
+/// Show how everything stands, and what a build would do
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Exit with 1 unless everything is up to date and nothing failed

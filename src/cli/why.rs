@@ -16,8 +16,9 @@ use crate::query::{Answer, Question};
 use crate::text;
 use crate::time::{Millis, now};
 
-/// Tell why a document or a target ran, would run, did not run, or failed; run nothing
+/// Tell why a document or a target ran, would run, or did not
 ///
+/// Runs nothing: compares what was recorded with what is there now.
 /// DOC is an id, a unique part of one, an `all` target, a published file or a source file. For a target: how many
 /// documents would run, by reason.
 #[derive(clap::Args)]
@@ -247,6 +248,9 @@ fn reason_details(reason: &Reason) -> Vec<String> {
     }
 }
 
+/// A kind of reason, and which reasons are of it.
+type Touch = (&'static str, fn(&Reason) -> bool);
+
 /// What else could have changed, and did not.
 fn untouched(reasons: &[Reason]) -> Option<String> {
     if reasons
@@ -255,7 +259,7 @@ fn untouched(reasons: &[Reason]) -> Option<String> {
     {
         return None;
     }
-    let kinds: [(&str, fn(&Reason) -> bool); 4] = [
+    let kinds: [Touch; 4] = [
         ("input", |reason| {
             matches!(reason, Reason::Input { .. } | Reason::Members { .. } | Reason::Fact { .. })
         }),

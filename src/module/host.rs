@@ -47,7 +47,7 @@ struct Running {
 }
 
 impl Host {
-    /// A host that will be started as `program arguments…`, which must call [`serve`].
+    /// A host that will be started as `program arguments…`, which must call [`serve()`].
     pub fn new(
         program: impl Into<PathBuf>,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,

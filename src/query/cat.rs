@@ -79,14 +79,12 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
 }
 
 fn inline(bytes: &[u8]) -> Content {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Content::Text { text: text.to_owned() },
-        Err(_) => {
-            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-            crate::module::base64::encode(bytes, &mut encoded);
-            Content::Bytes { base64: String::from_utf8_lossy(&encoded).into_owned() }
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Content::Text { text: text.to_owned() };
     }
+    let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+    crate::module::base64::encode(bytes, &mut encoded);
+    Content::Bytes { base64: String::from_utf8_lossy(&encoded).into_owned() }
 }
 
 fn no_result(found: &Found, stream: &str, state: State) -> Error {

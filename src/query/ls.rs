@@ -1,6 +1,6 @@
 //! The documents of a stream: how each stands, what it holds; or as the manifest that an `all` function gets.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,9 +16,8 @@ use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
 use crate::model::document::Meta;
 use crate::model::failure::Failure;
-use crate::model::pipeline::{Node, Pipeline};
 use crate::model::selection::{Condition, Field, Glob, Test};
-use crate::plan::family::{Family, Input};
+use crate::plan::family::Input;
 use crate::query::documents::{Bytes, Depth, Documents, Passing};
 use crate::query::{Answer, Asked, Tell, find};
 
@@ -92,7 +91,7 @@ pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
         if !test.passes(&|field| deciding.field(document, passing.place, field)) {
             return Ok(true);
         }
-        let listed = listed(asked, &documents, passing)?;
+        let listed = listed(&documents, passing);
         // A set that stands in no stream yet is no document.
         let is_meant = ask.state.is_none_or(|state| listed.state == state)
             && (listed.state != State::Absent || ask.state.is_some());
@@ -148,7 +147,7 @@ fn value_of(field: &Field, text: &str) -> Value {
     }
 }
 
-fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -> Result<Listed> {
+fn listed(documents: &Documents<'_>, passing: &Passing<'_>) -> Listed {
     let document = passing.document;
     let mut listed = Listed {
         id: document.id.to_string(),
@@ -166,14 +165,14 @@ fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -
             let path = documents.source_path(document);
             listed.size = path.and_then(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len());
         }
-        return Ok(listed);
+        return listed;
     };
     if let Some(output) = result.output().filter(|_| result.state == State::Done) {
         (listed.ext, listed.size, listed.digest) =
             (Some(output.ext.clone()), Some(output.length), Some(output.digest));
         // One that passes a source on may have been recorded without its length.
         if output.length == 0 && output.place == Place::Input {
-            listed.size = passed_on(asked, documents, passing.family, document, passing.place);
+            listed.size = passed_on(documents, document, passing.place);
         }
     }
     let derived: Option<Failure> = serde_json::from_str(&result.note).ok();
@@ -188,21 +187,13 @@ fn listed(asked: &Asked<'_>, documents: &Documents<'_>, passing: &Passing<'_>) -
         }
         _ => listed.note.clone_from(&result.note),
     }
-    Ok(listed)
+    listed
 }
 
-fn passed_on(
-    asked: &Asked<'_>,
-    documents: &Documents<'_>,
-    _family: &Family,
-    document: &Document,
-    place: Input,
-) -> Option<u64> {
+fn passed_on(documents: &Documents<'_>, document: &Document, place: Input) -> Option<u64> {
     match documents.bytes(document, place)? {
         Bytes::Stored(output) => Some(output.length),
-        Bytes::Source(path, _) => {
-            std::fs::metadata(asked.pipeline.root.join(path)).ok().map(|metadata| metadata.len())
-        }
+        Bytes::Source(path, _) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
     }
 }
 
@@ -228,9 +219,9 @@ fn manifest_line(
         line.insert("meta".into(), Value::Object(meta));
     }
     match documents.bytes(passing.document, passing.place) {
-        Some(Bytes::Source(path, _)) => put_path(&mut line, path),
+        Some(Bytes::Source(path, _)) => put_path(&mut line, &path),
         Some(Bytes::Stored(output)) if output.place == Place::Blob => {
-            put_path(&mut line, asked.store.blob_path(&output.digest));
+            put_path(&mut line, &asked.store.blob_path(&output.digest));
         }
         Some(Bytes::Stored(output)) => match asked.store.output_bytes(output)? {
             Some(bytes) => put_bytes(&mut line, &bytes),
@@ -243,19 +234,18 @@ fn manifest_line(
     Ok(Value::Object(line).to_string())
 }
 
-fn put_path(line: &mut Meta, path: PathBuf) {
+fn put_path(line: &mut Meta, path: &Path) {
     line.insert("path".into(), path.to_string_lossy().into_owned().into());
 }
 
 fn put_bytes(line: &mut Meta, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => line.insert("text".into(), text.into()),
-        Err(_) => {
-            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-            crate::module::base64::encode(bytes, &mut encoded);
-            line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
-        }
-    };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        line.insert("text".into(), text.into());
+        return;
+    }
+    let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+    crate::module::base64::encode(bytes, &mut encoded);
+    line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into());
 }
 
 /// All meta that the document has at a place: its own, over what it inherits.
@@ -300,11 +290,6 @@ pub fn state(text: &str) -> Result<State> {
         Error::usage(format!("`--state {text}`: there is no such state"))
             .hint(format!("states: {}", words.join(", ")))
     })
-}
-
-/// Whether a stream's documents are those of a source.
-pub fn is_source(pipeline: &Pipeline, stream: &str) -> bool {
-    matches!(find::stream(pipeline, stream), Ok(Node::Source(_)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::publish::missing;
 use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
@@ -128,6 +129,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         let host = Arc::new(Host::of_this_program());
         let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
         build(&parts, looking(asked.pipeline), &mut seen, &Interrupts::default())?;
+        // What is published and not there, a build shows again.
+        seen.to_do |= asked.store.is_publishing_unchecked()?;
+        seen.to_do |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
     let cause = |cause: crate::model::event::Cause| CauseStatus {
@@ -240,8 +244,10 @@ impl Sink for Seen {
                 gone: scanned.gone,
                 problems: scanned.problems.clone(),
             }),
-            Event::Plan { targets, .. } => {
-                self.to_do = true;
+            Event::Plan { targets, up_to_date } => {
+                let of = |source: &SourceStatus| source.documents + source.gone;
+                let documents: u64 = self.sources.iter().map(of).sum();
+                self.to_do |= !targets.is_empty() || *up_to_date < documents;
                 self.planned =
                     targets.iter().map(|planned| (planned.target.clone(), planned.actions)).collect();
             }

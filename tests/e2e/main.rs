@@ -55,3 +55,5 @@ mod side_inputs;
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
+/// `pipe try`.
+mod trial;
