@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::build::{Build, Finished};
 use crate::engine::loads::PresentCode;
-use crate::engine::mirror::{note_unpublished, repairs};
+use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
@@ -57,7 +57,7 @@ pub fn build(
         options.sample = Some(Arc::new(sample(parts, &scans, size)?));
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
-    let (unpublished, unchecked) = repairs(parts, &families, &options)?;
+    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
@@ -91,6 +91,11 @@ pub fn build(
     }
     if unchecked && summary.stopped.is_none() {
         parts.store.publishing_checked()?;
+    }
+    if let Some(publishing) = publishing
+        && summary.stopped.is_none()
+    {
+        mirror::remember(parts.store, &publishing)?;
     }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
@@ -225,6 +230,8 @@ fn work(
             build.expect(ix, actions);
         }
     }
+    // First, so that what this build makes stands above it.
+    unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
     let mut result = Ok(());
     for stratum in 0..families.stratum_count() {
@@ -240,7 +247,6 @@ fn work(
     if result.is_ok() {
         result = build.settle().and_then(|()| build.redefine());
     }
-    unpublished.into_iter().for_each(|job| build.publish(job));
     build.end_workers();
     let Finished { counts, through, stopped, published } = build.finish();
     summary.targets = counts;
