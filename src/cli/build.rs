@@ -10,10 +10,13 @@ use crate::cli::owner;
 use crate::cli::select::{closure, select};
 use crate::engine::{self, Options, Parts};
 use crate::error::{Error, Result};
+use crate::model::event::{Event, Sink};
 use crate::model::pipeline::Node;
 use crate::model::selection::Glob;
 use crate::module::Host;
 use crate::project::Project;
+use crate::socket::Server;
+use crate::store::Store;
 
 /// Bring the pipeline up to date: run what is new, keep the rest
 ///
@@ -109,17 +112,39 @@ impl Args {
         };
         let interrupts = interrupt::watch()?;
         let store = owner::open(&project, out)?;
-        let serving = owner::serve(&project, &store)?;
         let ended =
             Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
                 .and_then(|parts| {
-                    let mut sink = out.build_report(global);
-                    engine::build(&parts, options, &mut *sink, interrupts)
+                    let report = out.build_report(global);
+                    let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
+                    engine::build(&parts, options, &mut sink, interrupts)
                 });
-        drop(serving);
         let closed = store.close();
         let summary = ended?;
         closed?;
         Ok(Exit(summary.exit_code()))
+    }
+}
+
+/// Shows a build, and answers questions of other processes once there is something to do: a build with nothing to do
+/// is over before anybody could ask.
+struct ServesMeanwhile<'a> {
+    project: &'a Project,
+    store: &'a Arc<Store>,
+    report: Box<dyn Sink>,
+    served: Option<Result<Server>>,
+}
+
+impl Sink for ServesMeanwhile<'_> {
+    fn event(&mut self, event: &Event) {
+        if self.served.is_none() && matches!(event, Event::Plan { .. } | Event::RunStarted { .. }) {
+            let served = owner::serve(self.project, self.store);
+            if let Err(error) = &served {
+                let message = format!("other commands cannot ask this build: {error}");
+                self.report.event(&Event::Notice { message, hint: None });
+            }
+            self.served = Some(served);
+        }
+        self.report.event(event);
     }
 }

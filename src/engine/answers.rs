@@ -308,7 +308,7 @@ impl Build<'_> {
             record: Some(act),
             bytes,
             ran: true,
-            ..StepResult::bare(state, "")
+            ..StepResult::bare(state, work.note)
         });
         self.tally.settled(target, state, true);
         self.announce_at(at, Announcement::Event(Box::new(event)));

@@ -396,7 +396,7 @@ impl<'a> Build<'a> {
         let decision = if family.is_set() && ticket.step == 0 {
             match set_work(self.parts, self.families, self.options, plan, self.outline)? {
                 SetWork::Settled(result) => Decision::Settled(result),
-                SetWork::Members(work, note) => {
+                SetWork::Members(work) => {
                     let mut deciding = Deciding {
                         pipeline: self.pipeline,
                         family,
@@ -404,6 +404,7 @@ impl<'a> Build<'a> {
                         lookup: &mut self.lookup,
                     };
                     open.document.digest = work.inputs.first().and_then(|input| input.digest);
+                    let note = work.note.clone();
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
                     if let Decision::Settled(result) = &mut decision {
@@ -505,7 +506,8 @@ impl<'a> Build<'a> {
         let Some(work) = &open.work[ticket.step] else { return Ok(Err(Damaged(Position(0)))) };
         let family = self.families.family(open.document.family);
         if family.is_set() && ticket.step == 0 {
-            return self.set_request(target, work, number);
+            let members = work.inputs.first().map_or(0, members_of);
+            return self.set_request(target, members, number);
         }
         let deciding =
             Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
@@ -514,9 +516,9 @@ impl<'a> Build<'a> {
 
     /// Writes the manifest of a set, and asks for its result.
     fn set_request(
-        &self,
+        &mut self,
         target: TargetIx,
-        work: &Work,
+        members: u64,
         number: u64,
     ) -> Result<requests::Made<crate::module::Request>> {
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(Err(Damaged(Position(0)))) };
@@ -529,8 +531,7 @@ impl<'a> Build<'a> {
             only: only.as_deref(),
             is_current: None,
         };
-        let members = work.inputs.first().map_or(0, members_of);
-        streams.request(target, &plan.sees, path, members, number)
+        streams.request(target, &plan.sees, path, members, number, &mut self.inputs)
     }
 
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
@@ -617,7 +618,7 @@ impl<'a> Build<'a> {
 /// What is to become of a set.
 enum SetWork {
     Settled(Box<StepResult>),
-    Members(Box<Work>, String),
+    Members(Box<Work>),
 }
 
 /// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
@@ -664,8 +665,8 @@ fn set_work(
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
     let key = action_key(&plan.recipe_digest, &inputs);
-    let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };
-    Ok(SetWork::Members(Box::new(work), note))
+    let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new(), note };
+    Ok(SetWork::Members(Box::new(work)))
 }
 
 fn members_of(input: &KeyInput) -> u64 {

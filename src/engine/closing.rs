@@ -97,7 +97,6 @@ impl Build<'_> {
         let decided = family.steps.iter().enumerate().all(is_decided);
         let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
-        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         for (_, entry) in &carried {
             entries.push(entry.clone());
             covered.push(false);
@@ -205,10 +204,8 @@ impl Build<'_> {
             Some(template) => old_path(self.store, self.pipeline, document, family, step, template)?,
             None => None,
         };
-        if let Some(old_path) = &old_path
-            && path.as_ref() != Some(old_path)
-        {
-            jobs.push(withdraw(old_path.clone(), document, target));
+        if old_template.is_some() && (old_path.is_none() || path != old_path) {
+            jobs.push(withdraw(old_path.clone(), path.clone(), document, target));
         }
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
@@ -266,13 +263,11 @@ impl Build<'_> {
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
-            if let Some(template) = before.published_by(&target.name)
-                && let Some(path) = old_path(self.store, self.pipeline, document, family, step, template)?
-            {
-                jobs.push(withdraw(path, document, target));
+            if let Some(template) = before.published_by(&target.name) {
+                let path = old_path(self.store, self.pipeline, document, family, step, template)?;
+                jobs.push(withdraw(path, None, document, target));
             }
         }
-        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         let entry = |_: &StoryEntry| StoryEntry {
             state: State::Absent,
             act: None,
@@ -321,36 +316,14 @@ fn carried(
         .collect()
 }
 
-/// What targets published that are no longer in the Pipelinefile goes.
-fn withdraw_removed(
-    jobs: &mut Vec<Job>,
-    pipeline: &Pipeline,
-    store: &Store,
-    document: &Document,
-    family: &Family,
-) -> Result<()> {
-    let Some(before) = &document.before else { return Ok(()) };
-    for (defined, entry) in before.definition.targets.iter().zip(&before.story.entries) {
-        if pipeline.find_target(&defined.name).is_some() || !entry.published {
-            continue;
-        }
-        let (Some(template), Some(at)) = (&defined.publish, entry.act) else { continue };
-        let Ok(template) = Template::parse(template) else { continue };
-        let Some(act) = store.act(at)? else { continue };
-        let Outcome::Output(output) = &act.outcome else { continue };
-        let lookup = |field: &Field| match field {
-            Field::Meta(path) => document.meta(family, Input::Origin, path).map(|value| plain(&value)),
-            other => other.of_id(&document.id),
-        };
-        if let Ok(path) = template.expand(&lookup, &defined.name, &output.ext) {
-            jobs.push(Job::Withdraw { path, doc: document.id.clone(), target: defined.name.clone() });
-        }
+/// What was shown at `old` goes; where that is not known (its result was another than the one that stands now), what
+/// is ours but not at `new`.
+fn withdraw(old: Option<String>, new: Option<String>, document: &Document, target: &Target) -> Job {
+    let (doc, target) = (document.id.clone(), target.name.clone());
+    match old {
+        Some(path) => Job::Withdraw { path, doc, target },
+        None => Job::WithdrawAll { doc, target, but: new },
     }
-    Ok(())
-}
-
-fn withdraw(path: String, document: &Document, target: &Target) -> Job {
-    Job::Withdraw { path, doc: document.id.clone(), target: target.name.clone() }
 }
 
 /// A value of meta as text in a path.

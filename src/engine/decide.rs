@@ -41,6 +41,8 @@ pub struct Work {
     pub with: Vec<(String, Option<Input>)>,
     /// Why no record answers.
     pub reasons: Vec<Reason>,
+    /// What its story says of the result: of a set, which part of its members it is over.
+    pub note: String,
 }
 
 /// What deciding needs beside the document.
@@ -110,7 +112,14 @@ impl Deciding<'_> {
                 Side::Settled(result) => return Err(result),
             }
         }
-        Ok(Work { key: action_key(&plan.recipe_digest, &inputs), inputs, main, with, reasons: Vec::new() })
+        Ok(Work {
+            key: action_key(&plan.recipe_digest, &inputs),
+            inputs,
+            main,
+            with,
+            reasons: Vec::new(),
+            note: String::new(),
+        })
     }
 
     /// Looks for a record of this work; the module must run where there is none.

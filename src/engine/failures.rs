@@ -4,9 +4,9 @@ use crate::engine::document::Before;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{Outcome, State};
-use crate::model::event::Cause;
+use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::Pipeline;
+use crate::model::pipeline::{Pipeline, Verb};
 use crate::store::{Store, is_failed};
 
 /// At most so many documents are named for a cause.
@@ -48,6 +48,23 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
     }
     causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
     Ok((causes, blocked))
+}
+
+/// The sets that are not over all their members, as their newest stories say.
+pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>> {
+    let mut sets = Vec::new();
+    for target in pipeline.targets.iter().filter(|target| target.verb == Verb::All) {
+        let Some(entry) = store.entry(&target.name, "", "")?.filter(|entry| !entry.flags.gone) else {
+            continue;
+        };
+        let Some(found) = before(store, entry.story)? else { continue };
+        let Some(result) = found.entry(&target.name) else { continue };
+        let blocked = result.state == State::Blocked;
+        if (blocked || result.state == State::Done) && !result.note.is_empty() && !is_failed(result) {
+            sets.push(Incomplete { target: target.name.clone(), blocked, note: result.note.clone() });
+        }
+    }
+    Ok(sets)
 }
 
 /// The families of a store that the pipeline still has.

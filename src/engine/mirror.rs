@@ -1,6 +1,9 @@
 //! Published files against the stories: what is missing is shown again, what shows nothing any more is withdrawn.
 //!
-//! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
+//! After an orderly end only folders that changed are looked at, and the ownership list once when other targets publish
+//! than before; after a kill every published result is compared.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
@@ -10,20 +13,89 @@ use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
 use crate::model::document::DocId;
+use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input};
 use crate::store::{Entry, Store};
 
-/// What has to be shown or withdrawn beside what this build makes, and whether everything was compared for it.
-pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<(Vec<Job>, bool)> {
+/// What has to be done about published files beside what this build makes.
+#[derive(Default)]
+pub(super) struct Repairs {
+    /// To be done before anything else is published.
+    pub jobs: Vec<Job>,
+    /// Everything was compared, as after a kill.
+    pub unchecked: bool,
+    /// Which targets publish, if that is another list than the one that is kept.
+    pub publishing: Option<Publishing>,
+}
+
+/// By family: the targets that publish its documents.
+type Publishing = BTreeMap<String, BTreeSet<String>>;
+
+const TREE: &str = "state";
+const PUBLISHING: &[u8] = b"publishing";
+
+/// What has to be shown or withdrawn beside what this build makes.
+pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<Repairs> {
     if options.is_partial() {
-        return Ok((Vec::new(), false));
+        return Ok(Repairs::default());
     }
+    let mut by_default =
+        (0..parts.pipeline.targets.len()).map(TargetIx).filter(|ix| parts.pipeline.target(*ix).default);
+    let is_whole = by_default.all(|ix| options.wanted.contains(&ix));
+    let present = is_whole.then(|| publishing(parts.pipeline));
     if parts.store.is_publishing_unchecked()? {
         restore_ownership(parts, families)?;
-        return Ok((unshown(parts, families)?, true));
+        let jobs = unshown(parts, families, options)?;
+        return Ok(Repairs { jobs, unchecked: true, publishing: present });
     }
     let missing = missing(parts.store, &parts.pipeline.root)?;
-    Ok((show_again(parts, families, &missing)?, false))
+    let mut jobs = show_again(parts, families, &missing)?;
+    let kept = parts.store.kept(TREE, PUBLISHING)?;
+    let kept: Option<Publishing> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let present = present.filter(|present| kept.as_ref() != Some(present));
+    if let (Some(kept), Some(present)) = (kept, &present) {
+        jobs.extend(moved_on(parts, families, &kept, present)?);
+    }
+    Ok(Repairs { jobs, unchecked: false, publishing: present })
+}
+
+/// Keeps which targets publish, to see in the next build which no longer do.
+pub(super) fn remember(store: &Store, publishing: &Publishing) -> Result<()> {
+    store.keep(TREE, PUBLISHING, &serde_json::to_vec(publishing).unwrap_or_default())
+}
+
+/// Which targets publish the documents of which family.
+fn publishing(pipeline: &Pipeline) -> Publishing {
+    let all = (0..pipeline.targets.len()).map(TargetIx).collect();
+    let mut publishing = Publishing::new();
+    for family in Families::new(pipeline, &all).list {
+        let targets = family.steps.iter().map(|step| pipeline.target(step.target));
+        let names = targets.filter(|target| target.publish.is_some()).map(|target| target.name.clone());
+        publishing.insert(family.name, names.collect());
+    }
+    publishing
+}
+
+/// The Pipelinefile publishes something else than before: files of targets and sources that are gone from it go, and
+/// what came back is shown again, though its documents may be up to date.
+fn moved_on(
+    parts: &Parts<'_>,
+    families: &Families,
+    kept: &Publishing,
+    present: &Publishing,
+) -> Result<Vec<Job>> {
+    let publishes = |publishing: &Publishing, family: &str, target: &str| {
+        publishing.get(family).is_some_and(|targets| targets.contains(target))
+    };
+    let is_new = |family: &str, target: &str| !publishes(kept, family, target);
+    let any_new = present.iter().any(|(family, targets)| targets.iter().any(|target| is_new(family, target)));
+    let mut jobs = if any_new { shown(parts, families, &is_new)? } else { Vec::new() };
+    for (path, owned) in all_owned(parts.store)? {
+        if !publishes(present, owned.doc.source(), &owned.target) {
+            jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
+        }
+    }
+    Ok(jobs)
 }
 
 /// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
@@ -97,17 +169,25 @@ fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)
     Ok(jobs)
 }
 
-/// What is to be shown or withdrawn so that the published files are what the stories say: after a kill.
-fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
+/// What is to be shown so that the published files are what the stories say, of some families and targets.
+fn shown(parts: &Parts<'_>, families: &Families, of: &dyn Fn(&str, &str) -> bool) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
-    let publishes = |step: &crate::plan::family::Step| parts.pipeline.target(step.target).publish.is_some();
-    for family in families.list.iter().filter(|family| family.steps.iter().any(publishes)) {
+    for family in &families.list {
+        let publishes = |step: &crate::plan::family::Step| {
+            let target = parts.pipeline.target(step.target);
+            target.publish.is_some() && of(&family.name, &target.name)
+        };
+        if !family.steps.iter().any(publishes) {
+            continue;
+        }
         let mut failed = None;
         parts.store.scan(&family.name, &mut |dir, entry| {
             let id = id_of(&family.name, dir, &entry.name);
             match published_results(parts, families, &id) {
                 Ok(shown) => {
-                    jobs.extend(shown.into_iter().filter(|job| !is_shown(parts, job)));
+                    let is_of =
+                        |job: &Job| matches!(job, Job::Show { owner, .. } if of(&family.name, &owner.target));
+                    jobs.extend(shown.into_iter().filter(|job| is_of(job) && !is_shown(parts, job)));
                     true
                 }
                 Err(error) => {
@@ -120,7 +200,18 @@ fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
             return Err(error);
         }
     }
+    Ok(jobs)
+}
+
+/// What is to be shown or withdrawn so that the published files are what the stories say: after a kill.
+fn unshown(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<Vec<Job>> {
+    let mut jobs = shown(parts, families, &|_, _| true)?;
     for (path, owned) in all_owned(parts.store)? {
+        // Only what this build is about is withdrawn; and what the Pipelinefile has no more.
+        let target = parts.pipeline.find_target(&owned.target);
+        if target.is_some_and(|ix| !options.wanted.contains(&ix)) {
+            continue;
+        }
         let shown = published_results(parts, families, &owned.doc)?;
         let is_present = shown.iter().any(
             |job| matches!(job, Job::Show { path: of, owner, .. } if *of == path && owner.target == owned.target),

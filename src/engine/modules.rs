@@ -3,6 +3,8 @@
 //! A build with nothing to do only looks at stamps here: digests, imports and the interpreter's answer are kept in the
 //! index. Starts the interpreter to ask its version, and a declared `probe`; runs no module.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,8 +124,6 @@ pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
 }
 
 /// A file changed a moment ago may change again without another stamp: such a digest is not kept.
-const RACY_NS: i128 = 2_000_000_000;
-
 fn one_file(store: &Store, path: &Path) -> Result<Digest> {
     let key = path.as_os_str().as_encoded_bytes();
     let stamp = file_stamp(path);
@@ -134,10 +134,11 @@ fn one_file(store: &Store, path: &Path) -> Result<Digest> {
         return Ok(digest);
     }
     let began = crate::time::now_ns();
-    let digest = hash_file(path)?;
+    let file = open(path)?;
+    let digest = hash(&file, path)?;
     if let Some(stamp) = stamp
         && file_stamp(path) == Some(stamp)
-        && stamp.mtime_ns.max(stamp.ctime_ns) + RACY_NS <= began
+        && stamp.mtime_ns.max(stamp.ctime_ns) + crate::scan::racy_window(&file) <= began
         && let Ok(entry) = serde_json::to_vec(&(stamp, digest))
     {
         store.keep("files", key, &entry)?;
@@ -147,8 +148,14 @@ fn one_file(store: &Store, path: &Path) -> Result<Digest> {
 
 /// The digest of a file's bytes, read in pieces.
 pub fn hash_file(path: &Path) -> Result<Digest> {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, &e))?;
+    hash(&open(path)?, path)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::io("read", path, &e))
+}
+
+fn hash(mut file: &File, path: &Path) -> Result<Digest> {
     let mut hasher = StreamHasher::default();
     let mut buffer = vec![0; 128 * 1024];
     loop {

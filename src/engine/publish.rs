@@ -4,7 +4,7 @@
 //! that is not, or that somebody edited, is never touched. Files are written whole and renamed into place; bytes are
 //! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -56,6 +56,15 @@ pub enum Job {
         /// In which target.
         target: String,
     },
+    /// Remove whatever shows a document's result in a target, but one file: where it was shown is not known any more.
+    WithdrawAll {
+        /// Whose it was.
+        doc: DocId,
+        /// In which target.
+        target: String,
+        /// Where the result is shown from now on.
+        but: Option<String>,
+    },
 }
 
 /// Where the bytes of a result are.
@@ -101,6 +110,7 @@ impl Publisher {
             folders: BTreeSet::new(),
             contested: Vec::new(),
             disputed: HashSet::new(),
+            everything_of: HashMap::new(),
             serial: 0,
         };
         let thread = std::thread::spawn(move || work.run(&inbox));
@@ -144,6 +154,8 @@ struct Work {
     contested: Vec<(String, Owned, Bytes)>,
     /// Paths that two results claim.
     disputed: HashSet<String>,
+    /// Of these every file goes but one; found in one pass over the ownership list.
+    everything_of: HashMap<(DocId, String), Option<String>>,
     serial: u64,
 }
 
@@ -152,12 +164,14 @@ impl Work {
         while let Ok(job) = inbox.recv() {
             match job {
                 Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
-                Job::Withdraw { path, doc, target } => {
-                    if let Err(error) = self.withdraw(&path, &doc, &target) {
-                        self.notice(format!("cannot withdraw `{path}`: {error}"));
-                    }
+                Job::Withdraw { path, doc, target } => self.try_withdraw(&path, &doc, &target),
+                Job::WithdrawAll { doc, target, but } => {
+                    self.everything_of.insert((doc, target), but);
                 }
             }
+        }
+        if let Err(error) = self.withdraw_everything() {
+            self.notice(format!("cannot withdraw what shows nothing any more: {error}"));
         }
         for (path, owner, bytes) in std::mem::take(&mut self.contested) {
             self.try_show(&path, &owner, &bytes, Contest::Now);
@@ -304,6 +318,26 @@ impl Work {
                 None => Ok(false),
             },
         }
+    }
+
+    fn try_withdraw(&mut self, path: &str, doc: &DocId, target: &str) {
+        if let Err(error) = self.withdraw(path, doc, target) {
+            self.notice(format!("cannot withdraw `{path}`: {error}"));
+        }
+    }
+
+    fn withdraw_everything(&mut self) -> Result<()> {
+        let of = std::mem::take(&mut self.everything_of);
+        if of.is_empty() {
+            return Ok(());
+        }
+        for (path, owned) in all_owned(&self.store)? {
+            let owner = (owned.doc, owned.target);
+            if of.get(&owner).is_some_and(|but| but.as_ref() != Some(&path)) {
+                self.try_withdraw(&path, &owner.0, &owner.1);
+            }
+        }
+        Ok(())
     }
 
     fn withdraw(&mut self, path: &str, doc: &DocId, target: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::build::{Build, Finished};
 use crate::engine::loads::PresentCode;
-use crate::engine::mirror::{note_unpublished, repairs};
+use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
@@ -57,7 +57,7 @@ pub fn build(
         options.sample = Some(Arc::new(sample(parts, &scans, size)?));
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
-    let (unpublished, unchecked) = repairs(parts, &families, &options)?;
+    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
@@ -92,9 +92,15 @@ pub fn build(
     if unchecked && summary.stopped.is_none() {
         parts.store.publishing_checked()?;
     }
+    if let Some(publishing) = publishing
+        && summary.stopped.is_none()
+    {
+        mirror::remember(parts.store, &publishing)?;
+    }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
     summary.blocked = blocked;
+    summary.sets = failures::incomplete(parts.store, parts.pipeline)?;
     summary.milliseconds = began.elapsed().as_millis() as u64;
     sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
@@ -185,8 +191,19 @@ pub fn is_set_current(
     if !entry.flags.settled || !outline.covers_family(parts, entry.definition, family, last) {
         return Ok(false);
     }
-    let streams = &parts.pipeline.target(target).streams;
+    let of = parts.pipeline.target(target);
+    let streams = &of.streams;
     let mut names: Vec<&str> = streams.iter().map(|stream| parts.pipeline.node_name(*stream)).collect();
+    // What members inherit may change where their own result does not.
+    let is_meta = |field: &Field| matches!(field, Field::Meta(_));
+    if of.sees.iter().any(is_meta) || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta)) {
+        let targets = streams.iter().filter_map(|stream| match stream {
+            Node::Target(ix) => Some(*ix),
+            Node::Source(_) => None,
+        });
+        let before = Families::closure(parts.pipeline, targets);
+        names.extend(before.into_iter().map(|ix| parts.pipeline.target(ix).name.as_str()));
+    }
     // A document that goes changes its source, whatever target it was a member of.
     let members = stream_families(families, parts.pipeline, target);
     let of_source = members.iter().filter(|_| streams.iter().any(|stream| matches!(stream, Node::Source(_))));
@@ -213,6 +230,8 @@ fn work(
             build.expect(ix, actions);
         }
     }
+    // First, so that what this build makes stands above it.
+    unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
     let mut result = Ok(());
     for stratum in 0..families.stratum_count() {
@@ -228,7 +247,6 @@ fn work(
     if result.is_ok() {
         result = build.settle().and_then(|()| build.redefine());
     }
-    unpublished.into_iter().for_each(|job| build.publish(job));
     build.end_workers();
     let Finished { counts, through, stopped, published } = build.finish();
     summary.targets = counts;

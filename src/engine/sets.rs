@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::lookup::Lookup;
-use crate::engine::requests::{Damaged, Made, put_meta};
+use crate::engine::requests::{Damaged, Inputs, Made, put_meta};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
@@ -263,14 +263,21 @@ impl Streams<'_> {
     }
 
     /// Writes the manifest: a JSON line a member, in order. Returns the record whose bytes are damaged, if one is.
-    pub fn manifest(&self, ix: TargetIx, sees: &[Field], path: &Path) -> Result<Option<Position>> {
+    pub fn manifest(
+        &self,
+        ix: TargetIx,
+        sees: &[Field],
+        path: &Path,
+        inputs: &mut Inputs,
+    ) -> Result<Option<Position>> {
         let file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
         let mut out = std::io::BufWriter::with_capacity(256 * 1024, file);
         let sees_id = sees.contains(&Field::Id(IdPart::Whole));
+        let as_files = self.pipeline.target(ix).inputs_as_files;
         let mut damaged = None;
         let mut unsorted: Vec<(Digest, String)> = Vec::new();
         self.members(ix, sees, &mut |member| {
-            let Some(line) = self.line(member, sees_id)? else {
+            let Some(line) = self.line(member, sees_id, as_files, inputs)? else {
                 damaged = damaged.or(member.act);
                 return Ok(());
             };
@@ -296,15 +303,22 @@ impl Streams<'_> {
         path: PathBuf,
         members: u64,
         id: u64,
+        inputs: &mut Inputs,
     ) -> Result<Made<Request>> {
-        if let Some(damaged) = self.manifest(ix, sees, &path)? {
+        if let Some(damaged) = self.manifest(ix, sees, &path, inputs)? {
             return Ok(Err(Damaged(damaged)));
         }
         let body = Body::Manifest { path, members };
         Ok(Ok(Request { id, input: ModuleInput::new(body, ""), with: Vec::new() }))
     }
 
-    fn line(&self, member: &Member<'_>, sees_id: bool) -> Result<Option<String>> {
+    fn line(
+        &self,
+        member: &Member<'_>,
+        sees_id: bool,
+        as_files: bool,
+        inputs: &mut Inputs,
+    ) -> Result<Option<String>> {
         let mut line = Meta::new();
         if sees_id {
             line.insert("id".into(), member.id.as_str().into());
@@ -323,26 +337,40 @@ impl Streams<'_> {
         if !meta.is_empty() {
             line.insert("meta".into(), Value::Object(meta));
         }
-        if let Some(path) = &member.path {
-            line.insert("path".into(), path.to_string_lossy().into_owned().into());
-            return Ok(Some(Value::Object(line).to_string()));
-        }
-        let Some(output) = member.output else { return Ok(None) };
-        if output.place == Place::Blob {
-            let path = self.store.blob_path(&output.digest);
-            line.insert("path".into(), path.to_string_lossy().into_owned().into());
-            return Ok(Some(Value::Object(line).to_string()));
-        }
-        let Some(bytes) = self.store.output_bytes(output)? else { return Ok(None) };
-        if let Ok(text) = std::str::from_utf8(&bytes) {
-            line.insert("text".into(), text.into())
-        } else {
-            let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-            crate::module::base64::encode(&bytes, &mut encoded);
-            line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into())
+        let (name, value) = match (&member.path, member.output) {
+            // The user's own path says where it lies: only for whoever sees that anyway.
+            (Some(path), _) if sees_id && !as_files => ("path", text_of(path)),
+            (Some(path), _) => ("path", text_of(&inputs.link(path, &member.digest, &member.ext)?)),
+            (None, Some(output)) if as_files => match inputs.output(self.store, output)? {
+                Some(path) => ("path", text_of(&path)),
+                None => return Ok(None),
+            },
+            (None, Some(output)) if output.place == Place::Blob => {
+                ("path", text_of(&self.store.blob_path(&output.digest)))
+            }
+            (None, Some(output)) => match self.store.output_bytes(output)? {
+                Some(bytes) => inline(&bytes),
+                None => return Ok(None),
+            },
+            (None, None) => return Ok(None),
         };
+        line.insert(name.into(), value.into());
         Ok(Some(Value::Object(line).to_string()))
     }
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Bytes within a line: as text if they are that.
+fn inline(bytes: &[u8]) -> (&'static str, String) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return ("text", text.to_owned());
+    }
+    let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
+    crate::module::base64::encode(bytes, &mut encoded);
+    ("base64", String::from_utf8_lossy(&encoded).into_owned())
 }
 
 /// The id of an entry of the index.

@@ -14,7 +14,7 @@ use crate::hash::Digest;
 use crate::model::action::Position;
 use crate::model::document::DocId;
 use crate::model::event::{Event, Planned, Scanned, Sink};
-use crate::model::pipeline::{Node, SourceIx, TargetIx};
+use crate::model::pipeline::{SourceIx, TargetIx};
 use crate::model::selection::GlobSet;
 use crate::plan::family::{Families, FamilyIx, Origin};
 use crate::scan::{self, Known, Scan};
@@ -58,13 +58,8 @@ pub fn scan_sources(
 ) -> Result<Vec<Scan>> {
     let mut scans = Vec::new();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-    for family in &families.list {
+    for family in families.list.iter().filter(|family| family.is_needed()) {
         let Origin::Source(ix) = family.origin else { continue };
-        // A set may take a source whose documents go through no target of their own.
-        let takes = |target: &TargetIx| parts.pipeline.target(*target).streams.contains(&Node::Source(ix));
-        if !options.wanted.iter().any(takes) {
-            continue;
-        }
         let began = Instant::now();
         let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
         let rules = Rules::new(parts, ix)?;

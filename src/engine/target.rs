@@ -60,12 +60,15 @@ pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) 
     parts.into_iter().collect()
 }
 
-/// The parts of the fingerprint with what a target adds: the variables that are set for it, and the extension that it
-/// gives to results.
+/// The parts of the fingerprint with what a target adds: the variables that are set for it, the form of its inputs,
+/// and the extension that it gives to results.
 fn program_of(target: &Target, facts: &ModuleFacts) -> Vec<(String, String)> {
     let mut parts: BTreeMap<String, String> = facts.program.iter().cloned().collect();
     let env = target.settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone()));
     parts.extend(env);
+    if target.inputs_as_files {
+        parts.insert("inputs".into(), "files".into());
+    }
     parts.extend(target.ext.iter().map(|ext| ("ext".to_owned(), ext.clone())));
     parts.into_iter().collect()
 }

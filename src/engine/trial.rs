@@ -178,7 +178,7 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     let mut trial = if parts.pipeline.target(ix).verb == Verb::Each {
         preparing.document(doc, inputs, Lookup::new(present))?
     } else {
-        preparing.set()?
+        preparing.set(inputs)?
     };
     trial.launch.log = folder.join("log");
     trial.launch.tmp = folder.join("tmp");
@@ -284,7 +284,7 @@ impl Preparing<'_> {
         Err(Error::no_match(format!("cannot read `{doc}`: {why}")))
     }
 
-    fn set(&self) -> Result<Trial> {
+    fn set(&self, mut inputs: Inputs) -> Result<Trial> {
         let Parts { pipeline, store, .. } = *self.parts;
         let doc = DocId::of_set(self.name());
         if let Some((state, why)) = self.plan.lacks() {
@@ -301,7 +301,7 @@ impl Preparing<'_> {
             _ => vec![format!("{} left out: failed, or not built yet", text::count(absent, "document"))],
         };
         let manifest = self.folder.join("manifest.jsonl");
-        let made = streams.request(self.plan.ix, &self.plan.sees, manifest, members, 1)?;
+        let made = streams.request(self.plan.ix, &self.plan.sees, manifest, members, 1, &mut inputs)?;
         let request = made.map_err(|_| self.damaged(&doc))?;
         let of = &pipeline.target(self.plan.ix).streams;
         let of: Vec<String> = of.iter().map(|node| format!("`{}`", pipeline.node_name(*node))).collect();

@@ -197,6 +197,8 @@ pub struct Summary {
     pub causes: Vec<Cause>,
     /// Documents that stand behind a failure.
     pub blocked: u64,
+    /// Sets that are not over all their members.
+    pub sets: Vec<Incomplete>,
     /// Files written by publishing.
     pub published: u64,
     /// Files removed by publishing.
@@ -220,6 +222,17 @@ pub struct Cause {
     pub count: u64,
     /// The first few of them, in the order of ids.
     pub samples: Vec<String>,
+}
+
+/// A set of which members are missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Incomplete {
+    /// The target.
+    pub target: String,
+    /// It was not made of what is there; an older result stays.
+    pub blocked: bool,
+    /// `over 2,999,012 of 3,000,000`, or what failed.
+    pub note: String,
 }
 
 /// Why a build stopped before its end.

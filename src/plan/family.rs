@@ -26,6 +26,8 @@ pub struct Family {
     pub name: String,
     /// What they go through, in the pipeline's order; the first of a set's family is the `all` target itself.
     pub steps: Vec<Step>,
+    /// Whether a set takes the documents as they are, straight from their source.
+    pub feeds_set: bool,
 }
 
 /// One target in a family.
@@ -125,6 +127,11 @@ impl Family {
         matches!(self.origin, Origin::Set(_))
     }
 
+    /// Whether any target asks for the documents.
+    pub fn is_needed(&self) -> bool {
+        !self.steps.is_empty() || self.feeds_set
+    }
+
     /// Whether anything is decided in a stratum.
     pub fn has_stratum(&self, stratum: usize) -> bool {
         self.steps.iter().any(|step| step.stratum == stratum)
@@ -197,7 +204,13 @@ fn family(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>, stra
         Origin::Source(ix) => pipeline.source(ix).name.clone(),
         Origin::Set(ix) => pipeline.target(ix).name.clone(),
     };
-    Family { origin, name, steps }
+    let takes = |ix: &TargetIx| {
+        let target = pipeline.target(*ix);
+        let is_origin =
+            |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
+        target.verb != Verb::Each && target.streams.iter().any(is_origin)
+    };
+    Family { origin, name, steps, feeds_set: wanted.iter().any(takes) }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) fn lines(end: &Summary, style: Style, quiet: bool, verbose: u8) -> Ve
         lines.push(format!("{head}  {documents} ({})", took(end)));
     }
     causes(end, style, &mut lines);
+    sets(end, style, &mut lines);
     stopped(end, style, verbose, &mut lines);
     if quiet {
         return lines;
@@ -144,6 +145,15 @@ fn causes(end: &Summary, style: Style, lines: &mut Vec<String>) {
         };
         let line = format!("{}{behind}", text::count(end.blocked, "document"));
         lines.push(style.line(Ink::Bad, "Blocked", &line));
+    }
+}
+
+/// Sets of which members are missing: what they were made of, or why they were not made.
+fn sets(end: &Summary, style: Style, lines: &mut Vec<String>) {
+    for set in &end.sets {
+        let (ink, label, between) =
+            if set.blocked { (Ink::Bad, "Blocked", ": ") } else { (Ink::Head, "Partial", " ") };
+        lines.push(style.line(ink, label, &format!("{}{between}{}", set.target, shown(&set.note))));
     }
 }
 

@@ -228,7 +228,7 @@ pub(super) fn status_of(file: &File) -> io::Result<Status> {
 }
 
 /// How long after a file's last change its stamp cannot be trusted, in nanoseconds, by its file system.
-pub(super) fn racy_window(file: &File) -> i128 {
+pub fn racy_window(file: &File) -> i128 {
     const SECOND: i128 = 1_000_000_000;
     // Stamps finer than a clock tick: ext2-4, xfs, btrfs, tmpfs, apfs. Two ticks of the slowest kernel clock.
     const FINE: [u64; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x1A];

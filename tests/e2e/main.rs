@@ -33,23 +33,35 @@ mod init;
 mod keys;
 /// `kill -9` at random moments.
 mod kills;
+/// `meta`: where it comes from, what it decides, what sees it.
+mod meta;
 /// `pipe modules`.
 mod modules;
+/// A build with nothing to do.
+mod noop;
 /// Files that are no ordinary ones.
 mod odd_files;
 /// What modules print.
 mod prints;
+/// Results as files: where they are, when they go.
+mod publishing;
 /// `pipe status`, `why`, `log`, `ls`, `cat`.
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `all`: members, coverage, what stands behind a set.
+mod sets;
 /// Published files and people.
 mod shown;
+/// `with`: documents by id, shared results, what is missing.
+mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
+/// `pipe try`.
+mod trial;
 /// Names that could be taken for code.
 mod words;

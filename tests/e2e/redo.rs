@@ -121,7 +121,11 @@ fn a_redo_of_one_document_leaves_the_others() {
     redo(&project, &["up", "--docs", "inbox/b*"]);
     project.build_runs(&["up b"]);
     project.build_runs(&[]);
-    // Two documents with one key: the one that is named runs, the other takes what came of it.
+}
+
+#[test]
+fn a_redo_of_one_of_two_equal_documents_replaces_the_result_of_both() {
+    let project = built();
     project.write("runs.extra", "!");
     redo(&project, &["up", "--docs", "inbox/copy.txt"]);
     project.pipe(&["build"]).ends(0);

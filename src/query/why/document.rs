@@ -401,7 +401,14 @@ impl Asker<'_> {
             serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
         let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
         let key = action_key(&plan.recipe_digest, &inputs);
-        let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new() };
+        let work = Work {
+            key,
+            inputs,
+            main: Input::Origin,
+            with: Vec::new(),
+            reasons: Vec::new(),
+            note: String::new(),
+        };
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
     }
 

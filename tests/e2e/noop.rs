@@ -1,0 +1,169 @@
+use std::process::{Command, Stdio};
+
+use crate::harness::Project;
+
+fn built() -> Project {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.up]
+            each    = "inbox"
+            module  = "up"
+            with    = { tail = "file:tail.txt" }
+            publish = true
+
+            [target.low]
+            each  = "up"
+            shell = 'echo low >> $RUNS; tr A-Z a-z < {in} > {out}'
+
+            [target.joined]
+            all     = "low"
+            module  = "joined"
+            publish = "out/joined.txt"
+            "#,
+        )
+        .module(
+            "up",
+            "
+            import helper
+            @module
+            def up(doc, *, tail: Doc):
+                ran(doc)
+                return helper.up(doc.text()) + tail.text()
+            ",
+        )
+        .file("modules/helper.py", "def up(text): return text.upper()\n")
+        .module(
+            "joined",
+            r#"
+            @module
+            def joined(docs):
+                ran("set")
+                return "".join(doc.text() for doc in docs)
+            "#,
+        )
+        .file("tail.txt", ".")
+        .file("inbox/a.txt", "a")
+        .file("inbox/sub/b.txt", "b");
+    // Older than the racy rule asks for: then stamps alone are trusted.
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    for name in ["inbox/a.txt", "inbox/sub/b.txt", "tail.txt"] {
+        let file = std::fs::File::options().write(true).open(project.root().join(name)).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    project.build_runs(&["up a", "up b", "low", "low", "joined set"]);
+    // What was changed a moment ago is looked at once more.
+    project.build_runs(&[]);
+    project
+}
+
+/// The system calls of a build, each with its arguments; nothing if they cannot be traced here.
+fn traced(project: &Project) -> Option<Vec<String>> {
+    let trace = project.root().join("trace");
+    let pipe = project.command(&["build"]);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=openat,open,execve,execveat,fork,vfork,clone,clone3,write,pwrite64,writev,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate"]);
+    command.arg("-o").arg(&trace).arg(pipe.get_program()).args(pipe.get_args());
+    command.current_dir(project.root()).env_clear().stdin(Stdio::null());
+    command.envs(pipe.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().ok()?;
+    if !output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("Up to date") {
+        // Tracing may be forbidden where this runs; then nothing is said of the build.
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("ptrace") || said.contains("PTRACE"), "{said}");
+        return None;
+    }
+    let text = std::fs::read_to_string(&trace).unwrap();
+    std::fs::remove_file(trace).unwrap();
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_build_with_nothing_to_do_opens_no_source_starts_nothing_and_writes_nothing() {
+    let project = built();
+    let segments = || std::fs::metadata(project.root().join(".pipe/segments/000001.seg")).unwrap();
+    let before = segments();
+    let Some(calls) = traced(&project) else { return };
+    let root = project.root().to_str().unwrap();
+    let of = |wanted: &dyn Fn(&str) -> bool| -> Vec<&String> {
+        calls.iter().filter(|line| wanted(line)).collect()
+    };
+    let none: Vec<&String> = Vec::new();
+    let sources = of(&|line| line.contains("/inbox/") && line.contains(".txt\""));
+    assert_eq!(sources, none, "source files are not opened");
+    assert_eq!(of(&|line| line.contains("tail.txt") || line.contains("/out/")), none);
+    let started = of(&|line| line.contains("execve"));
+    assert_eq!(started.len(), 1, "but for itself nothing is started: {started:?}");
+    let threads = |line: &str| line.contains("CLONE_THREAD");
+    let forks =
+        of(&|line| ["fork(", "clone(", "clone3("].iter().any(|call| line.contains(call)) && !threads(line));
+    assert_eq!(forks, none);
+    // The index's own library writes when it is opened, and names for side inputs are scratch; beside that nothing is
+    // written.
+    let own = |line: &str| ["/sled/", "/.pipe/lock", "/.pipe/tmp/"].iter().any(|path| line.contains(path));
+    let written = of(&|line| {
+        let opens = line.contains("O_CREAT") || line.contains("O_TRUNC");
+        let touches = ["rename", "unlink(", "ftruncate", "fdatasync"].iter().any(|call| line.contains(call));
+        (opens || touches) && line.contains(root) && !own(line)
+    });
+    assert_eq!(written, none);
+    let after = segments();
+    assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
+}
+
+#[test]
+fn a_no_op_names_the_failures_that_stand_and_ends_with_one() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.up]
+            each   = "inbox"
+            module = "up"
+
+            [target.after]
+            each  = "up"
+            shell = 'echo after >> $RUNS; cp {in} {out}'
+            "#,
+        )
+        .module(
+            "up",
+            "
+            @module
+            def up(doc):
+                ran(doc)
+                if doc.text() == 'bad':
+                    raise ValueError('too bad')
+                if doc.text() == 'skip':
+                    raise Skip('empty')
+                return doc.text()
+            ",
+        )
+        .file("inbox/a.txt", "a")
+        .file("inbox/b.txt", "bad")
+        .file("inbox/c.txt", "skip");
+    project.build_with(&[], 1, &["up a", "up bad", "up skip", "after"]).says("too bad").says("Blocked");
+    // Settled: a module error and a skip are results.
+    project.build_with(&[], 1, &[]).says("too bad").says("Blocked");
+    project.write("inbox/b.txt", "good");
+    project.build_runs(&["up good", "after"]);
+    // The failure of before is still known under its key.
+    project.write("inbox/b.txt", "bad");
+    project.build_with(&[], 1, &[]).says("too bad");
+}
+
+#[test]
+fn a_lost_index_costs_no_run() {
+    let project = built();
+    std::fs::remove_dir_all(project.root().join(".pipe/index")).unwrap();
+    project.build_runs(&[]);
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}

@@ -1,0 +1,184 @@
+use crate::harness::Project;
+
+fn project(publish: &str) -> Project {
+    let pipeline = r#"
+[source.inbox]
+path = "inbox"
+
+[target.up]
+each    = "inbox"
+module  = "up"
+publish = PUBLISH
+"#;
+    Project::counting()
+        .file("Pipelinefile", &pipeline.replace("PUBLISH", publish))
+        .module(
+            "up",
+            "
+            @module
+            def up(doc):
+                ran(doc)
+                text = doc.text()
+                if text.startswith('bad'):
+                    raise ValueError('bad')
+                if text.startswith('skip'):
+                    raise Skip('skipped')
+                if text.startswith('{'):
+                    return {'text': text}
+                return Result(text.upper(), meta={'first': text[0]})
+            ",
+        )
+        .file("inbox/a.txt", "a")
+        .file("inbox/sub/b.md", "b")
+}
+
+#[test]
+fn another_template_moves_files_and_runs_nothing() {
+    let project = project("true");
+    project.build_runs(&["up a", "up b"]);
+    assert_eq!(project.published_names(), ["up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+    for (template, expected) in [
+        ("out/{id.stem}.{ext}", ["a.txt", "b.txt"]),
+        ("out/{target}/{id.source}/{id.base}", ["up/inbox/a", "up/inbox/sub/b"]),
+        ("out/x{id.dir}/{id.ext}-{id.stem}", ["x/txt-a", "xsub/md-b"]),
+        ("out/{meta.first}.{ext}", ["a.txt", "b.txt"]),
+    ] {
+        let line =
+            project.read("Pipelinefile").lines().find(|line| line.starts_with("publish")).unwrap().to_owned();
+        project.replace("Pipelinefile", &line, &format!("publish = \"{template}\""));
+        project.build_runs(&[]);
+        assert_eq!(project.published_names(), expected, "{template}");
+        assert_eq!(project.published().into_values().collect::<Vec<_>>(), ["A", "B"], "{template}");
+        project.build_runs(&[]);
+    }
+    project.replace("Pipelinefile", "publish = \"out/{meta.first}.{ext}\"", "");
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), Vec::<String>::new());
+    assert!(!project.root().join("out").exists(), "folders that are empty now go too");
+}
+
+#[test]
+fn a_file_follows_the_extension_and_the_meta_of_its_result() {
+    let project = project("\"out/{id.stem}.{ext}\"");
+    project.build_runs(&["up a", "up b"]);
+    project.write("inbox/a.txt", "{}");
+    project.build_runs(&["up {}"]);
+    assert_eq!(project.published_names(), ["a.json", "b.txt"]);
+    project.write("inbox/a.txt", "a");
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["a.txt", "b.txt"]);
+}
+
+#[test]
+fn what_fails_keeps_its_last_file_and_what_is_skipped_has_none() {
+    let project = project("true");
+    project.build_runs(&["up a", "up b"]);
+    project.write("inbox/a.txt", "bad");
+    project.build_with(&[], 1, &["up bad"]);
+    assert_eq!(project.read("out/up/inbox/a.txt.txt"), "A");
+    project.build_with(&[], 1, &[]);
+    // Its source goes: so does the file.
+    project.rename("inbox/a.txt", "inbox/c.txt");
+    project.build_with(&[], 1, &[]);
+    assert_eq!(project.published_names(), ["up/inbox/sub/b.md.txt"]);
+    project.write("inbox/sub/b.md", "skip");
+    project.build_with(&[], 1, &["up skip"]);
+    assert_eq!(project.published_names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_stale_file_goes_where_that_is_wished() {
+    let project = project("{ path = true, stale = \"remove\" }");
+    project.build_runs(&["up a", "up b"]);
+    project.write("inbox/a.txt", "bad");
+    project.build_with(&[], 1, &["up bad"]);
+    assert_eq!(project.published_names(), ["up/inbox/sub/b.md.txt"]);
+    project.write("inbox/a.txt", "a");
+    project.build_runs(&[]);
+    assert_eq!(project.published_names().len(), 2);
+}
+
+#[test]
+fn a_published_file_that_was_removed_is_shown_again() {
+    let project = project("true");
+    project.build_runs(&["up a", "up b"]);
+    project.remove("out/up/inbox/a.txt.txt");
+    project.build_runs(&[]);
+    assert_eq!(project.read("out/up/inbox/a.txt.txt"), "A");
+    std::fs::remove_dir_all(project.root().join("out")).unwrap();
+    project.build_runs(&[]);
+    assert_eq!(project.published_names().len(), 2);
+}
+
+#[test]
+fn files_that_are_not_ours_or_were_edited_are_not_touched() {
+    let project = project("true");
+    project.write("out/up/inbox/a.txt.txt", "mine");
+    project.build_with(&[], 1, &["up a", "up b"]).says("not a file of ours");
+    assert_eq!(project.read("out/up/inbox/a.txt.txt"), "mine");
+    project.build_with(&[], 1, &[]);
+    project.remove("out/up/inbox/a.txt.txt");
+    project.build_runs(&[]);
+    assert_eq!(project.read("out/up/inbox/a.txt.txt"), "A");
+    // Edited since: it stays when its document goes.
+    project.write("out/up/inbox/a.txt.txt", "edited");
+    project.remove("inbox/a.txt");
+    project.build_with(&["--gone"], 0, &[]).says("was edited");
+    assert_eq!(project.read("out/up/inbox/a.txt.txt"), "edited");
+}
+
+#[test]
+fn two_documents_on_one_path_are_both_not_shown() {
+    let project = project("\"out/{id.stem}\"");
+    project.write("inbox/sub/a.txt", "c");
+    project.build_with(&[], 1, &["up a", "up b", "up c"]).says("inbox/sub/a.txt").says("inbox/a.txt");
+    assert_eq!(project.published_names(), ["b"]);
+    project.build_with(&[], 1, &[]);
+    project.remove("inbox/sub/a.txt");
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["a", "b"]);
+}
+
+#[test]
+fn a_target_that_goes_takes_files_that_it_named_by_inherited_meta() {
+    let project = project("true");
+    let more = "\n[target.low]\neach = \"up\"\nshell = 'tr A-Z a-z < {in} > {out}'\npublish = \"out/{meta.first}/{id.stem}\"\n";
+    let pipeline = project.read("Pipelinefile");
+    project.write("Pipelinefile", pipeline.clone() + more);
+    project.build_runs(&["up a", "up b"]);
+    assert_eq!(project.published_names(), ["a/a", "b/b", "up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+    project.write("Pipelinefile", pipeline);
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+}
+
+#[test]
+fn a_set_that_goes_takes_its_file_with_it() {
+    let project = project("true");
+    let pipeline = project.read("Pipelinefile");
+    let more =
+        "\n[target.count]\nall = \"up\"\nshell = 'wc -l < {in} > {out}'\npublish = \"out/count.txt\"\n";
+    project.write("Pipelinefile", pipeline.clone() + more);
+    project.build_runs(&["up a", "up b"]);
+    assert_eq!(project.read("out/count.txt"), "2\n");
+    project.write("Pipelinefile", &pipeline);
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+    project.write("Pipelinefile", pipeline + more);
+    project.build_runs(&[]);
+    assert_eq!(project.read("out/count.txt"), "2\n");
+}
+
+#[test]
+fn a_source_that_goes_from_the_pipelinefile_takes_its_files_with_it() {
+    let project = project("true");
+    let pipeline = project.read("Pipelinefile");
+    project.write("other/c.txt", "c");
+    let both = pipeline.replace("each    = \"inbox\"", "each    = [\"inbox\", \"other\"]");
+    project.write("Pipelinefile", format!("[source.other]\npath = \"other\"\n{both}"));
+    project.build_runs(&["up a", "up b", "up c"]);
+    assert_eq!(project.published_names().len(), 3);
+    project.write("Pipelinefile", &pipeline);
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+}
