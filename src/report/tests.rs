@@ -96,6 +96,7 @@ fn summary() -> Summary {
             cause("ocr", failure(), 5, &["docs/scan-1.pdf", "docs/scan-2.pdf", "docs/scan-3.pdf"]),
         ],
         blocked: 5,
+        sets: Vec::new(),
         published: 326,
         withdrawn: 4,
         milliseconds: 238_000,
