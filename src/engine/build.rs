@@ -615,6 +615,7 @@ impl<'a> Build<'a> {
             if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }
         }
         slots.into_iter().for_each(Slot::join);
+        self.scheduler.workers_ended();
     }
 
     /// Where a step's input comes from, for callers that look at one document.

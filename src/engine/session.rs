@@ -253,22 +253,27 @@ fn work(
     let only = options.sample_filter();
     let mut result = Ok(());
     let mut again = None;
-    while result.is_ok() && !build.stopped_for_good() {
+    let mut stratum = 0;
+    while stratum < families.stratum_count() && !build.stopped_for_good() {
         let only = only.as_deref();
-        result = (0..families.stratum_count()).try_for_each(|stratum| {
-            if build.stopped_for_good() {
-                return Ok(());
-            }
-            one_stratum(parts, families, options, &mut build, scans, only, stratum, again.as_ref())
-        });
-        // Done is what a pass finds nothing to do in: a result that was replaced stands in other stories too.
-        let replaced = build.take_replaced();
-        if replaced.is_empty() {
+        result = one_stratum(parts, families, options, &mut build, scans, only, stratum, again.as_ref());
+        if result.is_err() {
             break;
         }
-        if result.is_ok() {
-            again = Some(Arc::new(replaced::unsettle(parts.store, &replaced)?));
+        let replaced = build.take_replaced();
+        if replaced.is_empty() {
+            stratum += 1;
+            continue;
         }
+        // A result that was replaced stands in other stories too: these come first, before any set is made of them.
+        match replaced::unsettle(parts.store, &replaced) {
+            Ok(numbers) => again = Some(Arc::new(numbers)),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+        stratum = 0;
     }
     if result.is_ok() {
         result = build.settle().and_then(|()| build.redefine());
