@@ -9,7 +9,7 @@ use crate::engine::document::{Before, Document, StepResult};
 use crate::engine::publish::{Bytes, Job, Owned};
 use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
-use crate::engine::sets::result_of;
+use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
@@ -97,7 +97,6 @@ impl Build<'_> {
         let decided = family.steps.iter().enumerate().all(is_decided);
         let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
         let carried = carried(self.pipeline, family, document.before.as_ref());
-        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         for (_, entry) in &carried {
             entries.push(entry.clone());
             covered.push(false);
@@ -197,18 +196,15 @@ impl Build<'_> {
             entry.published = true;
             return Ok(());
         }
-        let publish =
-            target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
+        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done);
         let path = publish
             .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {
             Some(template) => old_path(self.store, self.pipeline, document, family, step, template)?,
             None => None,
         };
-        if let Some(old_path) = &old_path
-            && path.as_ref() != Some(old_path)
-        {
-            jobs.push(withdraw(old_path.clone(), document, target));
+        if old_template.is_some() && (old_path.is_none() || path != old_path) {
+            jobs.push(withdraw(old_path.clone(), path.clone(), document, target));
         }
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
@@ -266,13 +262,11 @@ impl Build<'_> {
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
-            if let Some(template) = before.published_by(&target.name)
-                && let Some(path) = old_path(self.store, self.pipeline, document, family, step, template)?
-            {
-                jobs.push(withdraw(path, document, target));
+            if let Some(template) = before.published_by(&target.name) {
+                let path = old_path(self.store, self.pipeline, document, family, step, template)?;
+                jobs.push(withdraw(path, None, document, target));
             }
         }
-        withdraw_removed(&mut jobs, self.pipeline, self.store, document, family)?;
         let entry = |_: &StoryEntry| StoryEntry {
             state: State::Absent,
             act: None,
@@ -321,36 +315,14 @@ fn carried(
         .collect()
 }
 
-/// What targets published that are no longer in the Pipelinefile goes.
-fn withdraw_removed(
-    jobs: &mut Vec<Job>,
-    pipeline: &Pipeline,
-    store: &Store,
-    document: &Document,
-    family: &Family,
-) -> Result<()> {
-    let Some(before) = &document.before else { return Ok(()) };
-    for (defined, entry) in before.definition.targets.iter().zip(&before.story.entries) {
-        if pipeline.find_target(&defined.name).is_some() || !entry.published {
-            continue;
-        }
-        let (Some(template), Some(at)) = (&defined.publish, entry.act) else { continue };
-        let Ok(template) = Template::parse(template) else { continue };
-        let Some(act) = store.act(at)? else { continue };
-        let Outcome::Output(output) = &act.outcome else { continue };
-        let lookup = |field: &Field| match field {
-            Field::Meta(path) => document.meta(family, Input::Origin, path).map(|value| plain(&value)),
-            other => other.of_id(&document.id),
-        };
-        if let Ok(path) = template.expand(&lookup, &defined.name, &output.ext) {
-            jobs.push(Job::Withdraw { path, doc: document.id.clone(), target: defined.name.clone() });
-        }
+/// What was shown at `old` goes; where that is not known (its result was another than the one that stands now), what
+/// is ours but not at `new`.
+fn withdraw(old: Option<String>, new: Option<String>, document: &Document, target: &Target) -> Job {
+    let (doc, target) = (document.id.clone(), target.name.clone());
+    match old {
+        Some(path) => Job::Withdraw { path, doc, target },
+        None => Job::WithdrawAll { doc, target, but: new },
     }
-    Ok(())
-}
-
-fn withdraw(path: String, document: &Document, target: &Target) -> Job {
-    Job::Withdraw { path, doc: document.id.clone(), target: target.name.clone() }
 }
 
 /// A value of meta as text in a path.
@@ -378,8 +350,8 @@ pub fn published_path(
     template.expand(&lookup, &target.name, &output.ext).ok()
 }
 
-/// Where the result of a step was shown by the document's newest story.
-fn old_path(
+/// Where the result of a step was shown by the document's newest story, or by the last one that had a result.
+pub(super) fn old_path(
     store: &Store,
     pipeline: &Pipeline,
     document: &Document,
@@ -388,9 +360,11 @@ fn old_path(
     template: &str,
 ) -> Result<Option<String>> {
     let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    let name = &pipeline.target(family.steps[step].target).name;
+    let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
     let mut results = vec![None; family.steps.len()];
     for (ix, place) in family.steps.iter().enumerate() {
-        results[ix] = result_of(store, before, &pipeline.target(place.target).name)?;
+        results[ix] = result_of(store, &before, &pipeline.target(place.target).name)?;
     }
     let old = Document {
         id: document.id.clone(),
@@ -403,6 +377,21 @@ fn old_path(
         ..*document
     };
     Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))
+}
+
+/// The newest story, from this one back, by which a target's result is shown: a failure keeps the file of the one before.
+pub(super) fn last_shown(store: &Store, newest: Before, target: &str) -> Result<Option<Before>> {
+    let mut at = Some(newest);
+    while let Some(found) = at {
+        if found.entry(target).is_some_and(|entry| entry.state == State::Done && entry.published) {
+            return Ok(Some(found));
+        }
+        at = match found.story.previous {
+            Some(previous) => before(store, previous)?,
+            None => None,
+        };
+    }
+    Ok(None)
 }
 
 /// Where the bytes of a step's result are.

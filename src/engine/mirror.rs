@@ -1,50 +1,114 @@
 //! Published files against the stories: what is missing is shown again, what shows nothing any more is withdrawn.
 //!
-//! After an orderly end only folders that changed are looked at; after a kill every published result is compared.
+//! After an orderly end only folders that changed are looked at, and the ownership list once when other targets publish
+//! than before; after a kill every published result is compared.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::document::{StepResult, place_of};
-use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
-use crate::engine::sets::{before, id_of, stored};
+use crate::engine::modules::hash_file;
+use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
+use crate::engine::sets::{before, id_of, result_of, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
 use crate::model::document::DocId;
+use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input};
 use crate::store::{Entry, Store};
 
-/// What has to be shown or withdrawn beside what this build makes, and whether everything was compared for it.
-pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<(Vec<Job>, bool)> {
-    if options.is_partial() {
-        return Ok((Vec::new(), false));
-    }
-    if parts.store.is_publishing_unchecked()? {
-        return Ok((unshown(parts, families)?, true));
-    }
-    let missing = missing(parts.store, &parts.pipeline.root)?;
-    Ok((show_again(parts, families, &missing)?, false))
+/// What has to be done about published files beside what this build makes.
+#[derive(Default)]
+pub(super) struct Repairs {
+    /// To be done before anything else is published.
+    pub jobs: Vec<Job>,
+    /// Everything was compared, as after a kill.
+    pub unchecked: bool,
+    /// Which targets publish, if that is another list than the one that is kept.
+    pub publishing: Option<Publishing>,
 }
 
-/// How to show published files again that are missing.
-fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)]) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    for (path, owned) in missing {
-        let shown = published_results(parts, families, &owned.doc)?;
-        jobs.extend(shown.into_iter().filter(|job| matches!(job, Job::Show { path: of, .. } if of == path)));
+/// By family: the targets that publish its documents.
+type Publishing = BTreeMap<String, BTreeSet<String>>;
+
+const TREE: &str = "state";
+const PUBLISHING: &[u8] = b"publishing";
+
+/// What has to be shown or withdrawn beside what this build makes.
+pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<Repairs> {
+    if options.is_partial() {
+        return Ok(Repairs::default());
+    }
+    let mut by_default =
+        (0..parts.pipeline.targets.len()).map(TargetIx).filter(|ix| parts.pipeline.target(*ix).default);
+    let is_whole = by_default.all(|ix| options.wanted.contains(&ix));
+    let present = is_whole.then(|| publishing(parts.pipeline));
+    if parts.store.is_publishing_unchecked()? {
+        restore_ownership(parts, families)?;
+        let jobs = unshown(parts, families, options)?;
+        return Ok(Repairs { jobs, unchecked: true, publishing: present });
+    }
+    let missing = missing(parts.store, &parts.pipeline.root)?;
+    let mut jobs = show_again(parts, families, &missing)?;
+    let kept = parts.store.kept(TREE, PUBLISHING)?;
+    let kept: Option<Publishing> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let present = present.filter(|present| kept.as_ref() != Some(present));
+    if let (Some(kept), Some(present)) = (kept, &present) {
+        jobs.extend(moved_on(parts, families, &kept, present)?);
+    }
+    Ok(Repairs { jobs, unchecked: false, publishing: present })
+}
+
+/// Keeps which targets publish, to see in the next build which no longer do.
+pub(super) fn remember(store: &Store, publishing: &Publishing) -> Result<()> {
+    store.keep(TREE, PUBLISHING, &serde_json::to_vec(publishing).unwrap_or_default())
+}
+
+/// Which targets publish the documents of which family.
+fn publishing(pipeline: &Pipeline) -> Publishing {
+    let all = (0..pipeline.targets.len()).map(TargetIx).collect();
+    let mut publishing = Publishing::new();
+    for family in Families::new(pipeline, &all).list {
+        let targets = family.steps.iter().map(|step| pipeline.target(step.target));
+        let names = targets.filter(|target| target.publish.is_some()).map(|target| target.name.clone());
+        publishing.insert(family.name, names.collect());
+    }
+    publishing
+}
+
+/// The Pipelinefile publishes something else than before: files of targets and sources that are gone from it go, and
+/// what came back is shown again, though its documents may be up to date.
+fn moved_on(
+    parts: &Parts<'_>,
+    families: &Families,
+    kept: &Publishing,
+    present: &Publishing,
+) -> Result<Vec<Job>> {
+    let publishes = |publishing: &Publishing, family: &str, target: &str| {
+        publishing.get(family).is_some_and(|targets| targets.contains(target))
+    };
+    let is_new = |family: &str, target: &str| !publishes(kept, family, target);
+    let any_new = present.iter().any(|(family, targets)| targets.iter().any(|target| is_new(family, target)));
+    let mut jobs = if any_new { shown(parts, families, &is_new)? } else { Vec::new() };
+    for (path, owned) in all_owned(parts.store)? {
+        if !publishes(present, owned.doc.source(), &owned.target) {
+            jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
+        }
     }
     Ok(jobs)
 }
 
-/// What is to be shown or withdrawn so that the published files are what the stories say: after a kill.
-fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    let publishes = |step: &crate::plan::family::Step| parts.pipeline.target(step.target).publish.is_some();
-    for family in families.list.iter().filter(|family| family.steps.iter().any(publishes)) {
+/// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
+/// that was shown there last.
+fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
+    let mut ours = Vec::new();
+    for (ix, family) in families.list.iter().enumerate() {
         let mut failed = None;
         parts.store.scan(&family.name, &mut |dir, entry| {
             let id = id_of(&family.name, dir, &entry.name);
-            match published_results(parts, families, &id) {
+            match shown_before(parts, families, FamilyIx(ix), &id, entry) {
                 Ok(shown) => {
-                    jobs.extend(shown.into_iter().filter(|job| !is_shown(parts, job)));
+                    ours.extend(shown);
                     true
                 }
                 Err(error) => {
@@ -57,41 +121,107 @@ fn unshown(parts: &Parts<'_>, families: &Families) -> Result<Vec<Job>> {
             return Err(error);
         }
     }
-    for (path, owned) in all_owned(parts.store)? {
-        if shows_nothing(parts, families, &path, &owned)? {
-            jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
+    for (path, owner) in ours {
+        own(parts.store, &path, &owner)?;
+    }
+    Ok(())
+}
+
+/// What a document shows, or showed before it was gone, that nobody owns and that lies there unchanged.
+fn shown_before(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+) -> Result<Vec<(String, Owned)>> {
+    let family = families.family(ix);
+    let mut shown = Vec::new();
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| false)?;
+    let Some(mut document) = document else { return Ok(shown) };
+    let Some(newest) = document.before.take() else { return Ok(shown) };
+    for (step, place) in family.steps.iter().enumerate() {
+        let name = &parts.pipeline.target(place.target).name;
+        let Some(found) = closing::last_shown(parts.store, newest.clone(), name)? else { continue };
+        let digest = result_of(parts.store, &found, name)?
+            .and_then(|result| result.output().map(|output| output.digest));
+        let template = found.published_by(name).map(str::to_owned);
+        let (Some(template), Some(digest)) = (template, digest) else { continue };
+        document.before = Some(found);
+        let path = closing::old_path(parts.store, parts.pipeline, &document, family, step, &template)?;
+        if let Some(path) = path
+            && owned(parts.store, &path)?.is_none()
+            && hash_file(&parts.pipeline.root.join(&path)).is_ok_and(|present| present == digest)
+        {
+            shown.push((path, Owned { digest, doc: id.clone(), target: name.clone() }));
+        }
+    }
+    Ok(shown)
+}
+
+/// How to show published files again that are missing.
+fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (path, owned) in missing {
+        let shown = published_results(parts, families, &owned.doc)?;
+        jobs.extend(shown.into_iter().filter(|job| matches!(job, Job::Show { path: of, .. } if of == path)));
+    }
+    Ok(jobs)
+}
+
+/// What is to be shown so that the published files are what the stories say, of some families and targets.
+fn shown(parts: &Parts<'_>, families: &Families, of: &dyn Fn(&str, &str) -> bool) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for family in &families.list {
+        let publishes = |step: &crate::plan::family::Step| {
+            let target = parts.pipeline.target(step.target);
+            target.publish.is_some() && of(&family.name, &target.name)
+        };
+        if !family.steps.iter().any(publishes) {
+            continue;
+        }
+        let mut failed = None;
+        parts.store.scan(&family.name, &mut |dir, entry| {
+            let id = id_of(&family.name, dir, &entry.name);
+            match published_results(parts, families, &id) {
+                Ok(shown) => {
+                    let is_of =
+                        |job: &Job| matches!(job, Job::Show { owner, .. } if of(&family.name, &owner.target));
+                    jobs.extend(shown.into_iter().filter(|job| is_of(job) && !is_shown(parts, job)));
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
     Ok(jobs)
 }
 
-/// Whether a repair that was due before a build is due after it: the build may have made another result of the
-/// document, or the first that can be read.
-pub(super) fn is_due(parts: &Parts<'_>, families: &Families, job: &Job) -> Result<bool> {
-    match job {
-        Job::Show { path, owner, .. } => {
-            let shown = published_results(parts, families, &owner.doc)?;
-            Ok(shown
-                .iter()
-                .any(|job| matches!(job, Job::Show { path: of, owner: by, .. } if of == path && by == owner)))
+/// What is to be shown or withdrawn so that the published files are what the stories say: after a kill.
+fn unshown(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<Vec<Job>> {
+    let mut jobs = shown(parts, families, &|_, _| true)?;
+    for (path, owned) in all_owned(parts.store)? {
+        // Only what this build is about is withdrawn; and what the Pipelinefile has no more.
+        let target = parts.pipeline.find_target(&owned.target);
+        if target.is_some_and(|ix| !options.wanted.contains(&ix)) {
+            continue;
         }
-        Job::Withdraw { path, doc, target } => match owned(parts.store, path)? {
-            Some(owned) if owned.doc == *doc && owned.target == *target => {
-                shows_nothing(parts, families, path, &owned)
-            }
-            _ => Ok(false),
-        },
+        let shown = published_results(parts, families, &owned.doc)?;
+        let is_present = shown.iter().any(
+            |job| matches!(job, Job::Show { path: of, owner, .. } if *of == path && owner.target == owned.target),
+        );
+        // A document that failed keeps its last file, wherever that is.
+        if !is_present && !keeps_stale(parts, families, &owned)? {
+            jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
+        }
     }
-}
-
-/// Whether a file of ours is of no present result.
-fn shows_nothing(parts: &Parts<'_>, families: &Families, path: &str, owned: &Owned) -> Result<bool> {
-    let shown = published_results(parts, families, &owned.doc)?;
-    let is_present = shown.iter().any(
-        |job| matches!(job, Job::Show { path: of, owner, .. } if of == path && owner.target == owned.target),
-    );
-    // A document that failed keeps its last file, wherever that is.
-    Ok(!is_present && !keeps_stale(parts, families, owned)?)
+    Ok(jobs)
 }
 
 fn is_shown(parts: &Parts<'_>, job: &Job) -> bool {

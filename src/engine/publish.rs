@@ -4,7 +4,7 @@
 //! that is not, or that somebody edited, is never touched. Files are written whole and renamed into place; bytes are
 //! cloned by the file system or copied, never linked into the store. Knows results and paths, nothing of scheduling.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -56,6 +56,15 @@ pub enum Job {
         /// In which target.
         target: String,
     },
+    /// Remove whatever shows a document's result in a target, but one file: where it was shown is not known any more.
+    WithdrawAll {
+        /// Whose it was.
+        doc: DocId,
+        /// In which target.
+        target: String,
+        /// Where the result is shown from now on.
+        but: Option<String>,
+    },
 }
 
 /// Where the bytes of a result are.
@@ -101,6 +110,7 @@ impl Publisher {
             folders: BTreeSet::new(),
             contested: Vec::new(),
             disputed: HashSet::new(),
+            everything_of: HashMap::new(),
             serial: 0,
         };
         let thread = std::thread::spawn(move || work.run(&inbox));
@@ -144,6 +154,8 @@ struct Work {
     contested: Vec<(String, Owned, Bytes)>,
     /// Paths that two results claim.
     disputed: HashSet<String>,
+    /// Of these every file goes but one; found in one pass over the ownership list.
+    everything_of: HashMap<(DocId, String), Option<String>>,
     serial: u64,
 }
 
@@ -152,12 +164,14 @@ impl Work {
         while let Ok(job) = inbox.recv() {
             match job {
                 Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
-                Job::Withdraw { path, doc, target } => {
-                    if let Err(error) = self.withdraw(&path, &doc, &target) {
-                        self.notice(format!("cannot withdraw `{path}`: {error}"));
-                    }
+                Job::Withdraw { path, doc, target } => self.try_withdraw(&path, &doc, &target),
+                Job::WithdrawAll { doc, target, but } => {
+                    self.everything_of.insert((doc, target), but);
                 }
             }
+        }
+        if let Err(error) = self.withdraw_everything() {
+            self.notice(format!("cannot withdraw what shows nothing any more: {error}"));
         }
         for (path, owner, bytes) in std::mem::take(&mut self.contested) {
             self.try_show(&path, &owner, &bytes, Contest::Now);
@@ -208,7 +222,7 @@ impl Work {
         if lies {
             let present = hash_file(&full).ok();
             if present == Some(owner.digest) {
-                return self.own(path, owner);
+                return own(&self.store, path, owner);
             }
             match &owned {
                 Some(owned) if present == Some(owned.digest) => {}
@@ -225,18 +239,13 @@ impl Work {
             }
         }
         // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
-        self.own(path, owner)?;
+        own(&self.store, path, owner)?;
         if self.write(&full, owner, bytes)? {
             self.with(|published| published.written += 1);
         } else {
             self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
         }
         Ok(())
-    }
-
-    fn own(&self, path: &str, owner: &Owned) -> Result<()> {
-        let value = serde_json::to_vec(owner).unwrap_or_default();
-        self.store.keep(OWNED, path.as_bytes(), &value)
     }
 
     fn fail(&self, owner: &Owned, failure: Failure) {
@@ -281,9 +290,12 @@ impl Work {
         match std::fs::rename(&temporary, full) {
             Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
                 let beside = parent.join(format!(".pipe-publish-{}", self.serial));
-                std::fs::copy(&temporary, &beside).map_err(|e| Error::io("publish", full, &e))?;
-                std::fs::rename(&beside, full).map_err(|e| Error::io("publish", full, &e))?;
+                let moved = std::fs::copy(&temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
                 crate::fs::remove_file(&temporary)?;
+                if let Err(e) = moved {
+                    crate::fs::remove_file(&beside)?;
+                    return Err(Error::io("publish", full, &e));
+                }
             }
             done => done.map_err(|e| Error::io("publish", full, &e))?,
         }
@@ -306,6 +318,26 @@ impl Work {
                 None => Ok(false),
             },
         }
+    }
+
+    fn try_withdraw(&mut self, path: &str, doc: &DocId, target: &str) {
+        if let Err(error) = self.withdraw(path, doc, target) {
+            self.notice(format!("cannot withdraw `{path}`: {error}"));
+        }
+    }
+
+    fn withdraw_everything(&mut self) -> Result<()> {
+        let of = std::mem::take(&mut self.everything_of);
+        if of.is_empty() {
+            return Ok(());
+        }
+        for (path, owned) in all_owned(&self.store)? {
+            let owner = (owned.doc, owned.target);
+            if of.get(&owner).is_some_and(|but| but.as_ref() != Some(&path)) {
+                self.try_withdraw(&path, &owner.0, &owner.1);
+            }
+        }
+        Ok(())
     }
 
     fn withdraw(&mut self, path: &str, doc: &DocId, target: &str) -> Result<()> {
@@ -340,6 +372,11 @@ fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
     {
         folder = path.parent();
     }
+}
+
+/// Says that a published path is ours.
+pub fn own(store: &Store, path: &str, owner: &Owned) -> Result<()> {
+    store.keep(OWNED, path.as_bytes(), &serde_json::to_vec(owner).unwrap_or_default())
 }
 
 /// Who owns a published path.

@@ -15,6 +15,10 @@ mod cli;
 mod code;
 /// A document that brings its module down.
 mod culprits;
+/// Bytes of the store that changed behind our back.
+mod damage;
+/// Disks that are full or only to be read.
+mod disk;
 /// `pipe doctor`.
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
@@ -23,6 +27,8 @@ mod edits;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// Ids, and unions of streams.
+mod ids;
 /// `pipe init`.
 mod init;
 /// What is in a key beside the code: params, side files, variables, versions, what a module sees.
@@ -37,6 +43,8 @@ mod modules;
 mod noop;
 /// Files that are no ordinary ones.
 mod odd_files;
+/// Builds of a part: named targets, `--docs`, `--sample`, `-n`.
+mod partial;
 /// What modules print.
 mod prints;
 /// Results as files: where they are, when they go.
@@ -51,9 +59,13 @@ mod sets;
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
 mod side_inputs;
+/// Very small, very large, very many, very deep.
+mod sizes;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
 /// `pipe try`.
 mod trial;
+/// Names that could be taken for code.
+mod words;
