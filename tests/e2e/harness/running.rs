@@ -213,7 +213,8 @@ impl Ended {
         let mut text = String::new();
         for event in &self.events {
             if event["event"] != "counts" && event["event"] != "progress" {
-                text.push_str(&format!("{event}\n"));
+                text.push_str(&event.to_string());
+                text.push('\n');
             }
         }
         text + &self.stderr
