@@ -91,7 +91,7 @@ impl Project {
     }
 
     /// Keeps the folder after the test, to look at; says where it is.
-    #[expect(dead_code, clippy::print_stderr, reason = "for whoever looks for a fault")]
+    #[expect(dead_code, reason = "for whoever looks for a fault")]
     pub(crate) fn eject(mut self) -> PathBuf {
         if let Some(folder) = self.folder.take() {
             eprintln!("kept: {}", folder.keep().display());
