@@ -4,7 +4,7 @@
 //! Failures of *documents* are no errors: they are data, see [`crate::model::failure`].
 //! Knows nothing of pipelines, and prints nothing: `cli::output` does.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// What kind of end this is; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +68,14 @@ impl Error {
     }
 
     /// An I/O error with the path it concerns: "cannot read `docs/a.md`: permission denied".
-    pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        Self::unfinished(format!("cannot {doing} `{}`: {}", path.display(), io_text(cause)))
+    pub fn io(doing: &str, path: &std::path::Path, cause: &io::Error) -> Self {
+        let error = Self::unfinished(format!("cannot {doing} `{}`: {}", path.display(), io_text(cause)));
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                error.hint("free some space there, then: pipe build (what is done is kept)")
+            }
+            _ => error,
+        }
     }
 
     /// Adds what to do about it.
@@ -96,7 +102,7 @@ impl Error {
 }
 
 /// The text of an I/O error without Rust's "(os error 13)", in lower case.
-pub fn io_text(cause: &std::io::Error) -> String {
+pub fn io_text(cause: &io::Error) -> String {
     let text = cause.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

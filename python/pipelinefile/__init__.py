@@ -626,7 +626,7 @@ class _Worker:
         sys.breakpointhook, sys.argv = self._no_terminal, [file]
         os.register_at_fork(after_in_child=self._forked)
         self.file, self.name, self.code, self.mod, self.at = file, name, _Code(os.getcwd()), None, 0
-        self.held, self.lock, self.child = [], threading.Lock(), False
+        self.held, self.lock, self.child, self.flush_c = [], threading.Lock(), False, None
         self.wake = threading.Event()           # work goes on while lines are held: they must be written in time
         threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
 
@@ -665,7 +665,11 @@ class _Worker:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-        except Exception: pass                          # the author closed or replaced them
+            if self.flush_c is None and ("ctypes" in sys.modules or self.code.packages):
+                import ctypes                           # what C prints waits in a buffer of its own
+                self.flush_c = functools.partial(ctypes.CDLL(None).fflush, ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stdout"))
+            if self.flush_c: self.flush_c()
+        except Exception: pass                          # the author closed or replaced them; no such C library
         return os.lseek(self.log, 0, os.SEEK_END) if self.log >= 0 else 0
 
     def serve(self) -> None:

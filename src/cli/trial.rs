@@ -33,7 +33,7 @@ const PRINTED: usize = 64 * 1024;
 /// The module gets what is stored for the document: the results of the targets before, as the last build left them. A
 /// target that reads a source takes the file as it is now. What the module prints goes to this terminal, and
 /// `breakpoint()` works. The result goes to stdout if it is text, else to a file that the next `pipe try` removes. There
-/// is no time limit. A build may run beside it, but not while the inputs are being looked up.
+/// is no time limit. While a build has the store the inputs cannot be looked up; once the module runs, one may run.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A target

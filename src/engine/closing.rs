@@ -9,7 +9,7 @@ use crate::engine::document::{Before, Document, StepResult};
 use crate::engine::publish::{Bytes, Job, Owned};
 use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
-use crate::engine::sets::result_of;
+use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
@@ -196,8 +196,7 @@ impl Build<'_> {
             entry.published = true;
             return Ok(());
         }
-        let publish =
-            target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
+        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done);
         let path = publish
             .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {
@@ -351,8 +350,8 @@ pub fn published_path(
     template.expand(&lookup, &target.name, &output.ext).ok()
 }
 
-/// Where the result of a step was shown by the document's newest story.
-fn old_path(
+/// Where the result of a step was shown by the document's newest story, or by the last one that had a result.
+pub(super) fn old_path(
     store: &Store,
     pipeline: &Pipeline,
     document: &Document,
@@ -361,9 +360,11 @@ fn old_path(
     template: &str,
 ) -> Result<Option<String>> {
     let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    let name = &pipeline.target(family.steps[step].target).name;
+    let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
     let mut results = vec![None; family.steps.len()];
     for (ix, place) in family.steps.iter().enumerate() {
-        results[ix] = result_of(store, before, &pipeline.target(place.target).name)?;
+        results[ix] = result_of(store, &before, &pipeline.target(place.target).name)?;
     }
     let old = Document {
         id: document.id.clone(),
@@ -376,6 +377,21 @@ fn old_path(
         ..*document
     };
     Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))
+}
+
+/// The newest story, from this one back, by which a target's result is shown: a failure keeps the file of the one before.
+pub(super) fn last_shown(store: &Store, newest: Before, target: &str) -> Result<Option<Before>> {
+    let mut at = Some(newest);
+    while let Some(found) = at {
+        if found.entry(target).is_some_and(|entry| entry.state == State::Done && entry.published) {
+            return Ok(Some(found));
+        }
+        at = match found.story.previous {
+            Some(previous) => before(store, previous)?,
+            None => None,
+        };
+    }
+    Ok(None)
 }
 
 /// Where the bytes of a step's result are.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::document::{StepResult, place_of};
-use crate::engine::publish::{Job, Owned, Published, all_owned, missing, owned};
-use crate::engine::sets::{before, id_of, stored};
+use crate::engine::modules::hash_file;
+use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
+use crate::engine::sets::{before, id_of, result_of, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
@@ -43,6 +44,7 @@ pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options)
     let is_whole = by_default.all(|ix| options.wanted.contains(&ix));
     let present = is_whole.then(|| publishing(parts.pipeline));
     if parts.store.is_publishing_unchecked()? {
+        restore_ownership(parts, families)?;
         let jobs = unshown(parts, families, options)?;
         return Ok(Repairs { jobs, unchecked: true, publishing: present });
     }
@@ -94,6 +96,67 @@ fn moved_on(
         }
     }
     Ok(jobs)
+}
+
+/// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
+/// that was shown there last.
+fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
+    let mut ours = Vec::new();
+    for (ix, family) in families.list.iter().enumerate() {
+        let mut failed = None;
+        parts.store.scan(&family.name, &mut |dir, entry| {
+            let id = id_of(&family.name, dir, &entry.name);
+            match shown_before(parts, families, FamilyIx(ix), &id, entry) {
+                Ok(shown) => {
+                    ours.extend(shown);
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    for (path, owner) in ours {
+        own(parts.store, &path, &owner)?;
+    }
+    Ok(())
+}
+
+/// What a document shows, or showed before it was gone, that nobody owns and that lies there unchanged.
+fn shown_before(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+) -> Result<Vec<(String, Owned)>> {
+    let family = families.family(ix);
+    let mut shown = Vec::new();
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| false)?;
+    let Some(mut document) = document else { return Ok(shown) };
+    let Some(newest) = document.before.take() else { return Ok(shown) };
+    for (step, place) in family.steps.iter().enumerate() {
+        let name = &parts.pipeline.target(place.target).name;
+        let Some(found) = closing::last_shown(parts.store, newest.clone(), name)? else { continue };
+        let digest = result_of(parts.store, &found, name)?
+            .and_then(|result| result.output().map(|output| output.digest));
+        let template = found.published_by(name).map(str::to_owned);
+        let (Some(template), Some(digest)) = (template, digest) else { continue };
+        document.before = Some(found);
+        let path = closing::old_path(parts.store, parts.pipeline, &document, family, step, &template)?;
+        if let Some(path) = path
+            && owned(parts.store, &path)?.is_none()
+            && hash_file(&parts.pipeline.root.join(&path)).is_ok_and(|present| present == digest)
+        {
+            shown.push((path, Owned { digest, doc: id.clone(), target: name.clone() }));
+        }
+    }
+    Ok(shown)
 }
 
 /// How to show published files again that are missing.

@@ -222,7 +222,7 @@ impl Work {
         if lies {
             let present = hash_file(&full).ok();
             if present == Some(owner.digest) {
-                return self.own(path, owner);
+                return own(&self.store, path, owner);
             }
             match &owned {
                 Some(owned) if present == Some(owned.digest) => {}
@@ -239,18 +239,13 @@ impl Work {
             }
         }
         // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
-        self.own(path, owner)?;
+        own(&self.store, path, owner)?;
         if self.write(&full, owner, bytes)? {
             self.with(|published| published.written += 1);
         } else {
             self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
         }
         Ok(())
-    }
-
-    fn own(&self, path: &str, owner: &Owned) -> Result<()> {
-        let value = serde_json::to_vec(owner).unwrap_or_default();
-        self.store.keep(OWNED, path.as_bytes(), &value)
     }
 
     fn fail(&self, owner: &Owned, failure: Failure) {
@@ -295,9 +290,12 @@ impl Work {
         match std::fs::rename(&temporary, full) {
             Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
                 let beside = parent.join(format!(".pipe-publish-{}", self.serial));
-                std::fs::copy(&temporary, &beside).map_err(|e| Error::io("publish", full, &e))?;
-                std::fs::rename(&beside, full).map_err(|e| Error::io("publish", full, &e))?;
+                let moved = std::fs::copy(&temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
                 crate::fs::remove_file(&temporary)?;
+                if let Err(e) = moved {
+                    crate::fs::remove_file(&beside)?;
+                    return Err(Error::io("publish", full, &e));
+                }
             }
             done => done.map_err(|e| Error::io("publish", full, &e))?,
         }
@@ -374,6 +372,11 @@ fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
     {
         folder = path.parent();
     }
+}
+
+/// Says that a published path is ours.
+pub fn own(store: &Store, path: &str, owner: &Owned) -> Result<()> {
+    store.keep(OWNED, path.as_bytes(), &serde_json::to_vec(owner).unwrap_or_default())
 }
 
 /// Who owns a published path.

@@ -10,7 +10,7 @@ use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
-use crate::engine::sources::{planned, sample, scan_sources};
+use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
 use crate::engine::{Interrupts, Options, Parts, failures, modules, replaced};
 use crate::error::{Error, Result};
@@ -60,10 +60,11 @@ pub fn build(
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
     let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
+    let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
     let mut summary =
-        Summary { documents, up_to_date: documents.saturating_sub(differ), ..Summary::default() };
+        Summary { documents, up_to_date: documents.saturating_sub(differ - gone), ..Summary::default() };
     let plan =
         if nothing { Vec::new() } else { planned(parts, &families, &options, &outline, &scans, &stale) };
     if !nothing || options.dry_run {
@@ -97,6 +98,9 @@ pub fn build(
         && summary.stopped.is_none()
     {
         mirror::remember(parts.store, &publishing)?;
+    }
+    if summary.stopped.is_none() && !options.is_partial() {
+        remember_rules(parts, &families)?;
     }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;

@@ -421,6 +421,21 @@ pub fn stored(
     for (step, place) in family.steps.iter().enumerate().filter(|(step, _)| is_asked(*step)) {
         document.results[step] = result_of(store, &before, &pipeline.target(place.target).name)?;
     }
+    // What passes its input on has no bytes of its own: those before it have.
+    for step in (0..family.steps.len()).rev() {
+        let output = document.results[step].as_ref().and_then(StepResult::output);
+        if !output.is_some_and(|output| output.place == Place::Input) {
+            continue;
+        }
+        for input in &family.steps[step].inputs {
+            if let Input::Step(input) = input
+                && document.results[*input].is_none()
+            {
+                let name = &pipeline.target(family.steps[*input].target).name;
+                document.results[*input] = result_of(store, &before, name)?;
+            }
+        }
+    }
     Ok(Some(Document {
         number: entry.doc,
         names: before.story.names,

@@ -350,6 +350,7 @@ pub(super) fn take_output(place: &Place<'_>, out: &Path, ext: String) -> Done {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn lost(error: io::Error) -> Failure {
     let message = format!("cannot write scratch files: {}", crate::error::io_text(&error));
     Failure::new(FailureKind::Lost, "lost", message)

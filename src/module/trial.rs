@@ -69,7 +69,7 @@ pub fn run(
         Program::Python { file, function } => {
             (python(&launch, &request, folder, (&file, &function), mode)?, Vec::new())
         }
-        Program::Filter(_) | Program::Shell(_) => (filter(launch, &request, folder, mode)?, Vec::new()),
+        Program::Filter(_) | Program::Shell(_) => (filter(&launch, &request, folder, mode)?, Vec::new()),
         Program::Worker(_) | Program::Url(_) | Program::Image(..) => worker(host, launch, request, stop)?,
     };
     Ok(Tried { done, printed, duration: begin.elapsed() })
@@ -123,7 +123,7 @@ fn python(
     }
 }
 
-fn filter(launch: Launch, request: &Request, folder: &Path, mode: Mode) -> Result<Done, Failure> {
+fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Result<Done, Failure> {
     let lost = |error: io::Error| {
         cannot_start(format!("cannot use scratch files: {}", crate::error::io_text(&error)))
     };

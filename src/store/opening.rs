@@ -65,8 +65,11 @@ const CHECKPOINT_EVERY: u32 = 300;
 impl Store {
     /// Opens the store in `dir`; makes one if there is none.
     pub fn open(dir: &Path) -> Result<Opening> {
-        crate::fs::create_dir(dir)?;
-        let Some(lock) = Lock::try_take(dir)? else { return Ok(Opening::Held(holder(dir))) };
+        let elsewhere = |error: Error| error.hint("PIPE_DIR can name another folder for the store");
+        crate::fs::create_dir(dir).map_err(elsewhere)?;
+        let Some(lock) = Lock::try_take(dir).map_err(elsewhere)? else {
+            return Ok(Opening::Held(holder(dir)));
+        };
         let (store, notices) = Self::open_locked(dir, lock, Derived::AsItIs)?;
         Ok(Opening::Opened(store, notices))
     }

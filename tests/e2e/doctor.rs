@@ -73,7 +73,7 @@ fn outputs(project: &Project) -> String {
 fn runs(project: &Project) -> Vec<String> {
     let path = project.root().join("runs");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let _ = std::fs::remove_file(path);
+    drop(std::fs::remove_file(path));
     let mut runs: Vec<String> = text.lines().map(str::to_owned).collect();
     runs.sort();
     runs

@@ -101,3 +101,41 @@ fn a_source_that_never_was_there_stops_it() {
     assert!([2, 3].contains(&told.status), "{}", told.text());
     assert!(told.stderr.contains("docs"), "{}", told.text());
 }
+
+#[test]
+fn a_set_over_a_source_follows_its_documents() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.docs]
+            path = "docs"
+            [target.all]
+            all = "docs"
+            module = "join"
+            publish = "out/all.txt"
+            "#,
+        )
+        .counted(
+            "join",
+            "
+            @module
+            def join(docs):
+                ran('join')
+                return ' '.join(doc.text() for doc in docs)
+            ",
+        );
+    for name in ["a", "b", "c"] {
+        project.write(&format!("docs/{name}.txt"), name);
+    }
+    drop(project.build().ends(0));
+    assert_eq!(project.read("out/all.txt"), "a b c");
+    assert!(project.build().ends(0).all("plan").is_empty());
+    project.clear("docs/b.txt");
+    project.write("docs/c.txt", "c2");
+    project.write("docs/d.txt", "d");
+    drop(project.build().ends(0));
+    assert_eq!(project.read("out/all.txt"), "a c2 d");
+    assert_eq!(project.counts("join").len(), 2);
+    assert!(project.build().ends(0).all("plan").is_empty());
+}

@@ -309,6 +309,6 @@ fn what_is_not_seen_is_not_in_the_path() {
     let project = one("shell = 'echo {in} >> $RUNS; echo x > {out}'");
     project.pipe(&["build"]).ends(0);
     let runs = project.take_runs();
-    assert!(runs[0].contains("/.pipe/") && runs[0].ends_with(".txt"), "{runs:?}");
+    assert!(runs[0].contains("/.pipe/") && runs[0].contains(".txt"), "{runs:?}");
     assert!(!runs[0].contains("inbox") && !runs[0].contains("/a."), "{runs:?}");
 }

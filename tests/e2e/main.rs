@@ -15,6 +15,10 @@ mod cli;
 mod code;
 /// A document that brings its module down.
 mod culprits;
+/// Bytes of the store that changed behind our back.
+mod damage;
+/// Disks that are full or only to be read.
+mod disk;
 /// `pipe doctor`.
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
@@ -55,9 +59,13 @@ mod sets;
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
 mod side_inputs;
+/// Very small, very large, very many, very deep.
+mod sizes;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
 /// `pipe try`.
 mod trial;
+/// Names that could be taken for code.
+mod words;

@@ -180,3 +180,27 @@ fn a_failure_keeps_the_last_file_and_a_skip_removes_it() {
     drop(project.build().ends(0));
     assert_eq!(project.read("out/a.txt"), "a better");
 }
+
+#[test]
+fn the_last_file_of_a_failure_goes_with_its_document() {
+    let project = project();
+    drop(project.build().ends(0));
+    project.write("docs/a.txt", "bad");
+    drop(project.build().ends(1));
+    assert_eq!(project.names("out"), ["a.txt", "b.txt", "c.txt"]);
+    project.clear("docs/a.txt");
+    drop(project.build().ends(0));
+    assert_eq!(project.names("out"), ["b.txt", "c.txt"]);
+}
+
+#[test]
+fn the_last_file_of_a_failure_goes_when_its_document_is_shown_elsewhere() {
+    let project = project();
+    drop(project.build().ends(0));
+    project.write("docs/a.txt", "bad");
+    drop(project.build().ends(1));
+    project.clear(".pipe/index");
+    project.write("docs/a.txt", "elsewhere and well");
+    drop(project.build().ends(0));
+    assert_eq!(project.names("out"), ["b.txt", "c.txt", "elsewhere.txt"]);
+}

@@ -213,17 +213,11 @@ impl Ended {
         let mut text = String::new();
         for event in &self.events {
             if event["event"] != "counts" && event["event"] != "progress" {
-                text.push_str(&format!("{event}\n"));
+                text.push_str(&event.to_string());
+                text.push('\n');
             }
         }
         text + &self.stderr
-    }
-
-    /// Both streams have this text somewhere.
-    #[track_caller]
-    pub(crate) fn says(self, wanted: &str) -> Ended {
-        assert!(self.text().contains(wanted), "expected somewhere: {wanted}\n{}", self.text());
-        self
     }
 
     /// All events of a name.
