@@ -1,5 +1,6 @@
 //! `pipe build`: brings the pipeline up to date.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cli::exit::Exit;
@@ -102,6 +103,7 @@ impl Args {
             wanted,
             jobs: self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             docs,
+            not_named: HashMap::new(),
             sample_size: self.sample,
             sample: None,
             fail_fast: self.fail_fast,

@@ -3,6 +3,7 @@
 use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::decide::derived_note;
 use crate::engine::document::StepResult;
+use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
 use crate::engine::requests::INLINE;
 use crate::engine::scheduler::{Ticket, WorkerIx};
@@ -291,6 +292,19 @@ impl Build<'_> {
         {
             self.tally.same(target);
         }
+        if let Some(old) = work.replaces
+            && let Some(before) = self.store.act(old)?
+            && is_result(&act)
+            && !same_result(&before.outcome, &act.outcome)
+        {
+            self.replaced.insert(old);
+            if self.said_otherwise.insert(target) {
+                let message =
+                    format!("{name} is not reproducible: {} came out another way", open.document.id);
+                let hint = Some(format!("pipe log {}", open.document.id));
+                self.sink.event(&Event::Notice { message, hint });
+            }
+        }
         let (doc, target_name) = (open.document.id.to_string(), name.clone());
         let event = match &act.outcome {
             Outcome::Output(output) => Event::Done(Finished {
@@ -357,6 +371,14 @@ impl Build<'_> {
         let state = self.record(worker, &request, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())
+    }
+}
+
+/// The same end: an output as before, or no output again.
+fn same_result(old: &Outcome, new: &Outcome) -> bool {
+    match (old, new) {
+        (Outcome::Skip(_), Outcome::Skip(_)) | (Outcome::Failed(_), Outcome::Failed(_)) => true,
+        _ => same_output(old, new),
     }
 }
 

@@ -102,6 +102,10 @@ pub(super) struct Build<'a> {
     /// Load sets were learned while documents went through.
     pub(super) has_learned: bool,
     pub(super) mark: u64,
+    /// Results that are no longer those of their keys.
+    pub(super) replaced: HashSet<Position>,
+    /// Targets of which it was said that they are not reproducible.
+    pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) readings: u32,
     said_starting: HashSet<TargetIx>,
     replanned: HashSet<usize>,
@@ -181,6 +185,8 @@ impl<'a> Build<'a> {
             used_definitions: HashSet::new(),
             has_learned: false,
             mark: parts.store.newest_mark(),
+            replaced: HashSet::new(),
+            said_otherwise: HashSet::new(),
             readings: 0,
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
@@ -222,6 +228,11 @@ impl<'a> Build<'a> {
     /// Whether a target of this stratum is another than was predicted before anything ran.
     pub(super) fn replanned(&self, stratum: usize) -> bool {
         self.replanned.contains(&stratum)
+    }
+
+    /// Results that other documents still name, though their keys have others by now.
+    pub(super) fn take_replaced(&mut self) -> HashSet<Position> {
+        std::mem::take(&mut self.replaced)
     }
 
     /// Asks the publisher for something.
@@ -604,6 +615,7 @@ impl<'a> Build<'a> {
             if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }
         }
         slots.into_iter().for_each(Slot::join);
+        self.scheduler.workers_ended();
     }
 
     /// Where a step's input comes from, for callers that look at one document.
@@ -644,8 +656,12 @@ fn set_work(
         is_current: options.docs.is_some().then_some(&is_current),
     };
     let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
-    if coverage.unfinished > 0 {
-        let note = format!("{} not up to date", crate::text::count(coverage.unfinished, "member"));
+    let of = crate::engine::outline::stream_families(families, parts.pipeline, plan.ix);
+    let names: HashSet<&str> = of.iter().map(|(family, _)| families.family(*family).name.as_str()).collect();
+    let not_named: u64 = names.into_iter().filter_map(|name| options.not_named.get(name)).sum();
+    let behind = coverage.unfinished + not_named;
+    if behind > 0 {
+        let note = format!("{} not up to date", crate::text::count(behind, "member"));
         return settled(State::Unfinished, note);
     }
     let known = coverage.done + coverage.missing;
@@ -665,7 +681,15 @@ fn set_work(
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
     let key = action_key(&plan.recipe_digest, &inputs);
-    let work = Work { key, inputs, main: Input::Origin, with: Vec::new(), reasons: Vec::new(), note };
+    let work = Work {
+        key,
+        inputs,
+        main: Input::Origin,
+        with: Vec::new(),
+        reasons: Vec::new(),
+        replaces: None,
+        note,
+    };
     Ok(SetWork::Members(Box::new(work)))
 }
 

@@ -196,8 +196,7 @@ impl Build<'_> {
             entry.published = true;
             return Ok(());
         }
-        let publish =
-            target.publish.as_ref().filter(|_| entry.state == State::Done && self.options.sample.is_none());
+        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done);
         let path = publish
             .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {

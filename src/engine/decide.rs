@@ -10,7 +10,7 @@ use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::Result;
-use crate::model::action::{ActionKey, KeyInput, Outcome, State};
+use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Missing, Pipeline, Target};
@@ -41,6 +41,8 @@ pub struct Work {
     pub with: Vec<(String, Option<Input>)>,
     /// Why no record answers.
     pub reasons: Vec<Reason>,
+    /// The key's result until now, if it has one.
+    pub replaces: Option<Position>,
     /// What its story says of the result: of a set, which part of its members it is over.
     pub note: String,
 }
@@ -118,6 +120,7 @@ impl Deciding<'_> {
             main,
             with,
             reasons: Vec::new(),
+            replaces: None,
             note: String::new(),
         })
     }
@@ -145,7 +148,9 @@ impl Deciding<'_> {
             let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
             return Ok(Decision::Settled(Box::new(result)));
         }
+        let replaces = self.lookup.present_result(self.store, &wanted)?;
         work.reasons = self.lookup.reasons(self.store, &wanted)?;
+        work.replaces = replaces;
         Ok(Decision::Run(Box::new(work)))
     }
 

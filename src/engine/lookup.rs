@@ -1,6 +1,6 @@
 //! Finding the record that answers an action.
 //!
-//! In order: the document's own record, then every record of the key, newest first. A candidate counts only if its
+//! Every record of the key, newest first: a key has one present result, whichever document it came from. A candidate counts only if its
 //! whole key is equal (its parts prove it), its load set holds, it is not damaged, its bytes are there, no mark asks
 //! for it to be done again, and it is a result: a passing fault answers nothing. Knows nothing of scheduling.
 
@@ -48,14 +48,20 @@ impl Lookup {
     /// The record that answers.
     pub fn find(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<(Position, Arc<Act>)>> {
         let mark = wanted.plan.mark_for(wanted.id);
-        if let Some(at) = wanted.own
-            && let Some(act) = self.answers(store, at, wanted, mark)?
-        {
-            return Ok(Some((at, act)));
-        }
-        for at in store.candidates(wanted.key.0.prefix()) {
+        for at in store.candidates(wanted.key.0.prefix()).into_iter().chain(wanted.own) {
             if let Some(act) = self.answers(store, at, wanted, mark)? {
                 return Ok(Some((at, act)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The present result of a key that is to be done again all the same: it was asked for, or its bytes are lost.
+    pub fn present_result(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<Position>> {
+        for at in store.candidates(wanted.key.0.prefix()) {
+            let Some(act) = store.act(at)? else { continue };
+            if self.is_equal(store, &act, wanted)? && is_result(&act) && self.holds(store, &act)? {
+                return Ok(Some(at));
             }
         }
         Ok(None)
@@ -72,11 +78,16 @@ impl Lookup {
             return Ok(None);
         }
         let Some(act) = store.act(at)? else { return Ok(None) };
-        let is_equal = act.key == wanted.key.0.prefix()
-            && act.inputs == wanted.inputs
-            && self.recipe_digest(store, act.recipe)? == Some(wanted.plan.recipe_digest);
+        let is_equal = self.is_equal(store, &act, wanted)?;
         let counts = is_equal && act.mark >= mark && is_result(&act) && bytes_are_there(store, &act);
         Ok((counts && self.holds(store, &act)?).then_some(act))
+    }
+
+    /// Whether a record is of this key: its parts prove it.
+    fn is_equal(&mut self, store: &Store, act: &Act, wanted: &Wanted<'_>) -> Result<bool> {
+        Ok(act.key == wanted.key.0.prefix()
+            && act.inputs == wanted.inputs
+            && self.recipe_digest(store, act.recipe)? == Some(wanted.plan.recipe_digest))
     }
 
     /// Whether what the record's worker had loaded is as it was.
@@ -131,7 +142,8 @@ impl Lookup {
     }
 }
 
-fn is_result(act: &Act) -> bool {
+/// Whether a record says how an action ends, and not that something got in its way.
+pub fn is_result(act: &Act) -> bool {
     !matches!(&act.outcome, Outcome::Failed(failure) if !failure.is_kept())
 }
 

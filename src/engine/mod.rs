@@ -18,6 +18,7 @@ mod opening;
 pub mod outline;
 pub mod publish;
 pub mod redo;
+mod replaced;
 pub mod requests;
 pub mod scheduler;
 mod session;
@@ -28,7 +29,7 @@ pub mod tally;
 pub mod target;
 pub mod trial;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub struct Options {
     pub jobs: usize,
     /// Only documents of sources that this names.
     pub docs: Option<Glob>,
+    /// By source: documents that differ and that `docs` does not name; found by the scan.
+    pub not_named: HashMap<String, u64>,
     /// Only so many documents of each source.
     pub sample_size: Option<u64>,
     /// Those, once they are known.

@@ -412,6 +412,18 @@ impl Scheduler {
         }
     }
 
+    /// All workers were ended: who comes later gets new ones.
+    pub fn workers_ended(&mut self) {
+        for target in 0..self.lanes.len() {
+            for ix in std::mem::take(&mut self.lanes[target].workers) {
+                for ticket in self.take_all(ix) {
+                    self.release(ticket);
+                }
+            }
+        }
+        self.suspected.clear();
+    }
+
     /// Whether [`Scheduler::stop`] was called.
     pub fn is_stopping(&self) -> bool {
         self.stopping

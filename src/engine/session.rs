@@ -1,6 +1,6 @@
 //! A build from its beginning to its summary: outline, scan, plan, strata, publishing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,17 +10,17 @@ use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
-use crate::engine::sources::{planned, sample, scan_sources};
+use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, modules};
+use crate::engine::{Interrupts, Options, Parts, failures, modules, replaced};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
-use crate::model::document::DocId;
+use crate::model::document::{DocId, DocNumber};
 use crate::model::event::{Event, Planned, Sink, Stopped, Summary};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin};
-use crate::scan::Scan;
+use crate::scan::{Kind, Scan};
 use crate::store::Entry;
 
 /// Brings a pipeline up to date.
@@ -53,16 +53,18 @@ pub fn build(
         scans => scans?,
     };
     named_any(parts, &options, &scans)?;
+    options.not_named = not_named(&options, &scans);
     if let Some(size) = options.sample_size {
         options.sample = Some(Arc::new(sample(parts, &scans, size)?));
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
     let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
+    let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
     let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
     let mut summary =
-        Summary { documents, up_to_date: documents.saturating_sub(differ), ..Summary::default() };
+        Summary { documents, up_to_date: documents.saturating_sub(differ - gone), ..Summary::default() };
     let plan =
         if nothing { Vec::new() } else { planned(parts, &families, &options, &outline, &scans, &stale) };
     if !nothing || options.dry_run {
@@ -97,6 +99,9 @@ pub fn build(
     {
         mirror::remember(parts.store, &publishing)?;
     }
+    if summary.stopped.is_none() && !options.is_partial() {
+        remember_rules(parts, &families)?;
+    }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
     summary.blocked = blocked;
@@ -125,6 +130,19 @@ fn named_any(parts: &Parts<'_>, options: &Options, scans: &[Scan]) -> Result<()>
     }
     Err(Error::no_match(format!("`--docs {}` names no document", glob.pattern()))
         .hint("ids begin with the source's name: pipe ls SOURCE"))
+}
+
+/// How many documents of each source differ, but are not to be brought up to date.
+fn not_named(options: &Options, scans: &[Scan]) -> HashMap<String, u64> {
+    let Some(glob) = &options.docs else { return HashMap::new() };
+    let count = |scan: &Scan| {
+        let differs = |found: &crate::scan::Found| {
+            let id = crate::engine::sets::id_of(&scan.source, &found.dir, &found.name);
+            !matches!(found.kind, Kind::Untrusted(_)) && !crate::engine::sets::is_named(glob, &id)
+        };
+        (scan.source.clone(), scan.found.iter().filter(differs).count() as u64)
+    };
+    scans.iter().map(count).collect()
 }
 
 /// Whether a target asks for what only the bytes of a source tell.
@@ -234,15 +252,28 @@ fn work(
     unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
     let mut result = Ok(());
-    for stratum in 0..families.stratum_count() {
-        if build.stopped_for_good() {
+    let mut again = None;
+    let mut stratum = 0;
+    while stratum < families.stratum_count() && !build.stopped_for_good() {
+        let only = only.as_deref();
+        result = one_stratum(parts, families, options, &mut build, scans, only, stratum, again.as_ref());
+        if result.is_err() {
             break;
         }
-        let outcome = one_stratum(parts, families, options, &mut build, scans, only.as_deref(), stratum);
-        if let Err(error) = outcome {
-            result = Err(error);
-            break;
+        let replaced = build.take_replaced();
+        if replaced.is_empty() {
+            stratum += 1;
+            continue;
         }
+        // A result that was replaced stands in other stories too: these come first, before any set is made of them.
+        match replaced::unsettle(parts.store, &replaced) {
+            Ok(numbers) => again = Some(Arc::new(numbers)),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+        stratum = 0;
     }
     if result.is_ok() {
         result = build.settle().and_then(|()| build.redefine());
@@ -262,6 +293,7 @@ fn work(
     note_unpublished(parts.store, &published)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
 fn one_stratum(
     parts: &Parts<'_>,
     families: &Families,
@@ -270,6 +302,7 @@ fn one_stratum(
     scans: &[Scan],
     only: Option<&(dyn Fn(&DocId) -> bool + Sync)>,
     stratum: usize,
+    again: Option<&Arc<HashSet<DocNumber>>>,
 ) -> Result<()> {
     build.settle()?;
     build.plan_stratum(stratum)?;
@@ -292,7 +325,11 @@ fn one_stratum(
                     }
                 }
                 Origin::Source(_) if stratum == 0 => {
-                    if let Some(scan) = scans.iter().find(|scan| scan.source == family.name) {
+                    if let Some(again) = again {
+                        let again = Arc::clone(again);
+                        let wanted = move |entry: &Entry| again.contains(&entry.doc);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                    } else if let Some(scan) = scans.iter().find(|scan| scan.source == family.name) {
                         supply.add_scan(ix, scan);
                     }
                 }
@@ -303,7 +340,7 @@ fn one_stratum(
                     }
                     let touched =
                         scans.iter().any(|scan| scan.source == family.name && !scan.found.is_empty());
-                    if touched || build.replanned(stratum) {
+                    if touched || again.is_some() || build.replanned(stratum) {
                         let covers = Arc::clone(&covers);
                         let wanted =
                             move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);

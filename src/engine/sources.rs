@@ -20,6 +20,16 @@ use crate::plan::family::{Families, FamilyIx, Origin};
 use crate::scan::{self, Known, Scan};
 use crate::store::{Entry, Store};
 
+/// Remembers by which rules sources were scanned, now that what they retired is on disk.
+pub(super) fn remember_rules(parts: &Parts<'_>, families: &Families) -> Result<()> {
+    for family in families.list.iter().filter(|family| family.is_needed()) {
+        if let Origin::Source(ix) = family.origin {
+            Rules::new(parts, ix)?.remember(parts.store)?;
+        }
+    }
+    Ok(())
+}
+
 /// What the index knows of a source, for the scan.
 struct FromIndex<'a>(&'a Store);
 
@@ -81,9 +91,6 @@ pub fn scan_sources(
             && !options.gone
         {
             return Err(Error::from(stop));
-        }
-        if !options.dry_run {
-            rules.remember(parts.store)?;
         }
         let counts = found.counts;
         sink.event(&Event::Scanned(Scanned {

@@ -206,6 +206,12 @@ fn sizes(segments: &Segments) -> Result<HashMap<u32, u64>> {
 }
 
 impl Log {
+    /// Whether a record lies where the log could not be walked through: it may still be read by its place, but nobody
+    /// has looked at its bytes.
+    fn is_in_damage(&self, at: Position) -> bool {
+        self.damage.iter().any(|damage| damage.from <= at && at < damage.to)
+    }
+
     fn frame(
         &mut self,
         frame: &FrameRef<'_>,
@@ -410,7 +416,7 @@ fn look(
     let mut is_hurt = false;
     for (target, of) in definition.targets.iter().zip(&story.entries) {
         let Some(at) = of.act else { continue };
-        if !(log.hurt.contains(&at) || store.is_bad(at) || is_lost(store, at)?) {
+        if !(log.hurt.contains(&at) || log.is_in_damage(at) || store.is_bad(at) || is_lost(store, at)?) {
             continue;
         }
         hurt.records.insert(at);

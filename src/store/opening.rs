@@ -361,15 +361,7 @@ impl Found<'_> {
         }
         let remembered = &mut self.tail.remembered;
         match decoded {
-            Frame::Names(names) => {
-                let next = names.first.0 + names.names.len() as u32;
-                remembered.next_document = remembered.next_document.max(next);
-                let family = family_of(&names, 0).0;
-                if !remembered.families.contains(&family) {
-                    remembered.families.push(family);
-                }
-                self.names = Some((at, names));
-            }
+            Frame::Names(names) => self.named(at, names),
             Frame::Story(story) => self.story(at, &story),
             Frame::Recipe(_) => remembered.recipes.push(at),
             Frame::Loads(_) => remembered.loads.push(at),
@@ -381,13 +373,28 @@ impl Found<'_> {
         }
     }
 
+    fn named(&mut self, at: Position, names: Names) {
+        let remembered = &mut self.tail.remembered;
+        let next = names.first.0.saturating_add(names.names.len() as u32);
+        remembered.next_document = remembered.next_document.max(next);
+        let family = family_of(&names, 0).0;
+        if !remembered.families.contains(&family) {
+            remembered.families.push(family);
+        }
+        self.names = Some((at, names));
+    }
+
     fn story(&mut self, at: Position, story: &Story) {
+        // Whatever became of its name, the number was given.
+        let next = &mut self.tail.remembered.next_document;
+        *next = (*next).max(story.doc.0.saturating_add(1));
         let known = self.names.as_ref().filter(|(names, _)| *names == story.names);
         let names = if let Some((_, names)) = known {
             names.clone()
         } else {
+            // Read by its place, it may be there although the group around it cannot be walked through.
             let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
-            self.names = Some((story.names, names.clone()));
+            self.named(story.names, names.clone());
             names
         };
         let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())

@@ -194,6 +194,17 @@ fn the_log_may_be_hit_anywhere() {
 }
 
 #[test]
+fn an_edit_before_the_next_build_is_what_is_shown() {
+    let project = library();
+    // After it everything published is compared, and the file that is missing belongs to a result of before.
+    project.pipe(&["doctor"]).ends(0);
+    std::fs::remove_file(project.root().join("out/upper/inbox/one.txt.txt")).unwrap();
+    project.write("inbox/one.txt", "edited");
+    project.pipe(&["build", "-q"]).ends(0);
+    assert_eq!(project.read("out/upper/inbox/one.txt.txt"), "EDITED");
+}
+
+#[test]
 fn what_nobody_wants_any_more_does_not_count() {
     let project = library();
     let without = project.read("Pipelinefile").split("[target.big]").next().unwrap().to_owned();

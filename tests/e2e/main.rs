@@ -28,6 +28,8 @@ mod edits;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// Ids, and unions of streams.
+mod ids;
 /// `pipe init`.
 mod init;
 /// What is in a key beside the code: params, side files, variables, versions, what a module sees.
@@ -42,6 +44,8 @@ mod modules;
 mod noop;
 /// Files that are no ordinary ones.
 mod odd_files;
+/// Builds of a part: named targets, `--docs`, `--sample`, `-n`.
+mod partial;
 /// What modules print.
 mod prints;
 /// Results as files: where they are, when they go.

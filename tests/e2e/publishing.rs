@@ -1,3 +1,5 @@
+use std::process::Stdio;
+
 use crate::harness::Project;
 
 fn project(publish: &str) -> Project {
@@ -181,4 +183,43 @@ fn a_source_that_goes_from_the_pipelinefile_takes_its_files_with_it() {
     project.write("Pipelinefile", &pipeline);
     project.build_runs(&[]);
     assert_eq!(project.published_names(), ["up/inbox/a.txt.txt", "up/inbox/sub/b.md.txt"]);
+}
+
+#[test]
+fn a_build_of_some_targets_after_a_kill_leaves_the_files_of_others() {
+    let project = project("true");
+    let more = "\n[target.low]\neach = \"up\"\nmodule = \"low\"\npublish = true\n\n[target.count]\nall = \"low\"\nshell = 'wc -l < {in} > {out}'\npublish = \"out/count.txt\"\n";
+    project.write("Pipelinefile", project.read("Pipelinefile") + more);
+    let low = "
+        @module
+        def low(doc):
+            ran(doc)
+            open(os.environ['RUNS'] + '.at-work', 'w')
+            import time
+            while os.path.exists(os.environ['RUNS'] + '.hold'):
+                time.sleep(0.01)
+            return doc.text().lower()
+    ";
+    let project = project.module("low", low);
+    project.build_runs(&["up a", "up b", "low A", "low B"]);
+    let before = project.published();
+    project.remove("runs.at-work");
+    project.write("runs.hold", "");
+    project.write("inbox/a.txt", "c");
+    let mut child = project.command(&["build"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !project.root().join("runs.at-work").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    project.remove("runs.hold");
+    project.take_runs();
+    project.pipe(&["build", "up"]).ends(0);
+    let after = project.published();
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    assert_eq!(after["up/inbox/a.txt.txt"], "C");
+    assert_eq!(after["low/inbox/a.txt.txt"], "a");
+    project.pipe(&["build"]).ends(0);
+    project.is_as_built_clean();
 }

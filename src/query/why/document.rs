@@ -407,6 +407,7 @@ impl Asker<'_> {
             main: Input::Origin,
             with: Vec::new(),
             reasons: Vec::new(),
+            replaces: None,
             note: String::new(),
         };
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))

@@ -1,6 +1,6 @@
 //! How things are now, as a build would find them: plans of all targets, sources' stamps; nothing is run or kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::engine::loads::PresentCode;
@@ -59,6 +59,7 @@ pub fn looking(pipeline: &Pipeline) -> Options {
         wanted: (0..pipeline.targets.len()).map(TargetIx).collect::<BTreeSet<_>>(),
         jobs: 1,
         docs: None,
+        not_named: HashMap::new(),
         sample_size: None,
         sample: None,
         fail_fast: false,
