@@ -62,7 +62,7 @@ fn names_never_become_code() {
         assert_eq!(contents, expected, "{target}");
     }
     assert_eq!(project.read("out/many.txt"), format!("{}\n", NAMES.len()));
-    assert!(project.build().ends(0).all("plan").is_empty());
+    assert!(project.build().ends(0).all("done").is_empty());
 }
 
 #[test]
