@@ -67,6 +67,8 @@ def summary(records: list, everyone: list) -> str:
 
 
 def _table(records: list, names: list) -> list:
+    if not any(record["work"] == "docs3" for record in records):
+        return []
     lines = ["# docs3: three Python modules a document, then one over all", "",
              "Wall seconds, in brackets CPU seconds of the whole process tree, peak MB of the tree. Better one of the rounds.", ""]
     for size in sorted({record["size"] for record in records if record["work"] == "docs3"}):
@@ -123,8 +125,7 @@ def _goals(records: list) -> list:
             f"{mine:,.0f}/s", f"{mine / its:.2f}×", "≥ 0.8×", None if busy(ours) else mine >= 0.8 * its)
         worker = (cpu(ours) - engine(ours)) / ours["size"]
         row("CPU of that worker a document, start included", f"{1e6 * bare['cpu'] / bare['count']:.1f} µs",
-            f"{1e6 * worker:.1f} µs", f"{worker * bare['count'] / bare['cpu']:.2f}×", "≤ 1.25×",
-            worker <= 1.25 * bare["cpu"] / bare["count"])
+            f"{1e6 * worker:.1f} µs", f"{worker * bare['count'] / bare['cpu']:.2f}×", "none", None)
     ours, bare = best(records, work="filter"), best(records, work="limit", who="spawn")
     if ours and bare:
         mine, its = ours["size"] / ours["wall"], bare["count"] / bare["wall"]
@@ -153,6 +154,8 @@ def _agreement(records: list) -> list:
         if any(record["result"] != found[0]["result"] for record in found):
             wrong.append(f"{step}: " + ", ".join(f"{record['who']} {record['result']}" for record in found))
     together = sum(len(found) > 1 for found in by_step.values())
+    if not together:
+        return ["No step was done by more than one tool, so no results could be compared."]
     if wrong:
         return ["**Results differ**", "", *(f"* {line}" for line in wrong)]
     return [f"Results were compared in {together} steps that more than one tool did: the same in all."]
