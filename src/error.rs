@@ -28,6 +28,10 @@ impl Kind {
     }
 }
 
+/// What to do about a full disk. The room is that of `RESERVE` and of what is written at once.
+pub const ROOM_HINT: &str =
+    "free some space there, 32 MiB at least, then: pipe build (what is done is kept)";
+
 /// An error that ends a command. Shown as `error:`, `caused by:` and `hint:` lines.
 #[derive(Debug)]
 pub struct Error {
@@ -72,7 +76,7 @@ impl Error {
         let error = Self::unfinished(format!("cannot {doing} `{}`: {}", path.display(), io_text(cause)));
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                error.hint("free some space there, then: pipe build (what is done is kept)")
+                error.hint(ROOM_HINT)
             }
             _ => error,
         }

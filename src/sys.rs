@@ -258,6 +258,11 @@ pub fn signal_name(signal: i32) -> String {
     name.map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"))
 }
 
+/// Ends the wait of whoever accepts on a socket, now and later. Needs no descriptor, as a connection would.
+pub fn stop_listening(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+}
+
 /// Two ends of a channel of whole messages; neither is inherited by programs.
 pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)

@@ -41,7 +41,7 @@ pub(super) enum Message {
     /// Everything below this position is on disk.
     Synced(Position),
     /// The store cannot be written.
-    StoreFailed(String),
+    StoreFailed(Error),
 }
 
 /// How long what is in hand may take after the first request to stop.
@@ -154,7 +154,7 @@ impl<'a> Build<'a> {
             // The build may have ended; then nobody waits for this.
             drop(synced.send(match result {
                 Ok(position) => Message::Synced(position),
-                Err(message) => Message::StoreFailed(message),
+                Err(error) => Message::StoreFailed(error),
             }));
         }));
         Ok(Build {
@@ -179,7 +179,7 @@ impl<'a> Build<'a> {
             inbox,
             outbox,
             announcements: VecDeque::new(),
-            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root),
+            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root)?,
             tally: Tally::new(pipeline),
             stopped: None,
             stopping_since: None,
@@ -370,7 +370,7 @@ impl<'a> Build<'a> {
                 self.announce(position);
                 Ok(())
             }
-            Message::StoreFailed(message) => Err(store_failed(&message)),
+            Message::StoreFailed(error) => Err(store_failed(error)),
         }
     }
 
@@ -581,7 +581,7 @@ impl<'a> Build<'a> {
 
     /// Waits until all that was appended is on disk and said.
     pub(super) fn settle(&mut self) -> Result<()> {
-        self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
+        self.store.flush().map_err(store_failed)?;
         self.announce(Position(u64::MAX));
         Ok(())
     }
@@ -712,8 +712,6 @@ fn limits(pipeline: &Pipeline, target: &crate::model::pipeline::Target) -> Targe
     TargetLimits { workers: target.settings.workers, window: if set { 1 } else { window } }
 }
 
-pub(super) fn store_failed(message: &str) -> Error {
-    Error::unfinished("the store cannot be written; nothing that was not on disk was reported as done")
-        .caused_by(message)
-        .hint("free some space, then: pipe build")
+pub(super) fn store_failed(error: Error) -> Error {
+    error.context("the store cannot be written; nothing that was not on disk was reported as done")
 }

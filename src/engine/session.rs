@@ -328,7 +328,7 @@ fn one_stratum(
                     if let Some(again) = again {
                         let again = Arc::clone(again);
                         let wanted = move |entry: &Entry| again.contains(&entry.doc);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     } else if let Some(scan) = scans.iter().find(|scan| scan.source == family.name) {
                         supply.add_scan(ix, scan);
                     }
@@ -344,7 +344,7 @@ fn one_stratum(
                         let covers = Arc::clone(&covers);
                         let wanted =
                             move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     }
                 }
                 _ => {}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::engine::sets::{id_of, is_named};
-use crate::error::Result;
+use crate::error::{Error, Result, io_text};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::selection::Glob;
@@ -101,10 +101,10 @@ impl<'a> Supply<'a> {
         family: FamilyIx,
         name: &str,
         wanted: impl Fn(&Entry) -> bool + Send + 'a,
-    ) {
+    ) -> Result<()> {
         let (sender, batches) = sync_channel(8);
         let family_name = name.to_owned();
-        scope.spawn(move || {
+        let read = move || {
             let mut batch = Vec::with_capacity(AHEAD);
             let mut last: Arc<str> = Arc::from("");
             let scanned = store.scan(&family_name, &mut |dir, entry| {
@@ -122,8 +122,13 @@ impl<'a> Supply<'a> {
             }
             // Nobody waits for the rest after a stop.
             drop(sender.send(batch));
-        });
+        };
+        std::thread::Builder::new()
+            .name("supply".into())
+            .spawn_scoped(scope, read)
+            .map_err(|e| Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e)))?;
         self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
+        Ok(())
     }
 
     /// The next document. New ones have their number, and their names are in the log.

@@ -43,7 +43,7 @@ pub(super) struct Remembered {
     pub(super) changes: BTreeMap<String, Position>,
 }
 
-type SyncListener = Box<dyn Fn(Result<Position, String>) + Send>;
+type SyncListener = Box<dyn Fn(Result<Position>) + Send>;
 
 /// Told by the log's commit thread, which is there before the store is.
 #[derive(Default)]

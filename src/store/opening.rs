@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::model::action::{Mark, Position, State, Story};
 use crate::model::document::DocNumber;
 use crate::model::selection::Glob;
@@ -132,7 +132,7 @@ impl Store {
             Box::new(move |position, result| {
                 let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(listener) = listener.as_ref() {
-                    listener(result.map(|()| position).map_err(|error| error.to_string()));
+                    listener(result.map(|()| position));
                 }
             }),
         )?;
@@ -174,7 +174,7 @@ impl Store {
             store.checkpoint()?;
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
-        start_writer(&store);
+        start_writer(&store)?;
         Ok((store, notices))
     }
 
@@ -203,10 +203,10 @@ impl Store {
 }
 
 /// Writes pages behind the commits for as long as the store is open.
-fn start_writer(store: &Arc<Store>) {
+fn start_writer(store: &Arc<Store>) -> Result<()> {
     let writer = Arc::clone(&store.writer);
     let store = Arc::downgrade(store);
-    std::thread::spawn(move || {
+    let work = move || {
         let mut rounds = 0;
         loop {
             {
@@ -230,7 +230,9 @@ fn start_writer(store: &Arc<Store>) {
             }
             store.make_tables();
         }
-    });
+    };
+    let started = std::thread::Builder::new().name("pages".into()).spawn(work);
+    started.map(drop).map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {

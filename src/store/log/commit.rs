@@ -178,7 +178,7 @@ impl Committer {
     fn fault(&self, doing: &str, group: &Group, error: &io::Error, only_full: bool) -> Fault {
         let path = self.shared.segments.path(group.start.segment());
         let hint = if reserve::is_full(error) {
-            "free some room on that disk and build again: all that was reported as done is kept"
+            crate::error::ROOM_HINT
         } else {
             "look after the disk, then build again: all that was reported as done is kept"
         };

@@ -349,7 +349,7 @@ fn a_full_disk_ends_the_build_but_keeps_what_is_in_hand() {
             }
             kept += 1;
         };
-        assert!(error.hints[0].starts_with("free some room"), "{error:?}");
+        assert!(error.hints[0].starts_with("free some space"), "{error:?}");
         assert!(!dir.join("RESERVE").exists());
         log.close().unwrap();
         let (frames, replay) = all(&dir);
