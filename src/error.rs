@@ -113,6 +113,12 @@ pub fn io_text(cause: &io::Error) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// Whether an I/O error says something of the machine at this moment, and nothing of the file: another try may go well.
+pub fn is_passing(error: &io::Error) -> bool {
+    // EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, ESTALE, EDQUOT.
+    error.raw_os_error().is_some_and(|code| [5, 11, 12, 23, 24, 28, 116, 122].contains(&code))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
