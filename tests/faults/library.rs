@@ -135,6 +135,12 @@ impl<'a> Witness<'a> {
     #[track_caller]
     pub(crate) fn saw(&mut self, ended: &Ended, what: &str) {
         self.project.no_process_is_left();
+        self.saw_runs(ended, what);
+    }
+
+    /// The same where other processes of the project may go on.
+    #[track_caller]
+    pub(crate) fn saw_runs(&mut self, ended: &Ended, what: &str) {
         let after = runs(self.project);
         for (run, count) in &after {
             let ran = count - self.before.get(run).copied().unwrap_or(0);
@@ -181,4 +187,39 @@ pub(crate) fn heals(project: &Project, expected: &Shown, what: &str) {
         }
         assert!(n < 4, "{what}: does not come to an end\n{}", ended.text());
     }
+}
+
+/// A library that is built, and what it shows.
+pub(crate) fn built(documents: usize) -> (Project, Shown) {
+    let project = library(documents);
+    drop(project.build().ends(0));
+    let shown = project.files("out");
+    (project, shown)
+}
+
+/// What is shown is forgotten, and every module but the first is another: whatever the store holds is used once more.
+pub(crate) fn use_everything(project: &Project) {
+    project.clear("out");
+    for name in ["count", "sum", "share"] {
+        let script = format!("modules/{name}.sh");
+        project.write(&script, format!("{}# once more\n", project.read(&script)));
+    }
+}
+
+/// Files of the store below a folder, in order of names.
+pub(crate) fn store_files(project: &Project, folder: &str) -> Vec<std::path::PathBuf> {
+    let folder = format!(".pipe/{folder}");
+    project.names(&folder).iter().map(|name| project.root().join(&folder).join(name)).collect()
+}
+
+/// Changes a file's bytes behind everybody's back.
+pub(crate) fn damage(path: &std::path::Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// How often the first module ran.
+pub(crate) fn first_runs(project: &Project) -> usize {
+    runs(project).iter().filter(|((target, _), _)| target == "clean").map(|(_, count)| count).sum()
 }

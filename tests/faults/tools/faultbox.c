@@ -227,18 +227,20 @@ static int part_of(const struct seccomp_notif *asked, uint64_t *address, uint64_
     return 0;
 }
 
-/* Does half of it in the program's place: the number of bytes, or minus an errno. */
+enum { WHOLE = -100000 };
+
+/* Does half of it in the program's place: the number of bytes, or minus an errno, or that it cannot be halved. */
 static int64_t half(const struct seccomp_notif *asked) {
     uint64_t address, length;
-    if (!part_of(asked, &address, &length) || length < 2) return -EINTR;
+    if (!part_of(asked, &address, &length) || length < 2) return WHOLE;
     size_t n = length / 2 > 1 << 20 ? 1 << 20 : (size_t)(length / 2);
     int pidfd = (int)syscall(__NR_pidfd_open, program, 0);
     int fd = (int)syscall(__NR_pidfd_getfd, pidfd, (int)asked->data.args[0], 0);
     close(pidfd);
-    if (fd < 0) return -EINTR;
+    if (fd < 0) return WHOLE;
     char *bytes = malloc(n);
     int number = asked->data.nr;
-    int64_t done = -EINTR;
+    int64_t done = WHOLE;
     off_t offset = (off_t)asked->data.args[3];
     if (is_read(number)) {
         done = number == __NR_read ? read(fd, bytes, n) : pread(fd, bytes, n, offset);
@@ -364,7 +366,7 @@ int main(int count, char **words) {
             answer(asked.id, 0, atoi(fault + 6), 0);
         } else if (!strcmp(fault, "short")) {
             int64_t done = half(&asked);
-            answer(asked.id, done < 0 ? 0 : done, done < 0 ? (int)-done : 0, 0);
+            answer(asked.id, done < 0 ? 0 : done, done < 0 && done != WHOLE ? (int)-done : 0, done == WHOLE);
         } else if (!strcmp(fault, "flip")) {
             flip(&asked);
             answer(asked.id, 0, 0, 1);
