@@ -355,6 +355,7 @@ impl<'a> Build<'a> {
             slot.kill();
         }
         self.in_hand.clear();
+        self.reader.stop();
         self.scheduler.give_up();
     }
 

@@ -312,6 +312,12 @@ impl Work {
         };
         match bytes {
             Bytes::Source(path) => copy(path),
+            // Another length is enough to know, and a copy of what it claims to be could fill the disk.
+            Bytes::Stored(output)
+                if output.place == Place::Blob && !self.store.has_blob(&output.digest, output.length) =>
+            {
+                Ok(false)
+            }
             Bytes::Stored(output) if output.place == Place::Blob => {
                 copy(&self.store.blob_path(&output.digest))
             }

@@ -81,7 +81,7 @@ fn fault_g05_readers_while_builds_are_killed() {
             for reader in 0..3 {
                 let (project, stop) = (&project, &stop);
                 scope.spawn(move || {
-                    let commands: [&[&str]; 4] = [&["status"], &["log"], &["ls", "clean"], &["status", "--json"]];
+                    let commands: [&[&str]; 4] = [&["status"], &["why", "clean"], &["ls", "clean"], &["status", "--json"]];
                     let mut n = reader;
                     while !stop.load(Ordering::Relaxed) {
                         let told = project.pipe(commands[n % 4]);
@@ -148,6 +148,6 @@ fn fault_g13_a_clock_that_jumps_by_years() {
         let mut idle = project.command(&["build", "--json"]);
         idle.env("PIPE_NOW", (at - ten_years).max(0).to_string());
         assert!(project.start_command(idle).end().ends(0).all("plan").is_empty(), "{n}");
-        drop(project.pipe(&["log"]).ends(0));
+        drop(project.pipe(&["log", "docs/1/d1.txt"]).ends(0));
     }
 }

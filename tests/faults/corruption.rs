@@ -148,7 +148,7 @@ fn fault_b06_damage_with_good_records_behind_it() {
     drop(project.pipe(&["doctor"]).ends(3).says("Damaged").says("segments/000001.seg"));
     use_everything(&project);
     heals(&project, &expected, "damage in the middle");
-    assert_eq!(first_runs(&project), DOCUMENTS + 1, "records behind the damage count");
+    assert_eq!(first_runs(&project), DOCUMENTS + 1, "records behind the damage count: {:?}", runs(&project));
     drop(project.pipe(&["doctor"]).ends(0).says("nothing is damaged"));
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::{Outcome, Project, Running};
+use crate::harness::{Project, Running};
 
 /// Which calls are counted, and what happens at which of them.
 #[derive(Clone, Default)]
@@ -63,14 +63,6 @@ impl Fault {
         let words: Vec<&str> =
             [program()].into_iter().chain(self.words.iter().map(String::as_str)).chain(["--"]).collect();
         project.command_through(&words, arguments)
-    }
-
-    /// Runs `pipe` with it.
-    #[must_use = "compare it with `shows`, or say how it `ends`"]
-    pub(crate) fn pipe(&self, project: &Project, arguments: &[&str]) -> Outcome {
-        let words: Vec<&str> =
-            [program()].into_iter().chain(self.words.iter().map(String::as_str)).chain(["--"]).collect();
-        project.pipe_through(&words, arguments)
     }
 
     /// Starts `pipe … --json` with it. Signals go to the process that the pause named, not to this one.

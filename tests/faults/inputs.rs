@@ -535,7 +535,7 @@ fn fault_c21_a_file_and_a_folder_take_each_others_place() {
 #[test]
 fn fault_c22_files_that_are_named_like_ours() {
     let project = project();
-    project.write("Pipelinefile", project.read("Pipelinefile").replace("path = \"docs\"", "path = \"docs\"\nfiles = \"**\""));
+    project.write("Pipelinefile", project.read("Pipelinefile").replace("path = \"docs\"", "path = \"docs\"\ninclude = \"**\""));
     for name in [".pipe/lock", "FORMAT", "lock", "publish-0", "a.tmp", "blob-1-0", "socket", "RESERVE"] {
         project.write(&format!("docs/{name}"), name);
     }

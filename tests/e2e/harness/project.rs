@@ -93,6 +93,7 @@ impl Project {
     }
 
     /// Runs `pipe` by way of another program to its end.
+    #[allow(dead_code, reason = "for the tests of faults, which have this file too")]
     #[must_use = "compare it with `shows`, or say how it `ends`"]
     pub(crate) fn pipe_through(&self, words: &[&str], arguments: &[&str]) -> Outcome {
         self.outcome(self.command_through(words, arguments), arguments)
