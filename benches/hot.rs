@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "benchmarks make their own files")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use pipelinefile::hash::Digest;
 use pipelinefile::model::action::{
     Act, ActionKey, KeyInput, Outcome, Output, Place, Position, Recipe, State, Story, StoryEntry,
 };
-use pipelinefile::model::document::{DocNumber, Stamp};
+use pipelinefile::model::document::{DocId, DocNumber, Meta, Stamp};
 use pipelinefile::model::pipeline::{Source, SourceIx, SourcePath, TargetIx};
 use pipelinefile::plan::family::{Families, Family, FamilyIx, Input, Origin, Step};
 use pipelinefile::plan::key::{SetRoot, action_key, recipe_digest};
@@ -298,6 +299,22 @@ fn schedules(criterion: &mut Criterion) {
     });
 }
 
+fn manifests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("manifest");
+    let id = DocId::parse("tokens/2024/doc0000001.txt");
+    let facts: Meta =
+        [("ext".to_owned(), "json".into()), ("meta.lang".to_owned(), "de".into())].into_iter().collect();
+    let bytes: Arc<[u8]> = serde_json::json!({ "words": 300, "lines": 20 }).to_string().into_bytes().into();
+    let mut out = Vec::new();
+    group.bench_function("line", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            probe::manifest_line(&id, Digest([7; 32]), &facts, Arc::clone(&bytes), &mut out).unwrap();
+            out.len()
+        });
+    });
+}
+
 fn tables(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     let folder = tempfile::tempdir().unwrap();
@@ -327,6 +344,6 @@ fn tables(criterion: &mut Criterion) {
 criterion_group! {
     name = hot;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = keys, frames, pages, scans, schedules, tables
+    targets = keys, frames, pages, scans, schedules, manifests, tables
 }
 criterion_main!(hot);

@@ -2,8 +2,12 @@
 //! from another process, and that nothing else can reach from outside. No part of the API. Knows nothing itself.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
+use crate::engine::sets::Member;
 use crate::error::Result;
+use crate::hash::Digest;
+use crate::model::document::{DocId, Meta};
 use crate::model::failure::Failure;
 use crate::module::Description;
 use crate::socket::Request;
@@ -20,6 +24,19 @@ pub fn page_entries(key: &[u8], page: &[u8]) -> std::result::Result<Vec<Entry>, 
 /// The page with these entries, in order of name.
 pub fn page_of(key: &[u8], entries: &[Entry]) -> Vec<u8> {
     crate::store::index::page::encode(key, entries)
+}
+
+/// Writes the line of a manifest for a member of a set.
+pub fn manifest_line(
+    id: &DocId,
+    digest: Digest,
+    facts: &Meta,
+    bytes: Arc<[u8]>,
+    out: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let ext = String::new();
+    let member = Member { id, digest, ext, facts: facts.clone(), output: None, act: None, path: None };
+    crate::engine::manifest::write_line(&member, bytes, out)
 }
 
 /// A line of a worker, without its end.

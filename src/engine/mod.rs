@@ -13,7 +13,7 @@ pub mod failures;
 mod leaves;
 pub mod loads;
 pub mod lookup;
-mod manifest;
+pub(crate) mod manifest;
 mod mirror;
 pub mod modules;
 mod opening;
