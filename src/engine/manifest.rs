@@ -19,6 +19,9 @@ use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Body, Input as ModuleInput, Request};
 
+/// So many bytes are written at once.
+const GATHERED: usize = 256 * 1024;
+
 impl Streams<'_> {
     /// Writes the manifest: a JSON line a member, in order. Returns the record whose bytes are damaged, if one is.
     pub fn manifest(
@@ -28,8 +31,9 @@ impl Streams<'_> {
         path: &Path,
         inputs: &mut Inputs,
     ) -> Result<Option<Position>> {
-        let file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
-        let mut out = std::io::BufWriter::with_capacity(256 * 1024, file);
+        let mut file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
+        // Not a `BufWriter`: a line is written in hundreds of pieces, and each would ask it for room.
+        let mut lines: Vec<u8> = Vec::with_capacity(2 * GATHERED);
         let sees_id = sees.contains(&Field::Id(IdPart::Whole));
         let as_files = self.pipeline.target(ix).inputs_as_files;
         let mut damaged = None;
@@ -41,19 +45,20 @@ impl Streams<'_> {
                 return Ok(());
             };
             let line = Line::of(member, sees_id, &content);
-            if sees_id {
-                return line.write(&mut out).map_err(|e| failed(&e));
+            line.write(&mut lines).map_err(|e| failed(&e))?;
+            if !sees_id {
+                unsorted.push((member.digest, std::mem::take(&mut lines)));
+            } else if lines.len() >= GATHERED {
+                file.write_all(&lines).map_err(|e| failed(&e))?;
+                lines.clear();
             }
-            let mut bytes = Vec::new();
-            line.write(&mut bytes).map_err(|e| failed(&e))?;
-            unsorted.push((member.digest, bytes));
             Ok(())
         })?;
+        file.write_all(&lines).map_err(|e| failed(&e))?;
         unsorted.sort_unstable();
         for (_, line) in unsorted {
-            out.write_all(&line).map_err(|e| failed(&e))?;
+            file.write_all(&line).map_err(|e| failed(&e))?;
         }
-        out.flush().map_err(|e| failed(&e))?;
         Ok(damaged)
     }
 
@@ -149,9 +154,10 @@ impl<'a> Line<'a> {
     }
 
     /// Writes it with its end.
-    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+    fn write(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
-        out.write_all(b"\n")
+        out.push(b'\n');
+        Ok(())
     }
 }
 
