@@ -153,7 +153,7 @@ def others(records: list) -> list:
     return rows
 
 
-PHASES = {"cold": "cold", "no-op": "nothing changed", "one": "1 document", "percent": "1 % of them",
+PHASES = {"cold": "cold", "again": "right after the cold one", "no-op": "nothing changed", "one": "1 document", "percent": "1 % of them",
           "index gone": "index deleted", "first scan": "first scan alone"}
 
 

@@ -54,6 +54,7 @@ class Scale:
         self.reads()
         self.first_scan()
         cold = self.cold()
+        self.measure("again")
         self.nothing("no-op")
         for name, count in (("one", 1), ("percent", max(1, self.size // 100))):
             self.measure(name, before=lambda count=count: self.change(count), times=3 if count == 1 else 1)
@@ -61,9 +62,9 @@ class Scale:
         self.nothing("no-op after")
         self.asks()
         if self.watch:
-            self.watched()
+            self.unless_it_ends("watch", self.watched)
         self.index_gone()
-        self.killed(cold)
+        self.unless_it_ends("resume", lambda: self.killed(cold))
 
     def change(self, count: int) -> None:
         self.changes += 1
@@ -142,7 +143,7 @@ class Scale:
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         lines, found = Lines(watcher.stdout), []
         try:
-            lines.until(b'"event":"finished"')
+            lines.until(b'"event":"watching"')
             for _ in range(3):
                 time.sleep(1)
                 began = time.time()
@@ -155,6 +156,13 @@ class Scale:
             watcher.terminate()
             watcher.wait()
         self.say("watch", **min(found, key=lambda one: one["wall"] - one["modules"]), exit=0)
+
+    def unless_it_ends(self, phase: str, ask) -> None:
+        """What cannot be measured because the program ended before says so, and the run goes on."""
+        try:
+            ask()
+        except EOFError as problem:
+            self.say(phase, wall=0.0, exit=str(problem))
 
 
 class Lines:
@@ -188,7 +196,7 @@ class Lines:
             with self.ready:
                 self.ready.wait_for(lambda: self.lines or self.over)
                 if not self.lines:
-                    raise SystemExit(f"it ended without {wanted.decode()}")
+                    raise EOFError(f"it ended without {wanted.decode()}")
                 line = self.lines.pop(0)
             seen.append(line)
             if wanted in line:

@@ -162,7 +162,7 @@ impl<'a> Line<'a> {
 }
 
 /// Writes the line of a member whose bytes lie in the log; for benchmarks, which have no store (`crate::probe`).
-pub(crate) fn write_line(member: &Member<'_>, bytes: Arc<[u8]>, out: &mut impl Write) -> std::io::Result<()> {
+pub(crate) fn write_line(member: &Member<'_>, bytes: Arc<[u8]>, out: &mut Vec<u8>) -> std::io::Result<()> {
     Line::of(member, true, &LineContent::Bytes(bytes)).write(out)
 }
 
