@@ -102,17 +102,19 @@ impl Build<'_> {
     /// A worker has loaded these: its records answer only while they are as they are now.
     fn loaded(&mut self, worker: WorkerIx, files: &[String], mut packages: Vec<Package>) -> Result<()> {
         let target = self.scheduler.target_of(worker);
-        let Some(mut plan) = self.plans[target.0].take() else { return Ok(()) };
+        let Some(identity) = self.plans[target.0].as_ref().map(|plan| plan.identity) else { return Ok(()) };
         let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
         packages.sort();
-        let at = self.store.intern_loads(&Loads { module: plan.identity, files, packages })?;
+        let at = self.store.intern_loads(&Loads { module: identity, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
         if self.store.loads_count() != self.outline.loads_known() {
-            self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
+            // It holds for every target of the module: the others' workers will say the same, and it will be no news.
+            for plan in self.plans.iter_mut().flatten().filter(|plan| plan.identity == identity) {
+                self.outline.learned(self.parts, plan, &mut self.lookup.present)?;
+            }
             self.definitions.clear();
             self.has_learned = true;
         }
-        self.plans[target.0] = Some(plan);
         Ok(())
     }
 

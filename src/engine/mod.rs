@@ -14,7 +14,7 @@ mod faults;
 mod leaves;
 pub mod loads;
 pub mod lookup;
-mod manifest;
+pub(crate) mod manifest;
 mod mirror;
 pub mod modules;
 mod opening;

@@ -29,6 +29,8 @@ const VERSION: u32 = 1;
 
 /// What one read of a frame takes from the disk at first: nearly all are shorter.
 const FIRST_READ: usize = 512;
+/// So much memory is taken for a payload before it is known that the file is as long.
+const BELIEVED: u64 = 1 << 20;
 /// More files are not kept open.
 const OPEN_FILES: usize = 64;
 
@@ -214,6 +216,10 @@ impl Segments {
             return None;
         }
         let from = u64::from(place.group.offset()) + header.payloads_from() + u64::from(place.offset);
+        // The header's word is not enough to take memory by: the file must be as long.
+        if length > BELIEVED && from + length > file.size().ok()? {
+            return None;
+        }
         let offset = u32::try_from(from).ok()?;
         self.read(file, place.group.segment(), offset, length as usize)
             .filter(|bytes| bytes.len() as u64 == length)

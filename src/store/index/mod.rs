@@ -10,7 +10,7 @@ mod database;
 mod edit;
 mod epoch;
 mod key;
-mod page;
+pub(crate) mod page;
 mod walk;
 
 #[cfg(test)]
