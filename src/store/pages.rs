@@ -20,6 +20,8 @@ type Waiting = BTreeMap<String, (Position, Entry)>;
 #[derive(Default)]
 pub(super) struct Pages {
     waiting: Mutex<HashMap<Folder, Waiting>>,
+    /// Stories, or places before them, whose entries are not here yet.
+    on_the_way: Mutex<Vec<Position>>,
     /// One writer at a time, so that an older entry never overtakes a newer one.
     writing: Mutex<()>,
 }
@@ -29,11 +31,35 @@ impl Pages {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Appends a story, whose entry is put next; until then no checkpoint passes it. `from` lies before it.
+    pub(super) fn announce(
+        &self,
+        from: Position,
+        append: impl FnOnce() -> Result<Position>,
+    ) -> Result<Position> {
+        self.on_the_way().push(from);
+        let appended = append();
+        let mut on_the_way = self.on_the_way();
+        if let Some(i) = on_the_way.iter().position(|at| *at == from) {
+            match &appended {
+                Ok(at) => on_the_way[i] = *at,
+                Err(_) => drop(on_the_way.swap_remove(i)),
+            }
+        }
+        appended
+    }
+
+    fn on_the_way(&self) -> MutexGuard<'_, Vec<Position>> {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An entry that may be written once everything below and at `story` is on disk.
     pub(super) fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
         let mut waiting = self.lock();
         let folder = waiting.entry((family.to_owned(), dir.to_owned())).or_default();
         folder.insert(entry.name.clone(), (story, entry));
+        drop(waiting);
+        self.on_the_way().retain(|at| *at != story);
     }
 
     /// The entry that waits, if one does.
@@ -50,9 +76,11 @@ impl Pages {
         self.lock().values().map(BTreeMap::len).sum()
     }
 
-    /// The lowest story that is not in the index yet.
+    /// The lowest story that is not in the index yet, or a place before it.
     pub(super) fn oldest(&self) -> Option<Position> {
-        self.lock().values().flat_map(BTreeMap::values).map(|(story, _)| *story).min()
+        let announced = self.on_the_way().iter().min().copied();
+        let waiting = self.lock().values().flat_map(BTreeMap::values).map(|(story, _)| *story).min();
+        announced.into_iter().chain(waiting).min()
     }
 
     /// Writes every entry whose story lies below `synced`.

@@ -25,6 +25,8 @@ pub(super) struct Walk<'a> {
 #[derive(Default)]
 pub(super) struct Stopped {
     pub(super) end: Option<Position>,
+    /// Its last group that counts, and how many bytes of it are there.
+    pub(super) last: Option<(Position, u64)>,
     pub(super) torn: Option<Torn>,
 }
 
@@ -66,6 +68,8 @@ impl<'a> Walk<'a> {
             Bound::Unknown | Bound::Tail => cursor.size,
         };
         let mut at = self.begin(&mut cursor);
+        // Whoever begins behind the first group knows that those before were synced.
+        let mut last = (at > FIRST_GROUP).then(|| (cursor.position(at), 0));
         while at < bound {
             let Some((header, crc)) = cursor.header(self.segments, at) else {
                 match cursor.search(self.segments, at + 1) {
@@ -88,10 +92,14 @@ impl<'a> Walk<'a> {
             let is_last = part.bound == Bound::Tail
                 && cursor.header(self.segments, next).is_none()
                 && cursor.search(self.segments, next).is_none();
+            let there = header.group_bytes().min(u64::from(cursor.size - at));
             if is_last {
-                at = self.last_group(&mut cursor, at, &header);
+                let end = self.last_group(&mut cursor, at, &header);
+                last = if end > at { Some((cursor.position(at), there)) } else { last };
+                at = end;
                 break;
             }
+            last = Some((cursor.position(at), there));
             self.group(&mut cursor, at, &header, bound);
             at = next;
         }
@@ -100,7 +108,7 @@ impl<'a> Walk<'a> {
         }
         let torn = (part.bound == Bound::Tail && at < cursor.size)
             .then(|| Torn { at: cursor.position(at), bytes: u64::from(cursor.size - at) });
-        Ok(Stopped { end: Some(cursor.position(at)), torn })
+        Ok(Stopped { end: Some(cursor.position(at)), last, torn })
     }
 
     /// The first group that matters: that at `from` if a group begins there, else the segment's first.
