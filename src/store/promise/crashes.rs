@@ -18,6 +18,10 @@ const CRASHES: u64 = 2_000;
 
 #[test]
 fn what_was_announced_survives_any_crash() {
+    match number("PIPE_TEST_HISTORY", 0) {
+        0 => {}
+        one => return history(one, &mut Tried::default()),
+    }
     let wanted = number("PIPE_TEST_CRASHES", CRASHES);
     let threads = number("PIPE_TEST_THREADS", 1).max(1);
     let begun = std::time::Instant::now();
@@ -85,7 +89,7 @@ fn history(seed: u64, tried: &mut Tried) {
     let calm = !random.once_in(4);
     let sessions = 1 + random.below(4);
     let mut left = Left { machine: home(), boot: 1, past: Past::default(), must: Must::All };
-    let mut trial = Trial { random, segment, calm, tried, path: vec![format!("PIPE_TEST_SEED history {seed}")] };
+    let mut trial = Trial { random, segment, calm, tried, path: vec![format!("again: PIPE_TEST_HISTORY={seed}")] };
     for _ in 0..sessions {
         left = trial.session(left);
     }

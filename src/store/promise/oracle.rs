@@ -252,7 +252,7 @@ fn stands(store: &Store, known: &Known, there: &Past, bad: &BTreeSet<Position>) 
         // A name without a story may be forgotten: nothing was done with it.
         return assert_or(entry.is_none(), || format!("{} stands somewhere: {entry:?}", id(&known.document)));
     };
-    let Some(entry) = entry else { return Err(format!("{} is forgotten", id(&known.document))) };
+    let Some(entry) = entry else { return Err(format!("{} is forgotten: {known:?}", id(&known.document))) };
     let mut flags = flags_of(story);
     let is_marked = |fact: &Fact| match &fact.frame {
         Frame::Mark(mark) => {
