@@ -33,6 +33,9 @@ use crate::time;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Remembered {
     pub(super) next_document: u32,
+    /// The highest number of a mark that any record knew: that mark's own frame may be damaged.
+    #[serde(default)]
+    pub(super) newest_mark: u64,
     pub(super) recipes: Vec<Position>,
     pub(super) loads: Vec<Position>,
     pub(super) definitions: Vec<Position>,
@@ -70,12 +73,15 @@ pub struct Store {
     pub(super) loads: Interned<Loads>,
     pub(super) definitions: Interned<Definition>,
     pub(super) marks: Mutex<Vec<(Position, Mark)>>,
+    /// Those that cannot be read now.
+    pub(super) unread_marks: Vec<Position>,
     pub(super) runs: Mutex<Vec<Position>>,
     pub(super) bad: Mutex<HashSet<Position>>,
     pub(super) families: Mutex<Vec<String>>,
     pub(super) changes: Mutex<BTreeMap<String, Position>>,
     pub(super) gone: Mutex<HashMap<String, bool>>,
     pub(super) next_document: AtomicU32,
+    pub(super) newest_mark: AtomicU64,
     pub(super) last_run: AtomicU32,
     pub(super) begun: AtomicU32,
     pub(super) signal: Arc<SyncSignal>,
@@ -84,6 +90,8 @@ pub struct Store {
     pub(super) checkpointed: AtomicU64,
     /// Something was written into the index since its last checkpoint.
     pub(super) touched: AtomicBool,
+    /// The disk could not read all of the log: nothing derived may say that it has seen it.
+    pub(super) is_partial: bool,
     pub(super) _lock: Option<Lock>,
 }
 
@@ -253,7 +261,8 @@ impl Store {
     /// The number of the newest mark; 0 if there is none.
     pub fn newest_mark(&self) -> u64 {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.iter().map(|(_, mark)| mark.number).max().unwrap_or(0)
+        let known = self.newest_mark.load(Ordering::Relaxed);
+        marks.iter().map(|(_, mark)| mark.number).fold(known, u64::max)
     }
 
     /// Makes a mark; on disk before this returns.
@@ -583,6 +592,7 @@ impl Store {
     pub(super) fn remembered(&self) -> Remembered {
         Remembered {
             next_document: self.next_document.load(Ordering::Relaxed),
+            newest_mark: self.newest_mark(),
             recipes: self.recipes.places(),
             loads: self.loads.places(),
             definitions: self.definitions.places(),
@@ -592,6 +602,7 @@ impl Store {
                 .unwrap_or_else(PoisonError::into_inner)
                 .iter()
                 .map(|(at, _)| *at)
+                .chain(self.unread_marks.iter().copied())
                 .collect(),
             runs: self.run_places(),
             bad: {
@@ -609,6 +620,9 @@ impl Store {
     pub fn checkpoint(&self) -> Result<()> {
         let synced = self.log.synced();
         self.write_pages()?;
+        if self.is_partial {
+            return Ok(());
+        }
         let applied = self.pages.oldest().map_or(synced, |oldest| oldest.min(synced));
         let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
         self.index.checkpoint(applied, &data)?;
@@ -647,11 +661,11 @@ impl Store {
         let wrote =
             end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
-        if uncovered > WORTH_A_TABLE {
+        if uncovered > WORTH_A_TABLE && !self.is_partial {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;
         }
         self.log.close()?;
-        if wrote {
+        if wrote && !self.is_partial {
             let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
             self.index.close(end, &data)?;
         }

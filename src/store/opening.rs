@@ -23,7 +23,7 @@ use crate::store::interned::Interned;
 use crate::store::lock::{Lock, holder};
 use crate::store::log::{Limits, Log};
 use crate::store::pages::Pages;
-use crate::store::recover::{clean_end, replay};
+use crate::store::recover::{Damage, clean_end, replay};
 use crate::store::segment::Segments;
 use crate::store::tables::Finder;
 
@@ -147,6 +147,7 @@ impl Store {
         // What no table covers is read again each time; that alone is no news to the index.
         let (is_seen, mut is_in_order) = (sees(from), sees(applied));
         let mut index = index;
+        let (mut is_partial, mut lost) = (false, 0u32);
         if !is_seen {
             let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
             if result.start.end < from {
@@ -165,6 +166,10 @@ impl Store {
                     damage.what, damage.from.0
                 ));
             }
+            is_partial = result.is_partial;
+            // Names and marks that cannot be read had numbers; none of them took less than two bytes.
+            let bytes = |damage: &Damage| damage.to.0.saturating_sub(damage.from.0);
+            lost = u32::try_from(result.damage.iter().map(bytes).sum::<u64>() / 2).unwrap_or(u32::MAX / 2);
             start.get_or_insert(result.start);
         }
         let Some(mut start) = start else {
@@ -190,6 +195,8 @@ impl Store {
         let Found { tail, notices, .. } = found;
         tail.add_to(&mut remembered, start.run);
         let news = News { marks: tail.remembered.marks.clone(), bad: tail.remembered.bad.clone() };
+        let marks = read_marks(&log, &remembered.marks)?;
+        let is_read = |at: &&Position| marks.iter().any(|(read, _)| read == *at);
         let store = Arc::new(Store {
             dir: dir.to_owned(),
             blobs: Blobs::new(Arc::clone(&disk), dir),
@@ -202,7 +209,8 @@ impl Store {
             recipes: Interned::new(remembered.recipes),
             loads: Interned::new(remembered.loads),
             definitions: Interned::new(remembered.definitions),
-            marks: Mutex::new(read_marks(&log, &remembered.marks)?),
+            unread_marks: remembered.marks.iter().filter(|at| !is_read(at)).copied().collect(),
+            marks: Mutex::new(marks),
             last_run: AtomicU32::new(start.run.max(newest_run(&log, &remembered.runs)?)),
             begun: AtomicU32::new(0),
             runs: Mutex::new(remembered.runs),
@@ -210,12 +218,14 @@ impl Store {
             families: Mutex::new(remembered.families),
             changes: Mutex::new(remembered.changes),
             gone: Mutex::default(),
-            next_document: AtomicU32::new(remembered.next_document),
+            next_document: AtomicU32::new(remembered.next_document.saturating_add(lost)),
+            newest_mark: AtomicU64::new(remembered.newest_mark.saturating_add(lost.into())),
             signal,
             open_documents: Mutex::default(),
             writer: Arc::new(PageWriter { wake: Condvar::new(), ended: Mutex::new(false) }),
             checkpointed: AtomicU64::new(applied.0.max(start.end.0)),
             touched: AtomicBool::new(false),
+            is_partial,
             log,
             format,
             _lock: lock,
@@ -373,6 +383,9 @@ impl Store {
         // Every key below has arrived when nobody holds this any more.
         drop(self.found.write());
         let job = {
+            if self.is_partial {
+                return;
+            }
             let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
             if finder.len_uncovered() >= crate::store::tables::FULL_MEMTABLE {
                 finder.seal(end);
@@ -429,6 +442,7 @@ impl Tail {
     fn add_to(&self, remembered: &mut Remembered, _run: u32) {
         let tail = &self.remembered;
         remembered.next_document = remembered.next_document.max(tail.next_document);
+        remembered.newest_mark = remembered.newest_mark.max(tail.newest_mark);
         for (all, new) in [
             (&mut remembered.recipes, &tail.recipes),
             (&mut remembered.loads, &tail.loads),
@@ -442,6 +456,7 @@ impl Tail {
                     all.push(*at);
                 }
             }
+            all.sort_unstable();
         }
         for family in &tail.families {
             if !remembered.families.contains(family) {
@@ -473,6 +488,8 @@ impl Found<'_> {
         let at = frame.position;
         let Some(decoded) = frame.decode() else { return };
         if let Frame::Act(act) = &decoded {
+            let newest = &mut self.tail.remembered.newest_mark;
+            *newest = (*newest).max(act.mark);
             if at >= covered {
                 finder.insert(act.key, at);
             }

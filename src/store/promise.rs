@@ -5,6 +5,8 @@
 //! and compared with what was written, as an oracle outside remembers it (`oracle`). `docs/design/crashes.md`.
 
 mod crashes;
+mod damage;
+mod failures;
 mod history;
 mod oracle;
 

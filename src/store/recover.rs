@@ -88,6 +88,8 @@ pub struct Replay {
     pub frames: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
+    /// The disk itself could not read something: another time it may be there.
+    pub is_partial: bool,
 }
 
 /// The end of a log that was closed in order, or is empty; nothing if its last run was not closed.
@@ -128,6 +130,7 @@ pub fn replay(
     to: Option<Position>,
     visit: &mut dyn FnMut(u32, FrameRef<'_>),
 ) -> Result<Replay> {
+    let unreadable = segments.unreadable();
     let clean = clean_end(segments)?;
     let numbers = segments.numbers()?;
     let (Some(first), Some(newest)) = (numbers.first(), numbers.last()) else {
@@ -140,7 +143,7 @@ pub fn replay(
             is_durable: false,
             next: Next::Segment(1),
         });
-        return Ok(Replay { start, frames: 0, damage: Vec::new() });
+        return Ok(Replay { start, frames: 0, damage: Vec::new(), is_partial: false });
     };
     // The segment of `from`, or the one before if it is gone.
     let begin = numbers.iter().rev().find(|number| **number <= from.segment()).unwrap_or(first);
@@ -170,7 +173,7 @@ pub fn replay(
             next: Next::Segment(newest + 1),
         },
     };
-    Ok(Replay { start, frames, damage })
+    Ok(Replay { start, frames, damage, is_partial: segments.unreadable() > unreadable })
 }
 
 /// Before the owner goes on: what counts is made durable, what does not is copied to the quarantine.

@@ -18,6 +18,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
@@ -126,6 +127,8 @@ pub struct Index {
     database: Box<dyn Database>,
     /// Taken by writers; whether `state` says that the index is written to.
     state: Mutex<State>,
+    /// What `state` says on disk is not known any more: nothing is written.
+    is_unsure: AtomicBool,
 }
 
 impl Index {
@@ -139,7 +142,7 @@ impl Index {
         // Written under another boot: it was closed, and the first write says otherwise again.
         let state = State::new(&home.store, &home.boot).with_clean(found.clean);
         let database = home.open(&epoch)?;
-        let index = Index { disk: Arc::clone(&home.disk), epoch, database, state: Mutex::new(state) };
+        let index = Index::of(home, epoch, database, state);
         let applied = index.applied()?;
         Ok(Opened { index, applied, was_closed: found.clean })
     }
@@ -151,7 +154,12 @@ impl Index {
         let state = State::new(&home.store, &home.boot);
         state.write(&*home.disk, &epoch)?;
         let database = home.open(&epoch)?;
-        Ok(Index { disk: Arc::clone(&home.disk), epoch, database, state: Mutex::new(state) })
+        Ok(Index::of(home, epoch, database, state))
+    }
+
+    fn of(home: &Home, epoch: PathBuf, database: Box<dyn Database>, state: State) -> Index {
+        let disk = Arc::clone(&home.disk);
+        Index { disk, epoch, database, state: Mutex::new(state), is_unsure: AtomicBool::new(false) }
     }
 
     /// The documents of one directory, sorted by name. `family` is a source or the target of a set; `dir` is relative
@@ -273,7 +281,7 @@ impl Index {
         self.write_applied(applied, data)?;
         self.database.sync()?;
         let closed = state.with_clean(true);
-        closed.write(&*self.disk, &self.epoch)?;
+        self.write_state(&closed)?;
         *state = closed;
         Ok(())
     }
@@ -352,10 +360,18 @@ impl Index {
     fn note_writing(&self, state: &mut State) -> Result<()> {
         if state.clean {
             let open = state.with_clean(false);
-            open.write(&*self.disk, &self.epoch)?;
+            self.write_state(&open)?;
             *state = open;
         }
         Ok(())
+    }
+
+    fn write_state(&self, state: &State) -> Result<()> {
+        if self.is_unsure.load(Ordering::Relaxed) {
+            return Err(Unusable::new("its `state` could not be written before"));
+        }
+        let written = state.write(&*self.disk, &self.epoch);
+        written.inspect_err(|_| self.is_unsure.store(true, Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -160,10 +160,10 @@ pub(super) fn check(store: &Store, past: &Past, must: Must) -> Result<Past, Stri
     Ok(there)
 }
 
-/// Whether a frame is the one that was written; when something was set aside is the store's to say.
+/// Whether a frame is the one that was written; when and by which digest something was set aside is the store's to say.
 fn same(written: &Frame, found: &Frame) -> bool {
     match (written, found) {
-        (Frame::Bad(written), Frame::Bad(found)) => (written.act, written.digest) == (found.act, found.digest),
+        (Frame::Bad(written), Frame::Bad(found)) => written.act == found.act,
         _ => written == found,
     }
 }

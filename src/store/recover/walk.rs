@@ -58,6 +58,7 @@ impl<'a> Walk<'a> {
 
     pub(super) fn segment(&mut self, part: &Part) -> Result<Stopped> {
         let Some(file) = self.segments.file(part.number)? else { return Ok(Stopped::default()) };
+        let unreadable = self.segments.unreadable();
         let mut cursor = Cursor::new(self.segments, &*file, part.number)?;
         cursor.chain = part.header;
         if part.header.is_none() {
@@ -105,6 +106,11 @@ impl<'a> Walk<'a> {
         }
         if matches!(part.bound, Bound::At(_)) {
             at = bound;
+        }
+        if part.bound == Bound::Tail && at < cursor.size && self.segments.unreadable() > unreadable {
+            // Not torn, as far as anybody knows: it stays a part of the log.
+            self.damaged(&cursor, at, cursor.size, "what the disk cannot read");
+            (at, last) = (cursor.size, None);
         }
         let torn = (part.bound == Bound::Tail && at < cursor.size)
             .then(|| Torn { at: cursor.position(at), bytes: u64::from(cursor.size - at) });
@@ -195,9 +201,9 @@ impl<'a> Walk<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(segments: &Segments, file: &'a dyn DiskFile, number: u32) -> Result<Self> {
+    fn new(segments: &'a Segments, file: &'a dyn DiskFile, number: u32) -> Result<Self> {
         let size = file.size().map_err(|e| Error::io("read", &segments.path(number), &e))?.min(SEGMENT_BYTES);
-        let window = Window::new(file, size);
+        let window = Window::new(segments, file, size);
         Ok(Cursor { window, file, number, size: size as u32, group: 0, chain: None })
     }
 
@@ -239,7 +245,9 @@ impl<'a> Cursor<'a> {
 
 /// Whether a segment's file holds nothing: made, but its header was never finished, nor any group.
 pub(super) fn is_void(segments: &Segments, file: &dyn DiskFile, number: u32) -> Result<bool> {
-    Ok(Cursor::new(segments, file, number)?.search(segments, 0).is_none())
+    let unreadable = segments.unreadable();
+    let is_empty = Cursor::new(segments, file, number)?.search(segments, 0).is_none();
+    Ok(is_empty && segments.unreadable() == unreadable)
 }
 
 /// Whether the length of a damaged frame is right: it ends with the frames, or another frame follows.

@@ -24,6 +24,8 @@ struct State {
     /// length removes.
     changes: Vec<u8>,
     written: u64,
+    /// A call failed: nothing more is written.
+    is_broken: bool,
 }
 
 const REMOVED: u32 = u32::MAX;
@@ -143,7 +145,11 @@ impl Database for Plain {
 
     fn flush(&self) -> Result<(), Unusable> {
         let mut state = self.lock();
+        if state.is_broken {
+            return Err(Unusable::new("it failed before"));
+        }
         let written = self.file.write_at(&[&state.changes], state.written);
+        state.is_broken = written.is_err();
         written.map_err(|e| Unusable::new(e.to_string()))?;
         state.written += state.changes.len() as u64;
         state.changes.clear();
@@ -152,7 +158,9 @@ impl Database for Plain {
 
     fn sync(&self) -> Result<(), Unusable> {
         self.flush()?;
-        self.file.sync().map_err(|e| Unusable::new(e.to_string()))
+        let synced = self.file.sync();
+        self.lock().is_broken = synced.is_err();
+        synced.map_err(|e| Unusable::new(e.to_string()))
     }
 
     fn size(&self) -> u64 {

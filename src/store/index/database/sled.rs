@@ -157,7 +157,9 @@ impl Database for Sled {
             match File::open(&path).and_then(|file| file.sync_all()) {
                 // Files come and go while sled is open.
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Unusable::new(Error::io("sync", &path, &error).to_string()));
+                    let trouble = Unusable::new(Error::io("sync", &path, &error).to_string());
+                    self.give_up(&trouble);
+                    return Err(trouble);
                 }
                 _ => {}
             }
