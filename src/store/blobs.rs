@@ -220,8 +220,10 @@ impl Blobs {
         if !self.is_broken.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let message = format!("`{}` could not be synced before: nothing more is written there", self.dir.display());
-        Err(Error::unfinished(message).hint("look after the disk, then build again: all that was reported as done is kept"))
+        let message =
+            format!("`{}` could not be synced before: nothing more is written there", self.dir.display());
+        Err(Error::unfinished(message)
+            .hint("look after the disk, then build again: all that was reported as done is kept"))
     }
 
     fn folders(&self) -> std::sync::MutexGuard<'_, HashSet<u8>> {

@@ -153,7 +153,7 @@ pub(super) fn examine_locked(
         let problem = "it does not match its checksums; it is made again".to_owned();
         Fault { kind: Kind::Table, place: format!("tables/{name}"), problem }
     }));
-    let kept = read_index(&setup.home(dir, &format), &mut found);
+    let kept = read_index(&setup.home(dir, &format), log.end, &mut found);
     let (store, _) = Store::open_locked(setup, dir, lock, Derived::Anew)?;
     store.index.keep_again(kept)?;
     set_aside(&store, &log, asked, &mut found)?;
@@ -161,8 +161,9 @@ pub(super) fn examine_locked(
 }
 
 /// What reading the log brought to light.
-#[derive(Default)]
 struct Log {
+    /// Where it ends.
+    end: Position,
     /// Stretches that cannot be read.
     damage: Vec<Damage>,
     /// Records whose outputs are gone or wrong.
@@ -179,7 +180,13 @@ fn read_log(
     asked: &mut Asked<'_>,
     found: &mut Examination,
 ) -> Result<Log> {
-    let mut log = Log::default();
+    let mut log = Log {
+        end: Position(0),
+        damage: Vec::new(),
+        hurt: BTreeSet::new(),
+        bad: HashSet::new(),
+        blobs: HashMap::new(),
+    };
     let sizes = sizes(segments)?;
     let total = sizes.values().sum();
     let mut failed = None;
@@ -197,6 +204,7 @@ fn read_log(
     if let Some(error) = failed {
         return Err(error);
     }
+    log.end = replayed.start.end;
     log.damage = replayed.damage;
     log.damage.extend(unreadable);
     let last = sizes.keys().max().copied().unwrap_or(0);
@@ -296,7 +304,7 @@ fn blob_place(digest: &Digest) -> String {
 }
 
 /// Reads the index through; what it keeps for others goes into the next one.
-fn read_index(home: &Home, found: &mut Examination) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn read_index(home: &Home, end: Position, found: &mut Examination) -> Vec<(Vec<u8>, Vec<u8>)> {
     if home.disk.list(&home.dir).is_ok_and(|names| names.is_empty()) {
         return Vec::new();
     }
@@ -305,6 +313,13 @@ fn read_index(home: &Home, found: &mut Examination) -> Vec<(Vec<u8>, Vec<u8>)> {
         Err(unusable) => (Some(unusable.reason), Vec::new()),
         Ok(opened) => {
             let read = opened.index.verify().map(|pages| found.pages = pages);
+            if let Some(applied) = opened.applied.as_ref().filter(|applied| applied.position > end) {
+                let bytes = crate::text::size(applied.position.0 - end.0);
+                let place = format!("segments/{:06}.seg, byte {}", end.segment(), end.offset());
+                let problem =
+                    format!("the log ends here, and the index has seen {bytes} more: its end is gone");
+                found.faults.push(Fault { kind: Kind::Log, place, problem });
+            }
             let says_nothing = opened.applied.is_none() && found.frames > 0;
             let problem = read.err().map(|unusable| unusable.reason);
             (

@@ -4,7 +4,7 @@
 //! the index is missing or unusable, all frames once. See `docs/design/store.md` and `engine.md` section 8 of the design.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub enum Opening {
 pub(super) struct Setup {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) engine: Engine,
+    /// Where the index lies, if not within the store.
+    pub(super) index: Option<(Arc<dyn Disk>, PathBuf)>,
     /// What tells this start of the machine from another.
     pub(super) boot: String,
     pub(super) limits: Limits,
@@ -55,6 +57,7 @@ impl Setup {
         Setup {
             disk: Arc::new(RealDisk),
             engine: Engine::Sled,
+            index: None,
             boot: boot_id(),
             limits: Limits::default(),
             largest_payload: LARGEST_PAYLOAD,
@@ -64,13 +67,11 @@ impl Setup {
 
     /// Where the index of the store in `dir` is.
     pub(super) fn home(&self, dir: &Path, format: &Format) -> Home {
-        Home {
-            dir: dir.join("index"),
-            store: format!("{:032x}", format.id),
-            boot: self.boot.clone(),
-            disk: Arc::clone(&self.disk),
-            engine: self.engine,
-        }
+        let (disk, dir) = match &self.index {
+            Some((disk, dir)) => (Arc::clone(disk), dir.clone()),
+            None => (Arc::clone(&self.disk), dir.join("index")),
+        };
+        Home { dir, store: format!("{:032x}", format.id), boot: self.boot.clone(), disk, engine: self.engine }
     }
 }
 
@@ -152,6 +153,7 @@ impl Store {
             let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
+                found.notices.push("the end of the log is gone; what it held is done again".to_owned());
                 finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();

@@ -98,9 +98,8 @@ impl Pages {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<(Folder, Vec<Waiter>)> = {
             let waiting = self.lock();
-            let of = |folder: &Waiting| {
-                folder.values().filter(|waiter| waiter.story < synced).cloned().collect()
-            };
+            let of =
+                |folder: &Waiting| folder.values().filter(|waiter| waiter.story < synced).cloned().collect();
             waiting.iter().map(|(folder, entries)| (folder.clone(), of(entries))).collect()
         };
         for ((family, dir), entries) in due {

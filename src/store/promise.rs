@@ -36,7 +36,7 @@ fn setup(disk: Arc<dyn Disk>, boot: u64, segment: u64, calm: bool) -> Setup {
         segment,
     };
     let boot = format!("boot {boot}");
-    Setup { disk, engine: Engine::Plain, boot, limits, largest_payload: 600, background: false }
+    Setup { disk, engine: Engine::Plain, index: None, boot, limits, largest_payload: 600, background: false }
 }
 
 /// A number that the environment gives for a long run, or the default.

@@ -257,7 +257,8 @@ impl Segments {
     fn read(&self, file: &dyn DiskFile, number: u32, offset: u32, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         // Once more: a disk in trouble often reads at the second try.
-        let read = file.read_at(&mut bytes, offset.into()).or_else(|_| file.read_at(&mut bytes, offset.into()));
+        let read =
+            file.read_at(&mut bytes, offset.into()).or_else(|_| file.read_at(&mut bytes, offset.into()));
         match read {
             Ok(read) => {
                 bytes.truncate(read);

@@ -199,7 +199,9 @@ impl Machine {
     /// A path and all below it.
     fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = (&'a Arc<Path>, &'a Name)> {
         let from = std::ops::Bound::Included(path);
-        self.seen.range::<Path, _>((from, std::ops::Bound::Unbounded)).take_while(move |(p, _)| p.starts_with(path))
+        self.seen
+            .range::<Path, _>((from, std::ops::Bound::Unbounded))
+            .take_while(move |(p, _)| p.starts_with(path))
     }
 
     fn file(&self, path: &Path) -> io::Result<usize> {
@@ -212,9 +214,8 @@ impl Machine {
 
     /// All files that processes see.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let is_file = |(path, name): (&Arc<Path>, &Name)| {
-            matches!(name, Name::File(_)).then(|| path.to_path_buf())
-        };
+        let is_file =
+            |(path, name): (&Arc<Path>, &Name)| matches!(name, Name::File(_)).then(|| path.to_path_buf());
         self.seen.iter().filter_map(is_file).collect()
     }
 

@@ -61,7 +61,11 @@ impl Plan {
         };
         let wrong = is_due.then_some(self.wrong).filter(|wrong| *wrong != Wrong::Short || call == Call::Read);
         self.failed.fetch_or(is_due, Ordering::Relaxed);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).push((call, path.to_owned(), wrong.is_none()));
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push((
+            call,
+            path.to_owned(),
+            wrong.is_none(),
+        ));
         wrong
     }
 

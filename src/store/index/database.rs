@@ -4,9 +4,9 @@
 pub(super) mod plain;
 mod sled;
 
-use super::Unusable;
 pub use self::sled::panics_are_caught;
 pub(super) use self::sled::{Bytes, Sled};
+use super::Unusable;
 
 /// What is kept apart: each has a tree of its own, so that reading one never touches the others.
 #[derive(Clone, Copy)]
@@ -41,7 +41,12 @@ pub(super) trait Database: Send + Sync {
     /// Removes one value.
     fn remove(&self, space: Space, key: &[u8]) -> Result<(), Unusable>;
     /// Removes and writes several values, all or none; dearer than one by one, and readers wait meanwhile.
-    fn replace(&self, space: Space, removed: &[Bytes], written: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), Unusable>;
+    fn replace(
+        &self,
+        space: Space,
+        removed: &[Bytes],
+        written: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<(), Unusable>;
     /// Hands everything to the kernel: it survives a kill, not a power cut.
     fn flush(&self) -> Result<(), Unusable>;
     /// Writes out everything, and syncs all files.

@@ -115,7 +115,9 @@ impl Home {
         Ok(match self.engine {
             Engine::Sled => Box::new(Sled::open(&epoch.join("sled"))?),
             #[cfg(test)]
-            Engine::Plain => Box::new(database::plain::Plain::open(Arc::clone(&self.disk), &epoch.join("plain"))?),
+            Engine::Plain => {
+                Box::new(database::plain::Plain::open(Arc::clone(&self.disk), &epoch.join("plain"))?)
+            }
         })
     }
 }
@@ -149,8 +151,7 @@ impl Index {
 
     /// Begins a new, empty index; the old ones are removed.
     pub fn fresh(home: &Home) -> Result<Index> {
-        let epoch =
-            epoch::begin(&*home.disk, &home.dir).map_err(|error| Unusable::new(error.to_string()))?;
+        let epoch = epoch::begin(&*home.disk, &home.dir).map_err(|error| Unusable::new(error.to_string()))?;
         let state = State::new(&home.store, &home.boot);
         state.write(&*home.disk, &epoch)?;
         let database = home.open(&epoch)?;

@@ -350,6 +350,9 @@ fn a_new_epoch_begins_empty_and_is_the_one_that_is_opened() {
     assert_eq!(second.directory("in", "a").unwrap(), []);
     second.close(Position(9), b"").unwrap();
     let copy = killed_here(dir.path());
-    assert_eq!(Index::open(&home(copy.path(), OWNER.0, OWNER.1)).unwrap().applied.unwrap().position, Position(9));
+    assert_eq!(
+        Index::open(&home(copy.path(), OWNER.0, OWNER.1)).unwrap().applied.unwrap().position,
+        Position(9)
+    );
     assert!(Index::open(&home(&dir.path().join("none"), OWNER.0, OWNER.1)).is_err());
 }

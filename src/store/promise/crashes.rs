@@ -9,8 +9,9 @@ use super::oracle::{Must, Past, check};
 use super::{dir, number, seed, setup};
 use crate::error::Result;
 use crate::store::Store;
-use crate::store::disk::Disk;
 use crate::store::disk::crash::{CrashDisk, Machine, Op, Random};
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::index::Engine;
 use crate::store::opening::{Derived, Setup};
 
 /// Simulated crashes, each opened and compared, without a word from the environment.
@@ -53,6 +54,55 @@ fn what_was_announced_survives_any_crash() {
     );
 }
 
+/// The same with the real index: sled cannot be rewound, so these processes are killed, or lose their power, at their end.
+#[test]
+fn what_was_announced_survives_with_the_real_index() {
+    let mut random = seed();
+    for history in 0..number("PIPE_TEST_SLED", 6) {
+        let mut machine = home();
+        let mut index = tempfile::tempdir().unwrap();
+        let (mut past, mut must, mut boot) = (Past::default(), Must::All, 1);
+        for session in 0..4 {
+            let disk = CrashDisk::on(machine.clone());
+            let setup = Setup {
+                engine: Engine::Sled,
+                index: Some((Arc::new(RealDisk), index.path().to_owned())),
+                ..setup(Arc::new(disk.clone()), boot, 5000, true)
+            };
+            let context = format!("history {history}, session {session}, seed {}", random.0);
+            let (store, notices) = Store::open_locked(&setup, dir(), None, Derived::AsItIs).unwrap();
+            assert!(notices.is_empty(), "{context}: {notices:?}");
+            past = check(&store, &past, must).unwrap_or_else(|e| panic!("{context}: {e}"));
+            disk.told(store.synced().0);
+            let (steps, close) = (random.below(40), random.once_in(2));
+            work(&disk, &store, &mut past, &mut random, steps, close).unwrap();
+            drop(store);
+            machine = disk.machine();
+            if random.once_in(2) {
+                machine.crash(&mut Random(random.next()));
+                boot += 1;
+            }
+            let told = disk
+                .journal()
+                .into_iter()
+                .filter_map(|op| if let Op::Told(at) = op { Some(at) } else { None });
+            must = Must::Below(told.max().unwrap_or(0));
+            index = copy(index.path());
+        }
+    }
+}
+
+/// The files of an index as the next process finds them: in this one sled never lets go of them.
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for file in crate::fs::files_below(from).unwrap() {
+        let target = to.path().join(file.strip_prefix(from).unwrap());
+        crate::fs::create_dir(target.parent().unwrap()).unwrap();
+        crate::fs::write_scratch(&target, &crate::fs::read(&file).unwrap()).unwrap();
+    }
+    to
+}
+
 /// What was tried.
 #[derive(Default)]
 struct Tried {
@@ -89,7 +139,8 @@ fn history(seed: u64, tried: &mut Tried) {
     let calm = !random.once_in(4);
     let sessions = 1 + random.below(4);
     let mut left = Left { machine: home(), boot: 1, past: Past::default(), must: Must::All };
-    let mut trial = Trial { random, segment, calm, tried, path: vec![format!("again: PIPE_TEST_HISTORY={seed}")] };
+    let mut trial =
+        Trial { random, segment, calm, tried, path: vec![format!("again: PIPE_TEST_HISTORY={seed}")] };
     for _ in 0..sessions {
         left = trial.session(left);
     }
@@ -129,7 +180,8 @@ impl Trial<'_> {
             if k < opened {
                 return Left { machine, ..left.clone() };
             }
-            let told = journal[..k].iter().filter_map(|op| if let Op::Told(at) = op { Some(*at) } else { None });
+            let told =
+                journal[..k].iter().filter_map(|op| if let Op::Told(at) = op { Some(*at) } else { None });
             let told = told.max().unwrap_or(0);
             Left { machine, boot: left.boot, past: past.clone(), must: Must::Below(told) }
         };
@@ -184,11 +236,16 @@ impl Trial<'_> {
         let (store, notices) = opened.unwrap_or_else(|e| panic!("{e} {}", self.story(&disk.journal())));
         assert!(notices.is_empty(), "{notices:?} {}", self.story(&disk.journal()));
         let there = check(&store, &left.past, left.must);
-        let there = there.unwrap_or_else(|e| panic!("{e}\n{left_must:?} {}", self.story(&disk.journal()), left_must = left.must));
+        let there = there.unwrap_or_else(|e| {
+            panic!("{e}\n{left_must:?} {}", self.story(&disk.journal()), left_must = left.must)
+        });
         let scratch = disk.list(&dir().join("tmp")).unwrap();
         assert!(scratch.is_empty(), "left over in tmp: {scratch:?}");
         let tables = disk.list(&dir().join("tables")).unwrap();
-        assert!(tables.iter().all(|name| Path::new(name).extension().is_some_and(|e| e == "tab")), "{tables:?}");
+        assert!(
+            tables.iter().all(|name| Path::new(name).extension().is_some_and(|e| e == "tab")),
+            "{tables:?}"
+        );
         // What a start has shown, it must show again.
         disk.told(store.synced().0);
         (store, there)
@@ -219,7 +276,8 @@ impl Trial<'_> {
             let k = self.random.below(journal.len() as u64 + 1) as usize;
             let mut machine = left.machine.clone();
             journal[..k].iter().for_each(|op| machine.apply(op));
-            let told = journal[..k].iter().filter_map(|op| if let Op::Told(at) = op { Some(*at) } else { None });
+            let told =
+                journal[..k].iter().filter_map(|op| if let Op::Told(at) = op { Some(*at) } else { None });
             let before = match told.max() {
                 Some(told) if k >= opened => Left { machine, boot: left.boot, past, must: Must::Below(told) },
                 _ => Left { machine, ..left },
@@ -270,7 +328,9 @@ fn told_story(journal: &[Op], to: usize) -> String {
     let from = to.saturating_sub(60);
     for (i, op) in journal[..to].iter().enumerate().skip(from) {
         let _ = match op {
-            Op::Write(file, offset, bytes) => writeln!(text, "  {i} write file {file} at {offset}: {}", bytes.len()),
+            Op::Write(file, offset, bytes) => {
+                writeln!(text, "  {i} write file {file} at {offset}: {}", bytes.len())
+            }
             other => writeln!(text, "  {i} {other:?}"),
         };
     }

@@ -7,7 +7,7 @@ use super::oracle::{Known, Past};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{
-    Act, Definition, Mark, Outcome, Output, Place, Position, Recipe, State, Story, StoryEntry,
+    Act, DefinedTarget, Definition, Mark, Outcome, Output, Place, Position, Recipe, State, Story, StoryEntry,
 };
 use crate::model::document::Stamp;
 use crate::model::failure::{Failure, FailureKind};
@@ -74,7 +74,8 @@ impl<'a> Session<'a> {
         let count = 1 + self.random.below(3);
         let number = self.store.next_document.load(Ordering::Relaxed);
         let mut names: Vec<String> = (0..count).map(|i| format!("d{:03}", number as u64 + i)).collect();
-        let (family, dir) = *self.random.pick(&[("notes", ""), ("notes", "deep/er"), ("mails", "x"), ("set", "")]);
+        let (family, dir) =
+            *self.random.pick(&[("notes", ""), ("notes", "deep/er"), ("mails", "x"), ("set", "")]);
         if family == "set" {
             let known = self.past.documents().iter().any(|known| known.document.0 == "set");
             if known {
@@ -117,7 +118,8 @@ impl<'a> Session<'a> {
             return Ok(at);
         }
         let family = format!("f{}", self.random.below(3));
-        let definition = Definition { family, targets: Vec::new() };
+        let target = |name: &str| DefinedTarget { name: name.to_owned(), digest: None, publish: None };
+        let definition = Definition { family, targets: vec![target("read"), target("sum")] };
         let before = self.store.definitions.count();
         let at = self.store.intern_definition(&definition)?;
         if self.store.definitions.count() > before {
@@ -201,7 +203,8 @@ impl<'a> Session<'a> {
         let definition = self.definition()?;
         let bad = self.past.bad();
         let of_this = |(at, act, _): (Position, &Act, _)| (act.doc == known.number).then_some(at);
-        let acts: Vec<Position> = self.past.acts().filter_map(of_this).filter(|at| !bad.contains(at)).collect();
+        let acts: Vec<Position> =
+            self.past.acts().filter_map(of_this).filter(|at| !bad.contains(at)).collect();
         let entry = |at: &Position| StoryEntry {
             state: State::Done,
             act: Some(*at),
@@ -274,7 +277,7 @@ impl<'a> Session<'a> {
     /// A result turned out to be wrong.
     fn set_aside(&mut self) -> Result<()> {
         let acts: Vec<Position> = self.past.acts().map(|(at, ..)| at).collect();
-        if acts.is_empty() {
+        if acts.is_empty() || self.past.keeps_all {
             return Ok(());
         }
         let at = *self.random.pick(&acts);
@@ -293,9 +296,10 @@ impl<'a> Session<'a> {
         self.past.add(from, end, Frame::Bad(Bad { act: at, digest, time }), None);
         self.note_run();
         for known in self.past.documents() {
-            let names = known.story.as_ref().is_some_and(|(_, story)| {
-                story.entries.iter().any(|entry| entry.act == Some(at))
-            });
+            let names = known
+                .story
+                .as_ref()
+                .is_some_and(|(_, story)| story.entries.iter().any(|entry| entry.act == Some(at)));
             let (family, dir, name) = &known.document;
             if names && let Some(mut entry) = self.store.entry(family, dir, name)? {
                 entry.flags.settled = false;

@@ -29,6 +29,8 @@ pub(super) struct Past {
     pub(super) facts: Vec<Fact>,
     /// Where a call failed, and whatever it appended may be there.
     pub(super) unsure: Vec<std::ops::Range<u64>>,
+    /// Nothing is ever set aside.
+    pub(super) keeps_all: bool,
 }
 
 /// A document by family, folder and name.
@@ -131,7 +133,9 @@ pub(super) fn check(store: &Store, past: &Past, must: Must) -> Result<Past, Stri
             return;
         }
         let known = left.remove(&at).or_else(|| {
-            let i = loose.iter().position(|fact| (fact.at..fact.end).contains(&at) && same(&fact.frame, &decoded))?;
+            let i = loose
+                .iter()
+                .position(|fact| (fact.at..fact.end).contains(&at) && same(&fact.frame, &decoded))?;
             Some(loose.swap_remove(i))
         });
         match known {
@@ -172,7 +176,11 @@ fn same(written: &Frame, found: &Frame) -> bool {
 fn whole(store: &Store, there: &Past) -> Result<(), String> {
     let places: BTreeSet<u64> = there.facts.iter().map(|fact| fact.at).collect();
     let names = |what: &str, from: u64, to: Position| {
-        if places.contains(&to.0) { Ok(()) } else { Err(format!("{what} at {from} names {}, which is lost", to.0)) }
+        if places.contains(&to.0) {
+            Ok(())
+        } else {
+            Err(format!("{what} at {from} names {}, which is lost", to.0))
+        }
     };
     let bad = there.bad();
     for at in &bad {
@@ -182,7 +190,9 @@ fn whole(store: &Store, there: &Past) -> Result<(), String> {
         names("a record", at.0, act.recipe)?;
         let found = store.act(at).map_err(|e| e.to_string())?;
         assert_or(found.as_deref() == Some(act), || format!("the record at {} is {found:?}", at.0))?;
-        assert_or(store.candidates(act.key).contains(&at), || format!("the record at {} is not found", at.0))?;
+        assert_or(store.candidates(act.key).contains(&at), || {
+            format!("the record at {} is not found", at.0)
+        })?;
         if let (Outcome::Output(output), Some(bytes)) = (&act.outcome, bytes)
             && !bad.contains(&at)
         {
@@ -194,7 +204,11 @@ fn whole(store: &Store, there: &Past) -> Result<(), String> {
         if let Some((at, story)) = &known.story {
             names("a story", at.0, story.names)?;
             names("a story", at.0, story.definition)?;
-            story.entries.iter().filter_map(|entry| entry.act).try_for_each(|act| names("a story", at.0, act))?;
+            story
+                .entries
+                .iter()
+                .filter_map(|entry| entry.act)
+                .try_for_each(|act| names("a story", at.0, act))?;
         }
         assert_or(store.next_document.load(Ordering::Relaxed) > known.number.0, || {
             format!("the number {} would be given again", known.number.0)
@@ -269,7 +283,9 @@ fn stands(store: &Store, known: &Known, there: &Past, bad: &BTreeSet<Position>) 
     // Looked at once too often is no fault.
     let mut found = (entry.story, entry.flags, entry.stamp, entry.doc, entry.definition);
     found.1.settled |= flags.settled;
-    assert_or(found == expected, || format!("{} stands as {entry:?}, not as {expected:?}", id(&known.document)))?;
+    assert_or(found == expected, || {
+        format!("{} stands as {entry:?}, not as {expected:?}", id(&known.document))
+    })?;
     let named = store.id_of(known.number, known.names).map_err(|e| e.to_string())?;
     assert_or(named.is_some_and(|named| named.as_str() == id(&known.document)), || {
         format!("{} has another name", id(&known.document))
@@ -279,7 +295,9 @@ fn stands(store: &Store, known: &Known, there: &Past, bad: &BTreeSet<Position>) 
 /// A pass over the index shows exactly the documents that have stories.
 fn listed(store: &Store, there: &Past) -> Result<(), String> {
     let mut expected: BTreeSet<Document> = BTreeSet::new();
-    expected.extend(there.documents().into_iter().filter(|known| known.story.is_some()).map(|known| known.document));
+    expected.extend(
+        there.documents().into_iter().filter(|known| known.story.is_some()).map(|known| known.document),
+    );
     let mut found = BTreeSet::new();
     for family in store.families() {
         let mut add = |dir: &str, entry: &crate::store::Entry| {

@@ -82,7 +82,13 @@ impl State {
         };
     }
 
-    fn between(&self, space: Space, from: Bound<&[u8]>, to: Bound<&[u8]>, last: bool) -> Option<(Bytes, Bytes)> {
+    fn between(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        last: bool,
+    ) -> Option<(Bytes, Bytes)> {
         let mut range = self.trees[space as usize].range::<[u8], _>((from, to));
         let found = if last { range.next_back() } else { range.next() };
         found.map(|(key, value)| (Bytes::from(&key[..]), Bytes::from(&value[..])))

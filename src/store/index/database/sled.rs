@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{Database, Space, Visit};
-use crate::store::index::Unusable;
 use crate::error::Error;
+use crate::store::index::Unusable;
 
 /// Bytes of pages in memory; 256 MB give nothing over 32 (`docs/design/index.md`).
 const CACHE: u64 = 32 << 20;
@@ -103,12 +103,7 @@ impl Database for Sled {
         self.call("reading", || self.tree(space).get_gt(key))
     }
 
-    fn each(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        visit: Visit<'_>,
-    ) -> Result<(), Unusable> {
+    fn each(&self, space: Space, prefix: &[u8], visit: Visit<'_>) -> Result<(), Unusable> {
         let mut found = self.call("reading", || Ok(self.tree(space).scan_prefix(prefix)))?;
         while let Some((key, value)) = self.call("reading", || found.next().transpose())? {
             if visit(&key, value)? {
