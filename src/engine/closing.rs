@@ -163,7 +163,6 @@ impl Build<'_> {
             return Ok(at);
         }
         let at = self.store.add_story(story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         let definition = self.store.definition(story.definition)?;
         let defined = definition.iter().flat_map(|definition| &definition.targets);
         for (defined, entry) in defined.zip(&story.entries) {
@@ -176,6 +175,7 @@ impl Build<'_> {
         if old != Some((story.content, story.gone)) {
             self.store.note_change(&family.name, at);
         }
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         Ok(at)
     }
 
@@ -288,11 +288,11 @@ impl Build<'_> {
             ..(*before.story).clone()
         };
         let at = self.store.add_story(&story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for defined in &before.definition.targets {
             self.store.note_change(&defined.name, at);
         }
         self.store.note_change(&family.name, at);
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for job in jobs {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
