@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::engine::children::Feeds;
 use crate::engine::decide::{Deciding, Decision, Work};
 use crate::engine::document::{Document, StepResult};
 use crate::engine::lookup::Lookup;
@@ -17,6 +18,7 @@ use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::sets::Streams;
+use crate::engine::split::Collected;
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
@@ -27,7 +29,7 @@ use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Report, Slot};
-use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::plan::key::action_key;
 use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
@@ -56,6 +58,8 @@ pub(super) struct Open {
     pub(super) work: Vec<Option<Work>>,
     /// Counts readings, so that one from before a restart is ignored.
     pub(super) reading: u32,
+    /// Of a child: those that it came with.
+    pub(super) feed: Option<u64>,
 }
 
 /// A request that is with a worker.
@@ -65,6 +69,8 @@ pub(super) struct InHand {
     pub(super) extras: Extras,
     pub(super) since: Instant,
     pub(super) said_slow: bool,
+    /// Of a document that is split: what came so far.
+    pub(super) children: Collected,
 }
 
 /// A build under way.
@@ -107,6 +113,7 @@ pub(super) struct Build<'a> {
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) readings: u32,
+    pub(super) feeds: Feeds,
     said_starting: HashSet<TargetIx>,
     replanned: HashSet<usize>,
     last_counts: Instant,
@@ -188,6 +195,7 @@ impl<'a> Build<'a> {
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
             readings: 0,
+            feeds: Feeds::default(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
             last_counts: Instant::now(),
@@ -199,14 +207,25 @@ impl<'a> Build<'a> {
         let most = (128 * self.options.jobs).max(512);
         let mut more = true;
         loop {
-            while more && self.scheduler.open_documents() < most && !self.scheduler.is_stopping() {
+            // Those that wait for their children do not count.
+            let open = |build: &Self| build.scheduler.open_documents().saturating_sub(build.feeds.waiting());
+            while self.feed(stratum, open(self) < most)? {
+                self.commands()?;
+            }
+            while more && open(self) < most && !self.scheduler.is_stopping() {
                 match supply.next(self.store)? {
                     Some(unopened) => self.open_document(stratum, unopened)?,
                     None => more = false,
                 }
                 self.commands()?;
+                while self.feed(stratum, open(self) < most)? {
+                    self.commands()?;
+                }
             }
             self.commands()?;
+            if self.feeds.can_go(open(self) < most || self.scheduler.is_stopping()) {
+                continue;
+            }
             if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
                 return Ok(());
             }
@@ -393,6 +412,7 @@ impl<'a> Build<'a> {
                 Command::Decide(ticket) => self.decide(ticket)?,
                 Command::Start(worker, target) => self.start_worker(worker, target)?,
                 Command::Send(worker, tickets) => self.send(worker, &tickets)?,
+                Command::Children(ticket) => self.children(ticket),
                 Command::Close(doc) => self.close(doc)?,
             }
         }
@@ -404,6 +424,15 @@ impl<'a> Build<'a> {
         let family = self.families.family(open.document.family);
         let target = family.steps[ticket.step].target;
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
+        // A child by the split that made it, and what cannot be read, are decided before.
+        if let Some(given) = open.document.results[ticket.step].as_ref() {
+            let state = given.state;
+            if !(ticket.step == 0 && family.is_children()) {
+                self.tally.settled(target, state, false);
+            }
+            self.scheduler.decided(ticket, Verdict::Settled(state));
+            return Ok(());
+        }
         let decision = if family.is_set() && ticket.step == 0 {
             match set_work(self.parts, self.families, self.options, plan, self.outline)? {
                 SetWork::Settled(result) => Decision::Settled(result),
@@ -481,6 +510,7 @@ impl<'a> Build<'a> {
                         extras: Extras::default(),
                         since: Instant::now(),
                         said_slow: false,
+                        children: Collected::default(),
                     };
                     self.in_hand.insert(number, request);
                     self.say_started(*ticket, target);
@@ -554,23 +584,27 @@ impl<'a> Build<'a> {
             self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
         }
         self.scheduler.answered(worker, ticket, State::Unfinished, 0);
-        if let Some(open) = self.open[ticket.doc.0 as usize].as_mut() {
-            open.document.restarts += 1;
-            if open.document.restarts <= 3 {
-                let steps = open.document.results.len();
-                self.scheduler.restart(ticket.doc);
-                let stratum = open.document.stratum;
-                let family = self.families.family(open.document.family);
-                for step in 0..steps {
-                    if family.steps[step].stratum == stratum {
-                        open.document.results[step] = None;
-                        open.work[step] = None;
-                    }
-                }
-                self.scheduler.ready(ticket.doc);
+        self.decide_anew(ticket.doc);
+        Ok(())
+    }
+
+    /// Decides all that is decided of a document in this stratum once more, a few times at most.
+    pub(super) fn decide_anew(&mut self, doc: DocIx) {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
+        open.document.restarts += 1;
+        if open.document.restarts > 3 {
+            return;
+        }
+        self.scheduler.restart(doc);
+        let stratum = open.document.stratum;
+        let family = self.families.family(open.document.family);
+        for step in usize::from(family.is_children())..family.steps.len() {
+            if family.steps[step].stratum == stratum {
+                open.document.results[step] = None;
+                open.work[step] = None;
             }
         }
-        Ok(())
+        self.scheduler.ready(doc);
     }
 
     /// Waits until all that was appended is on disk and said.
@@ -622,7 +656,7 @@ impl<'a> Build<'a> {
     pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
-        !family.is_set()
+        matches!(family.origin, Origin::Source(_))
             && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
     }
 }

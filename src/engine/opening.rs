@@ -58,6 +58,8 @@ impl Build<'_> {
             digest,
             results: vec![None; of.steps.len()],
             restarts: 0,
+            above: Arc::from([]),
+            unsettled_children: false,
         };
         if let Why::Gone(_) = why {
             return self.retire(&document);
@@ -89,7 +91,8 @@ impl Build<'_> {
         let doc = self.scheduler.open(family, stratum, &states);
         let ix = doc.0 as usize;
         self.open.resize_with(self.open.len().max(ix + 1), || None);
-        self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
+        self.open[ix] =
+            Some(Open { work: vec![None; document.results.len()], document, reading: 0, feed: None });
         match of.origin {
             Origin::Source(source) if must_read => {
                 self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
@@ -185,12 +188,9 @@ impl Build<'_> {
             } else {
                 StepResult::bare(State::Blocked, "it cannot be read")
             };
-            self.tally.settled(place.target, result.state, false);
             document.results[step] = Some(result);
         }
-        self.write_story(doc)?;
-        self.open[doc.0 as usize] = None;
-        self.scheduler.closed(doc);
+        self.scheduler.ready(doc);
         self.commands()
     }
 }

@@ -176,16 +176,17 @@ fn stale_sets(
     for (ix, family) in families.list.iter().enumerate() {
         let Origin::Set(target) = family.origin else { continue };
         let members = stream_families(families, parts.pipeline, target);
-        let touched = |member: &FamilyIx| {
-            let member = families.family(*member);
-            scans.iter().any(|scan| scan.source == member.name && !scan.found.is_empty())
+        let roots: Vec<FamilyIx> = members.iter().flat_map(|(member, _)| families.roots(*member)).collect();
+        let touched = |root: &FamilyIx| {
+            let root = families.family(*root);
+            scans.iter().any(|scan| scan.source == root.name && !scan.found.is_empty())
         };
         let shared = parts.pipeline.target(target).with.iter().any(|with| match with.from {
             WithFrom::Shared(of) => stale.iter().any(|ix| families.family(*ix).step_of(of).is_some()),
             _ => false,
         });
-        let of_sets = members.iter().any(|(member, _)| stale.contains(member));
-        let changed = members.iter().any(|(member, _)| touched(member)) || of_sets || shared;
+        let of_sets = roots.iter().any(|root| stale.contains(root));
+        let changed = roots.iter().any(touched) || of_sets || shared;
         let needs = changed
             || options.sample_size.is_some()
             || !is_set_current(parts, families, outline, family, target)?;
@@ -205,7 +206,7 @@ pub fn is_set_current(
     target: TargetIx,
 ) -> Result<bool> {
     let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(false) };
-    let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
+    let last = family.last_stratum();
     if !entry.flags.settled || !outline.covers_family(parts, entry.definition, family, last) {
         return Ok(false);
     }
@@ -226,6 +227,14 @@ pub fn is_set_current(
     let members = stream_families(families, parts.pipeline, target);
     let of_source = members.iter().filter(|_| streams.iter().any(|stream| matches!(stream, Node::Source(_))));
     names.extend(of_source.map(|(member, _)| families.family(*member).name.as_str()));
+    // A document that cannot be split is missing, whatever its children were before.
+    let mut split: Vec<FamilyIx> = members.iter().map(|(member, _)| *member).collect();
+    while let Some(ix) = split.pop() {
+        if let Origin::Children(of) = families.family(ix).origin {
+            names.push(&parts.pipeline.target(of).name);
+            split.extend(families.parents(ix));
+        }
+    }
     Ok(names.iter().all(|name| parts.store.last_change(name) <= entry.story))
 }
 
@@ -290,7 +299,7 @@ fn work(
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
     result?;
-    note_unpublished(parts.store, &published)
+    note_unpublished(parts.store, families, &published)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
@@ -305,6 +314,7 @@ fn one_stratum(
     again: Option<&Arc<HashSet<DocNumber>>>,
 ) -> Result<()> {
     build.settle()?;
+    parts.store.write_pages()?;
     build.plan_stratum(stratum)?;
     let covers: Arc<CoverCache> = Arc::new(CoverCache::default());
     std::thread::scope(|scope| {

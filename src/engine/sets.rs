@@ -5,11 +5,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::engine::decide::Deciding;
-use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
 use crate::engine::requests::{Damaged, Inputs, Made, put_meta};
 use crate::error::{Error, Result};
@@ -104,8 +105,7 @@ impl Streams<'_> {
                 if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
                     places.push(place);
                 } else {
-                    let of = self.families.family(family);
-                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                    let first = order(self.families, family, self.families.family(family));
                     families.push((first, family, vec![place]));
                 }
             }
@@ -145,9 +145,13 @@ impl Streams<'_> {
             return Ok(());
         }
         let is_asked = |step| deep || places.contains(&Input::Step(step));
-        let Some(document) = stored(self.store, self.pipeline, (ix, family), id, entry, &is_asked)? else {
+        let Some(mut document) = stored(self.store, self.pipeline, (ix, family), id, entry, &is_asked)?
+        else {
             return Ok(());
         };
+        if deep && family.is_children() {
+            document.above = above(self.store, self.pipeline, self.families, ix, dir)?;
+        }
         for place in places {
             let mut state = match place {
                 Input::Origin if document.digest.is_some() => State::Done,
@@ -373,13 +377,22 @@ fn inline(bytes: &[u8]) -> (&'static str, String) {
     ("base64", String::from_utf8_lossy(&encoded).into_owned())
 }
 
+/// By what families are put in the order of their documents' ids.
+pub fn order(families: &Families, ix: FamilyIx, family: &Family) -> String {
+    match family.origin {
+        Origin::Set(_) => family.name.clone(),
+        Origin::Source(_) => format!("{}/", family.name),
+        // Behind the documents that they were split from.
+        Origin::Children(_) => {
+            let roots = families.roots(ix).into_iter().map(|root| format!("{}/", families.family(root).name));
+            format!("{}{}", roots.min().unwrap_or_default(), family.name)
+        }
+    }
+}
+
 /// The id of an entry of the index.
 pub fn id_of(family: &str, dir: &str, name: &str) -> DocId {
-    match (dir, name) {
-        ("", "") => DocId::of_set(family),
-        ("", name) => DocId::in_source(family, name),
-        (dir, name) => DocId::in_source(family, &format!("{dir}/{name}")),
-    }
+    DocId::at(family, dir, name)
 }
 
 /// The newest story with its definition; nothing if either cannot be read: then the document is decided anew.
@@ -448,12 +461,54 @@ pub fn stored(
     }))
 }
 
+/// The meta that children inherit, as it is recorded: of the parent whose children lie in `dir`.
+pub fn above(
+    store: &Store,
+    pipeline: &Pipeline,
+    families: &Families,
+    children: FamilyIx,
+    dir: &str,
+) -> Result<Arc<[Meta]>> {
+    let parent = DocId::parse(dir.strip_suffix('#').unwrap_or(dir));
+    let (folder, name) = parent.place();
+    for ix in families.parents(children) {
+        let family = families.family(ix);
+        if !families.of_document(&parent).any(|other| other == ix) {
+            continue;
+        }
+        let Some(entry) = store.entry(&family.name, folder, name)? else { continue };
+        let found = stored(store, pipeline, (ix, family), parent.clone(), &entry, &|_| true)?;
+        let Some(mut document) = found else { continue };
+        if family.is_children() {
+            document.above = above(store, pipeline, families, ix, folder)?;
+        }
+        return Ok(Arc::from(split_layers(family, &document, children)));
+    }
+    Ok(Arc::from([]))
+}
+
+/// The meta that a document hands down to the children of a family.
+fn split_layers(family: &Family, document: &Document, children: FamilyIx) -> Vec<Meta> {
+    let split = family.splits.iter().find(|split| split.family == children);
+    let Some(step) = split.map(|split| &family.steps[split.step]) else { return Vec::new() };
+    match document.main_input(step) {
+        MainInput::One(input) => document.layers(family, input),
+        _ => Vec::new(),
+    }
+}
+
 /// The source file of a document.
 pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> Content {
     Content { digest, length: 0, bytes: None, mime: None, path: roots.path_of(rel) }
 }
 
-/// Whether a glob of `--docs` names a document: its id, or its path relative to the source.
+/// Whether a glob of `--docs` names a document, something that it was split from, or a child of it: then it is to be
+/// looked at.
 pub fn is_named(glob: &Glob, id: &DocId) -> bool {
-    glob.matches(id.as_str()) || glob.matches(&unescape_name(id.as_str()).to_string_lossy())
+    glob.selects(id.as_str()) || glob.selects(&unescape_name(id.as_str()).to_string_lossy())
+}
+
+/// Whether a glob names a document, or something that it was split from.
+pub fn covers(glob: &Glob, id: &DocId) -> bool {
+    glob.covers(id.as_str()) || glob.covers(&unescape_name(id.as_str()).to_string_lossy())
 }

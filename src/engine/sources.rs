@@ -71,7 +71,7 @@ pub fn scan_sources(
     for family in families.list.iter().filter(|family| family.is_needed()) {
         let Origin::Source(ix) = family.origin else { continue };
         let began = Instant::now();
-        let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
+        let last = family.last_stratum();
         let rules = Rules::new(parts, ix)?;
         let is_current = |known: &Known| outline.covers_family(parts, Position(known.tag), family, last);
         let found = scan::scan(&scan::Request {
@@ -262,6 +262,10 @@ pub(super) fn planned(
             if count > 0 {
                 let entry = actions.entry(step.target).or_insert(Some(0));
                 *entry = entry.map(|known| known + count);
+                // How many children there will be is not known before.
+                for (target, _) in step.splits.then_some(&family.below).into_iter().flatten() {
+                    actions.insert(*target, None);
+                }
             }
         }
     }

@@ -190,7 +190,7 @@ impl TargetPlan {
 
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.
     pub fn mark_for(&self, id: &DocId) -> u64 {
-        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
+        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.covers(id.as_str()));
         self.marks.iter().filter(covers).map(|mark| mark.number).max().unwrap_or(0)
     }
 }

@@ -17,7 +17,7 @@ use super::source::quoted;
 use super::value;
 use super::with::DraftWith;
 use crate::model::pipeline::{
-    Branch, BranchAction, Call, Hold, ModuleIx, Node, Program, Settings, Target, TargetIx, Verb,
+    Branch, BranchAction, Call, Hold, ModuleIx, Node, Program, Settings, SplitLimits, Target, TargetIx, Verb,
 };
 use crate::model::selection::{Field, IdPart};
 
@@ -62,11 +62,13 @@ impl Context<'_> {
         }
         let sets = matches!(verb, Verb::All | Verb::Group);
         let publish = self.publish(section);
+        let split = self.split(section);
         let target = Target {
             name: name.value.to_owned(),
             verb,
             streams: streams.iter().map(|stream| stream.value).collect(),
-            split: section.flag("split").is_some_and(|split| split.value),
+            split: split.is_some(),
+            split_limits: split.unwrap_or_default(),
             reduce: section.flag("reduce").is_some_and(|reduce| reduce.value),
             by,
             group_missing: section.word("missing", &["fail", "skip"]).map(|missing| missing.value),
@@ -294,6 +296,20 @@ impl Context<'_> {
         }
         let below = module.map(|table| table.settings.clone()).unwrap_or_default();
         (own.over(&below), params)
+    }
+
+    /// `split = true`, or a table with limits.
+    fn split(&self, section: &Section<'_>) -> Option<SplitLimits> {
+        let default = SplitLimits::default();
+        let Some(table) = section.section_if_table("split") else {
+            return section.flag("split").filter(|split| split.value).map(|_| default);
+        };
+        table.allow(&[&["max", "max_size", "max_total"]]);
+        Some(SplitLimits {
+            count: table.count("max", 1).unwrap_or(default.count),
+            size: table.read("max_size", value::size).map_or(default.size, |size| size.value),
+            total: table.read("max_total", value::size).map_or(default.total, |size| size.value),
+        })
     }
 
     /// Sorted, so that the order in the file changes no key.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::action::{Mark, Position, State, Story};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
 use crate::store::blobs::Blobs;
 use crate::store::disk::{Disk, RealDisk};
@@ -184,21 +184,27 @@ impl Store {
             let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
             marks.iter().filter_map(glob).collect()
         };
+        let mut unsettled: Vec<DocId> = Vec::new();
         for ((family, dir), entries) in entries {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
-                let id = match (dir.as_str(), entry.name.as_str()) {
-                    ("", "") => family.clone(),
-                    ("", name) => format!("{family}/{name}"),
-                    (dir, name) => format!("{family}/{dir}/{name}"),
-                };
-                if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id)) {
+                let id = DocId::at(&family, &dir, &entry.name);
+                if marks.iter().any(|(at, glob)| entry.story < *at && glob.selects(id.as_str())) {
                     entry.flags.settled = false;
                 }
             }
             self.index.put(&family, &dir, &entries)?;
+            if family.ends_with(CHILDREN) && entries.iter().any(|entry| !entry.flags.settled) {
+                // Any of them stands for all: they were split from one document.
+                unsettled.push(DocId::at(&family, &dir, ""));
+            }
         }
-        Ok(())
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        unsettled.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 }
 

@@ -62,6 +62,8 @@ mod shown;
 mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
+/// `split`: children as documents of their own.
+mod split;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
