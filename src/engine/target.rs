@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
-use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{
+    Call, Module, ModuleIx, Pipeline, Program, SplitLimits, Target, TargetIx, Verb, WithFrom,
+};
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
 
@@ -136,6 +138,8 @@ pub struct TargetPlan {
     pub shared: Vec<(String, Shared)>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
+    /// Of a split.
+    pub limits: Option<SplitLimits>,
 }
 
 /// A mark that matters to a target.
@@ -176,6 +180,7 @@ impl TargetPlan {
             marks,
             shared,
             sees: target.sees.clone(),
+            limits: target.split.then_some(target.split_limits),
         }
     }
 
@@ -286,6 +291,9 @@ fn definition(
             Shared::Unavailable(_) => 1,
             Shared::Unfinished => 2,
         });
+    }
+    if target.split {
+        target.split_limits.names().iter().for_each(|limit| drop(hasher.text(limit)));
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());

@@ -137,6 +137,17 @@ pub struct SplitLimits {
     pub total: u64,
 }
 
+impl SplitLimits {
+    /// Each limit as it is written, by which a failure names it.
+    pub fn names(&self) -> [String; 3] {
+        [
+            format!("over max = {}", self.count),
+            format!("over max_size = {}", self.size),
+            format!("over max_total = {}", self.total),
+        ]
+    }
+}
+
 impl Default for SplitLimits {
     fn default() -> Self {
         SplitLimits { count: 100_000, size: 1 << 30, total: 10 << 30 }

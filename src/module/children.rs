@@ -144,9 +144,10 @@ mod tests {
         let mut sent = Sent::default();
         sent.add("a", 10, &limits).unwrap();
         let total = sent.add("b", 6, &limits).unwrap_err();
-        assert!(total.message.contains("max_total"), "{}", total.message);
+        assert!(total.message.contains("max_total = \"2GB\""), "{}", total.message);
         let count = sent.add("c", 0, &limits).unwrap_err();
-        assert!(count.message.contains("more than 2 children") && count.message.contains("max = 20"));
+        assert_eq!(count.message, "too many children; fine? split = { max = 20 }");
+        assert_eq!(count.error, "over max = 2");
         let size = Sent::default().add("a", 11, &limits).unwrap_err();
         assert!(size.message.contains("`a`") && size.message.contains("max_size"), "{}", size.message);
         assert!(size.is_kept());

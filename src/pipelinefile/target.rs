@@ -347,6 +347,14 @@ impl Context<'_> {
 }
 
 impl Draft {
+    fn log_split(&self, log: &Log) {
+        let message = format!("the command of target `{}` makes no folder", self.target.name);
+        log.add(
+            Mistake::at(self.span.clone(), message)
+                .help("each file in the folder {out}/ is a child, as in: unzip {in} -d {out}/"),
+        );
+    }
+
     /// Checks what a filter asks for against what the target gives it.
     pub(super) fn check_filter(&self, modules: &Modules<'_>, log: &Log) {
         let Call::Module(ModuleIx(ix)) = self.target.call else { return };
@@ -356,6 +364,9 @@ impl Draft {
         }
         let braces = command::braces_of(&module.program);
         let name = &self.target.name;
+        if self.target.split && !braces.contains(&Brace::OutFolder) {
+            self.log_split(log);
+        }
         for brace in &braces {
             match brace {
                 Brace::Param(param) if !self.params.contains_key(param) => log.add(
