@@ -37,7 +37,7 @@ use crate::store::Store;
 /// What comes back to the build's thread.
 pub(super) enum Message {
     /// A source file was read for an open document.
-    Read(DocIx, u32, ReadOutcome),
+    Read(Vec<((DocIx, u32), ReadOutcome)>),
     /// A worker says something.
     Reports(WorkerIx, Vec<Report>),
     /// Everything below this position is on disk.
@@ -114,6 +114,8 @@ pub(super) struct Build<'a> {
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) readings: u32,
     pub(super) feeds: Feeds,
+    /// Sources to be read, until the next wait.
+    pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<TargetIx>,
     replanned: HashSet<usize>,
     last_counts: Instant,
@@ -196,6 +198,7 @@ impl<'a> Build<'a> {
             said_otherwise: HashSet::new(),
             readings: 0,
             feeds: Feeds::default(),
+            to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
             last_counts: Instant::now(),
@@ -205,6 +208,8 @@ impl<'a> Build<'a> {
     /// Does everything of one stratum. Before: [`Build::plan_stratum`].
     pub(super) fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
         let most = (128 * self.options.jobs).max(512);
+        // Opened in bursts: one at a time would wake a reader for each.
+        let few = most - most / 8;
         let mut more = true;
         loop {
             // Those that wait for their children do not count.
@@ -212,7 +217,8 @@ impl<'a> Build<'a> {
             while self.feed(stratum, open(self) < most)? {
                 self.commands()?;
             }
-            while more && open(self) < most && !self.scheduler.is_stopping() {
+            let is_time = open(self) <= few;
+            while is_time && more && open(self) < most && !self.scheduler.is_stopping() {
                 match supply.next(self.store)? {
                     Some(unopened) => self.open_document(stratum, unopened)?,
                     None => more = false,
@@ -229,6 +235,7 @@ impl<'a> Build<'a> {
             if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
                 return Ok(());
             }
+            self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
             self.wait(TICK)?;
         }
@@ -372,7 +379,9 @@ impl<'a> Build<'a> {
 
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Read(doc, reading, outcome) => self.source_read(doc, reading, outcome),
+            Message::Read(outcomes) => outcomes
+                .into_iter()
+                .try_for_each(|((doc, reading), outcome)| self.source_read(doc, reading, outcome)),
             Message::Reports(worker, reports) => {
                 for report in reports {
                     self.report(worker, report)?;

@@ -160,7 +160,10 @@ impl Build<'_> {
         let document = &open.document;
         let family = self.families.family(document.family);
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
-        let must = family.is_set() && first;
+        // What a child inherits is told by its stamp alone.
+        let inherits = family.is_children()
+            && document.before.as_ref().is_some_and(|before| before.story.stamp != story.stamp);
+        let must = inherits || (family.is_set() && first);
         if let (Some(before), Some(at)) = (&document.before, document.story)
             && !must
             && tells_the_same(self.store, before, story)?

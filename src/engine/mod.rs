@@ -12,8 +12,10 @@ mod closing;
 pub mod decide;
 pub mod document;
 pub mod failures;
+mod leaves;
 pub mod loads;
 pub mod lookup;
+mod manifest;
 mod mirror;
 pub mod modules;
 mod opening;
@@ -31,6 +33,7 @@ mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
+mod unsplit;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

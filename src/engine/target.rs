@@ -293,7 +293,9 @@ fn definition(
         });
     }
     if target.split {
-        target.split_limits.names().iter().for_each(|limit| drop(hasher.text(limit)));
+        for limit in target.split_limits.names() {
+            hasher.text(&limit);
+        }
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());

@@ -61,25 +61,19 @@ impl Sent {
     pub(super) fn add(&mut self, name: &str, size: u64, limits: &SplitLimits) -> Result<(), Failure> {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(size);
-        let over = if self.count > limits.count {
-            let most = text::thousands(limits.count);
-            (
-                format!("it has more than {most} children"),
-                "max",
-                (limits.count.saturating_mul(10)).to_string(),
-            )
+        let [count, one, all] = limits.names();
+        let (name, message, key, value) = if self.count > limits.count {
+            (count, "too many children".to_owned(), "max", limits.count.saturating_mul(10).to_string())
         } else if size > limits.size {
-            let (is, most) = (text::size(size), text::size(limits.size));
-            (format!("its child `{}` has {is}, over {most}", text::printable(name)), "max_size", larger(size))
+            let message = format!("child `{}` has {}", text::printable(name), text::size(size));
+            (one, message, "max_size", larger(size))
         } else if self.bytes > limits.total {
-            let most = text::size(limits.total);
-            (format!("its children have more than {most} together"), "max_total", larger(self.bytes))
+            (all, format!("{} in all", text::size(self.bytes)), "max_total", larger(self.bytes))
         } else {
             return Ok(());
         };
-        let (message, key, value) = over;
-        let message = format!("{message}; if that is meant: split = {{ {key} = {value} }}");
-        Err(Failure::new(FailureKind::ModuleError, "over the limit of a split", message))
+        let message = format!("{message}; fine? split = {{ {key} = {value} }}");
+        Err(Failure::new(FailureKind::ModuleError, name, message))
     }
 }
 

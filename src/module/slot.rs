@@ -46,6 +46,7 @@ impl Slot {
             killed: false,
             channel: None,
             unheard: Unheard::default(),
+            memory_kills: None,
             scratch: launch.tmp.join(number.to_string()),
             launch,
         };
