@@ -3,6 +3,7 @@
 use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::decide::derived_note;
 use crate::engine::document::StepResult;
+use crate::engine::grouping::is_over_members;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
 use crate::engine::requests::INLINE;
@@ -219,8 +220,8 @@ impl Build<'_> {
                     return Ok(Err(Failure::new(FailureKind::Lost, "", "the document is no longer open")));
                 };
                 let family = self.families.family(open.document.family);
-                if family.is_set() && ticket.step == 0 {
-                    let message = "an `all` has no one input to pass on: return a value";
+                if is_over_members(self.pipeline, family.steps[ticket.step].target) {
+                    let message = "an `all` or a `group` has no one input to pass on: return a value";
                     return Ok(Err(Failure::new(FailureKind::BadReply, "", message)));
                 }
                 let main = open.work[ticket.step].as_ref().map_or(Input::Origin, |work| work.main);

@@ -281,7 +281,7 @@ impl Build<'_> {
     }
 
     /// The list that a split came to, with its record; nothing if it is damaged.
-    fn list(&self, result: &StepResult) -> Result<Option<(Vec<Child>, Arc<Act>)>> {
+    pub(super) fn list(&self, result: &StepResult) -> Result<Option<(Vec<Child>, Arc<Act>)>> {
         let (Some(record), Some(output)) = (&result.record, result.output()) else { return Ok(None) };
         let bytes = match &result.bytes {
             Some(bytes) => Some(Arc::clone(bytes)),
@@ -384,7 +384,7 @@ impl Build<'_> {
         let place = doc.0 as usize;
         self.open.resize_with(self.open.len().max(place + 1), || None);
         let work = vec![None; document.results.len()];
-        self.open[place] = Some(Open { document, work, reading: 0, feed: Some(feed) });
+        self.open[place] = Some(Open { document, work, reading: 0, feed: Some(feed), group: None });
         self.scheduler.ready(doc);
         Ok(Some(true))
     }
@@ -458,7 +458,7 @@ impl Build<'_> {
         self.scheduler.children_settled(feed.ticket);
     }
 
-    fn retire_child(&mut self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<()> {
+    pub(super) fn retire_child(&mut self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<()> {
         let family = self.families.family(ix);
         let Some(known) = before(self.store, entry.story)? else { return Ok(()) };
         let document = Document {

@@ -24,6 +24,12 @@ impl Build<'_> {
         self.write_story(doc)?;
         let open = self.open[doc.0 as usize].take();
         self.scheduler.closed(doc);
+        if let Some(open) = &open {
+            let family = self.families.family(open.document.family);
+            if family.is_group() && !is_settled(&open.document, family) {
+                self.unsettled_groups.insert(open.document.family);
+            }
+        }
         if let Some(open) = open
             && let Some(feed) = open.feed
         {
@@ -434,7 +440,7 @@ pub(super) fn bytes_of(
         }
         Input::Origin => match family.origin {
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
-            Origin::Set(_) | Origin::Children(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
         },
     }
 }

@@ -54,8 +54,13 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
 /// The sets that are not over all their members, as their newest stories say.
 pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>> {
     let mut sets = Vec::new();
-    for target in pipeline.targets.iter().filter(|target| target.verb == Verb::All) {
-        let Some(entry) = store.entry(&target.name, "", "")?.filter(|entry| !entry.flags.gone) else {
+    for target in &pipeline.targets {
+        let head = match target.verb {
+            Verb::Each => continue,
+            Verb::All => target.name.clone(),
+            Verb::Group => format!("{}{GROUPS}{GROUPS}", target.name),
+        };
+        let Some(entry) = store.entry(&head, "", "")?.filter(|entry| !entry.flags.gone) else {
             continue;
         };
         let Some(found) = before(store, entry.story)? else { continue };

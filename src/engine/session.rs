@@ -12,14 +12,14 @@ use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, modules, replaced};
+use crate::engine::{Interrupts, Options, Parts, failures, grouping, modules, replaced};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::event::{Event, Planned, Sink, Stopped, Summary};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
-use crate::plan::family::{Families, Family, FamilyIx, Origin};
+use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
 use crate::scan::{Kind, Scan};
 use crate::store::Entry;
 
@@ -174,7 +174,7 @@ fn stale_sets(
 ) -> Result<Vec<FamilyIx>> {
     let mut stale: Vec<FamilyIx> = Vec::new();
     for (ix, family) in families.list.iter().enumerate() {
-        let Origin::Set(target) = family.origin else { continue };
+        let (Origin::Set(target) | Origin::Group(target)) = family.origin else { continue };
         let members = stream_families(families, parts.pipeline, target);
         let roots: Vec<FamilyIx> = members.iter().flat_map(|(member, _)| families.roots(*member)).collect();
         let touched = |root: &FamilyIx| {
@@ -205,7 +205,8 @@ pub fn is_set_current(
     family: &Family,
     target: TargetIx,
 ) -> Result<bool> {
-    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(false) };
+    let head = family.head().unwrap_or_default();
+    let Some(entry) = parts.store.entry(&head, "", "")? else { return Ok(false) };
     let last = family.last_stratum();
     if !entry.flags.settled || !outline.covers_family(parts, entry.definition, family, last) {
         return Ok(false);
@@ -213,9 +214,14 @@ pub fn is_set_current(
     let of = parts.pipeline.target(target);
     let streams = &of.streams;
     let mut names: Vec<&str> = streams.iter().map(|stream| parts.pipeline.node_name(*stream)).collect();
+    names.extend(by_target(parts.pipeline, target).map(|of| parts.pipeline.target(of).name.as_str()));
     // What members inherit may change where their own result does not.
+    let of_meta = of.by.as_deref().is_some_and(|by| by.starts_with("meta."));
     let is_meta = |field: &Field| matches!(field, Field::Meta(_));
-    if of.sees.iter().any(is_meta) || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta)) {
+    if of_meta
+        || of.sees.iter().any(is_meta)
+        || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta))
+    {
         let targets = streams.iter().filter_map(|stream| match stream {
             Node::Target(ix) => Some(*ix),
             Node::Source(_) => None,
@@ -317,6 +323,8 @@ fn one_stratum(
     parts.store.write_pages()?;
     build.plan_stratum(stratum)?;
     let covers: Arc<CoverCache> = Arc::new(CoverCache::default());
+    let group_covers: Arc<CoverCache> = Arc::new(CoverCache::default());
+    let (done, looked) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let mut supply = Supply::new(options.docs.as_ref(), only);
         for (ix, family) in families.list.iter().enumerate() {
@@ -332,6 +340,50 @@ fn one_stratum(
                     };
                     if !is_current {
                         supply.add_set(ix, &family.name);
+                    }
+                }
+                Origin::Group(target) if family.has_stratum(stratum) => {
+                    let covers_now = |place| build.outline().covers_family(parts, place, family, stratum);
+                    for place in parts.store.definition_places() {
+                        group_covers.set(place, covers_now(place));
+                    }
+                    let is_first = family.steps[0].stratum == stratum;
+                    if !is_first {
+                        let is_behind = build.looked_at(ix)
+                            || again.is_some()
+                            || build.replanned(stratum)
+                            || !set_covers(parts, build.outline(), family, stratum)?;
+                        if is_behind {
+                            let covers = Arc::clone(&group_covers);
+                            let wanted =
+                                move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
+                            supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        }
+                        continue;
+                    }
+                    let is_current = options.sample_size.is_none()
+                        && is_set_current(parts, families, build.outline(), family, target)?;
+                    if is_current {
+                        continue;
+                    }
+                    if grouping::is_behind(parts, families, build.outline(), options, target)? {
+                        build.keeps_last(target);
+                        continue;
+                    }
+                    if let Some(plan) = build.plan_of(target) {
+                        let covers = Arc::clone(&group_covers);
+                        let covers = move |place| covers.get(place);
+                        grouping::look(
+                            scope,
+                            &mut supply,
+                            parts,
+                            families,
+                            options,
+                            &plan,
+                            ix,
+                            covers,
+                            done.clone(),
+                        )?;
                     }
                 }
                 Origin::Source(_) if stratum == 0 => {
@@ -362,6 +414,13 @@ fn one_stratum(
         }
         build.stratum(stratum, &mut supply)
     })?;
+    drop(done);
+    let mut passes = Vec::new();
+    for (ix, pass) in looked {
+        passes.push((ix, pass?));
+    }
+    build.settle()?;
+    build.write_heads(stratum, passes)?;
     if !build.stopped_for_good() {
         build.all_came(stratum);
     }
@@ -370,7 +429,8 @@ fn one_stratum(
 }
 
 fn set_covers(parts: &Parts<'_>, outline: &Outline, family: &Family, stratum: usize) -> Result<bool> {
-    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(false) };
+    let head = family.head().unwrap_or_default();
+    let Some(entry) = parts.store.entry(&head, "", "")? else { return Ok(false) };
     Ok(entry.flags.settled && outline.covers_family(parts, entry.definition, family, stratum))
 }
 

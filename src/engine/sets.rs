@@ -12,10 +12,11 @@ use serde_json::Value;
 use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
+use crate::engine::members::{Group, visit_group};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
-use crate::model::document::{DocId, Meta, unescape_name};
+use crate::model::document::{DocId, GROUPS, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, SourceIx, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
@@ -87,6 +88,8 @@ pub struct Streams<'a> {
     pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
     /// For targets of a partial build: whether an entry's definition is up to date for the stream.
     pub is_current: Option<&'a dyn Fn(Position, TargetIx) -> bool>,
+    /// Only the members of this group, in its order.
+    pub group: Option<&'a Group>,
 }
 
 /// Tells the members of a set from what else passes, and counts.
@@ -292,7 +295,40 @@ impl Streams<'_> {
     ) -> Result<Coverage> {
         let target = self.pipeline.target(ix);
         let mut gate = Gate::new(self, target, sees);
+        if let Some(group) = self.group {
+            return self.members_of(group, gate, target, visit);
+        }
         self.visit(target, gate.deep, &mut |passing| gate.pass(passing, visit))?;
+        Ok(gate.coverage)
+    }
+}
+
+impl Streams<'_> {
+    fn members_of(
+        &self,
+        group: &Group,
+        mut gate: Gate<'_>,
+        target: &Target,
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<Coverage> {
+        let families = self.families_of(target);
+        visit_group(group, &mut |ix, dir, name, known_as| {
+            let Some((_, places)) = families.iter().find(|(family, _)| *family == ix) else { return Ok(()) };
+            let family = self.families.family(ix);
+            let Some(entry) = self.store.entry(&family.name, dir, name)? else { return Ok(()) };
+            let deep = gate.deep;
+            self.visit_entry(ix, family, dir, &entry, places, deep, &mut |passing| {
+                gate.pass(passing, &mut |member| match known_as {
+                    None => visit(member),
+                    Some(name) => {
+                        let id = DocId::parse(name);
+                        let (ext, facts, path) =
+                            (member.ext.clone(), member.facts.clone(), member.path.clone());
+                        visit(&Member { id: &id, ext, facts, path, ..*member })
+                    }
+                })
+            })
+        })?;
         Ok(gate.coverage)
     }
 }
@@ -302,6 +338,7 @@ pub fn order(families: &Families, ix: FamilyIx, family: &Family) -> String {
     match family.origin {
         Origin::Set(_) => family.name.clone(),
         Origin::Source(_) => format!("{}/", family.name),
+        Origin::Group(_) => format!("{}/", family.name.trim_end_matches(GROUPS)),
         // Behind the documents that they were split from.
         Origin::Children(_) => {
             let roots = families.roots(ix).into_iter().map(|root| format!("{}/", families.family(root).name));

@@ -217,7 +217,7 @@ pub(super) fn planned(
 ) -> Vec<Planned> {
     let mut actions: BTreeMap<TargetIx, Option<u64>> = BTreeMap::new();
     for (ix, family) in families.list.iter().enumerate() {
-        if family.is_set() {
+        if family.head().is_some() {
             if stale.contains(&FamilyIx(ix)) {
                 family.steps.iter().for_each(|step| {
                     actions.insert(step.target, None);

@@ -292,7 +292,8 @@ impl Preparing<'_> {
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
-        let streams = Streams { pipeline, families: self.families, store, only: None, is_current: None };
+        let streams =
+            Streams { pipeline, families: self.families, store, only: None, is_current: None, group: None };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
         if members == 0 && absent > 0 {

@@ -2,7 +2,7 @@
 
 use super::command::{self, Brace};
 use crate::model::pipeline::{
-    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb,
+    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx,
 };
 
 /// A key that this version cannot act on.
@@ -75,7 +75,6 @@ fn modules_of(target: &Target) -> Vec<ModuleIx> {
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("group", target.verb == Verb::Group),
         ("reduce", target.reduce),
         ("route", matches!(target.call, Call::Route(_))),
         ("hold", target.hold.is_some()),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::document::{CHILDREN, DocId};
+use crate::model::document::{CHILDREN, DocId, GROUPS};
 use crate::model::pipeline::{Node, Pipeline, SourceIx, TargetIx, Verb, WithFrom};
 
 /// `by = "parent"`: a split document is put together again.
@@ -21,6 +21,8 @@ pub enum Origin {
     Set(TargetIx),
     /// The children that a target with `split` makes.
     Children(TargetIx),
+    /// The groups of a `group` target.
+    Group(TargetIx),
 }
 
 /// Documents that go through the same targets.
@@ -116,7 +118,11 @@ impl Families {
         };
         match target.verb {
             Verb::All => self.list.push(first(Origin::Set(ix))),
-            Verb::Group => self.add_group(pipeline, ix),
+            Verb::Group => {
+                if !self.add_group(pipeline, ix) {
+                    self.list.push(first(Origin::Group(ix)));
+                }
+            }
             Verb::Each => {
                 let children = FamilyIx(self.list.len());
                 let mut begins = false;
@@ -147,11 +153,11 @@ impl Families {
         }
     }
 
-    /// Adds a group by parent: a step of the documents that were split.
-    fn add_group(&mut self, pipeline: &Pipeline, ix: TargetIx) {
+    /// Adds a group by parent: a step of the documents that were split. False for other groups.
+    fn add_group(&mut self, pipeline: &Pipeline, ix: TargetIx) -> bool {
         let target = pipeline.target(ix);
         if target.by.as_deref() != Some(PARENT) {
-            return;
+            return false;
         }
         let comes = |children: &Family| target.streams.iter().any(|node| children.place(*node).is_some());
         let members: Vec<bool> = self.list.iter().map(comes).collect();
@@ -167,6 +173,7 @@ impl Families {
                 family.steps.push(Step { target: ix, inputs, with: Vec::new(), stratum, splits: false });
             }
         }
+        true
     }
 
     /// Notes what children go through in the families that they come from, the deepest first.
@@ -211,6 +218,9 @@ impl Families {
             Origin::Source(_) => !is_child && id.source() == family.name && !id.rel().is_empty(),
             Origin::Set(_) => !is_child && id.as_str() == family.name,
             Origin::Children(_) => is_child,
+            Origin::Group(_) => {
+                !is_child && id.source() == family.name.trim_end_matches(GROUPS) && !id.rel().is_empty()
+            }
         };
         let families = self.list.iter().enumerate();
         families.filter(move |(_, family)| holds(family)).map(|(ix, _)| FamilyIx(ix))
@@ -258,6 +268,7 @@ impl Family {
             Origin::Source(ix) => pipeline.source(ix).name.clone(),
             Origin::Set(ix) => pipeline.target(ix).name.clone(),
             Origin::Children(ix) => format!("{}{CHILDREN}", pipeline.target(ix).name),
+            Origin::Group(ix) => format!("{}{GROUPS}", pipeline.target(ix).name),
         };
         let takes = |ix: &TargetIx| {
             let target = pipeline.target(*ix);
@@ -278,6 +289,25 @@ impl Family {
                 let is_it = |step: &Step| step.target == target && !step.splits;
                 self.steps.iter().position(is_it).map(Input::Step)
             }
+        }
+    }
+
+    /// Whether its documents are groups.
+    pub fn is_group(&self) -> bool {
+        matches!(self.origin, Origin::Group(_))
+    }
+
+    /// The target whose groups these are.
+    pub fn group_target(&self) -> Option<TargetIx> {
+        if let Origin::Group(ix) = self.origin { Some(ix) } else { None }
+    }
+
+    /// The family in the index of the one document that stands for all: of a set itself, of groups their head.
+    pub fn head(&self) -> Option<String> {
+        match self.origin {
+            Origin::Set(_) => Some(self.name.clone()),
+            Origin::Group(_) => Some(format!("{}{GROUPS}", self.name)),
+            Origin::Source(_) | Origin::Children(_) => None,
         }
     }
 

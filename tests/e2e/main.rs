@@ -28,6 +28,8 @@ mod edits;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `group`: by value, by parent, by what another target says.
+mod groups;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
