@@ -24,10 +24,14 @@ mod disk;
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Passing faults and the breaker.
+mod faults;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `group`: by value, by parent, by what another target says.
+mod groups;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
@@ -64,6 +68,8 @@ mod shown;
 mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
+/// `split`: children as documents of their own.
+mod split;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.

@@ -385,6 +385,7 @@ impl Asker<'_> {
             store: self.asked.store,
             only: None,
             is_current: None,
+            group: None,
         };
         let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 {
@@ -408,6 +409,7 @@ impl Asker<'_> {
             with: Vec::new(),
             reasons: Vec::new(),
             replaces: None,
+            faults: 0,
             note: String::new(),
         };
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
