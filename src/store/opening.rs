@@ -154,7 +154,7 @@ impl Store {
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
                 found.notices.push("the end of the log is gone; what it held is done again".to_owned());
-                finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
+                finder = Finder::fresh(&disk, &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
