@@ -210,7 +210,8 @@ impl Build<'_> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
         // The children of a split are shown, not the list of them.
-        let publish = target.publish.as_ref().filter(|_| !family.steps[step].splits);
+        let is_shown = !family.steps[step].splits && !family.is_merges();
+        let publish = target.publish.as_ref().filter(|_| is_shown);
         let removes = publish.is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
@@ -440,7 +441,7 @@ pub(super) fn bytes_of(
         }
         Input::Origin => match family.origin {
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },
     }
 }

@@ -24,6 +24,7 @@ use crate::model::action::State;
 use crate::model::document::escape_name;
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::{Field, IdPart};
+use crate::plan::family::FamilyIx;
 use crate::plan::key::SetRoot;
 use crate::store::Entry;
 
@@ -113,6 +114,8 @@ pub struct Found {
     pub members: u64,
     /// How complete it is.
     pub coverage: Coverage,
+    /// Its members, where they are noted nowhere: family, folder, name.
+    pub listed: Option<Vec<(FamilyIx, String, String)>>,
 }
 
 /// A group that may have to be opened.
@@ -339,7 +342,15 @@ impl Telling<'_> {
         let (root, to) = (open.root.finish(), self.lines.written);
         // Whoever hears of it may read its members.
         self.lines.flush()?;
-        (self.tell)(Found { value: open.value, from: open.from, to, root, members, coverage: open.coverage })
+        (self.tell)(Found {
+            value: open.value,
+            from: open.from,
+            to,
+            root,
+            members,
+            coverage: open.coverage,
+            listed: None,
+        })
     }
 
     fn finish(mut self) -> Result<()> {

@@ -13,6 +13,8 @@ use crate::plan::family::FamilyIx;
 pub enum Group {
     /// Noted in a file, from here to there.
     Noted(PathBuf, u64, u64),
+    /// These: family, folder, name.
+    Listed(Vec<(FamilyIx, String, String)>),
     /// Children in a folder of the index, by family, in the order of their splits.
     Children(String, Vec<(FamilyIx, Vec<String>)>),
 }
@@ -66,6 +68,12 @@ pub(super) fn visit_group(
     match group {
         Group::Noted(path, from, to) => {
             members_of(path, *from, *to, &mut |family, dir, name| visit(family, dir, name, None))
+        }
+        Group::Listed(listed) => {
+            for (family, dir, name) in listed {
+                visit(*family, dir, name, None)?;
+            }
+            Ok(())
         }
         Group::Children(dir, children) => {
             for (family, names) in children {

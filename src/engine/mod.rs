@@ -25,6 +25,7 @@ mod opening;
 pub mod outline;
 pub mod publish;
 pub mod redo;
+mod reduce;
 mod replaced;
 pub mod requests;
 pub mod scheduler;

@@ -63,9 +63,7 @@ fn a_document_without_a_value_is_a_failure_or_left_out_and_never_vanishes() {
     let project = by_thread("");
     project.write("inbox/a.txt", "x:1");
     project.write("inbox/b.txt", "none");
-    project
-        .build_with(&[], 1, &["joined inbox/a.txt"])
-        .says("1 document without `meta.thread`: inbox/b.txt");
+    project.build_with(&[], 1, &["joined inbox/a.txt"]).says("1 document without `meta.thread`: inbox/b.txt");
     project.build_with(&[], 1, &[]).says("inbox/b.txt");
     project.replace("Pipelinefile", "publish =", "missing = \"skip\"\npublish =");
     project.build_runs(&[]);

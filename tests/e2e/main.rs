@@ -58,6 +58,8 @@ mod publishing;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `reduce`: a tree of merges.
+mod reduce;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// Published files and people.
