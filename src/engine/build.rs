@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::engine::children::Feeds;
 use crate::engine::decide::{Deciding, Decision, Work};
 use crate::engine::document::Document;
+use crate::engine::faults::Faults;
 use crate::engine::grouping::{SetWork, is_over_members, set_work};
 use crate::engine::groups::Found;
 use crate::engine::lookup::Lookup;
@@ -114,6 +115,7 @@ pub(super) struct Build<'a> {
     pub(super) replaced: HashSet<Position>,
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
+    pub(super) faults: Faults,
     pub(super) readings: u32,
     pub(super) feeds: Feeds,
     /// Families with groups that are not settled.
@@ -204,6 +206,7 @@ impl<'a> Build<'a> {
             mark: parts.store.newest_mark(),
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
+            faults: Faults::default(),
             readings: 0,
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
@@ -248,7 +251,8 @@ impl<'a> Build<'a> {
             }
             self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
-            self.wait(TICK)?;
+            self.try_again();
+            self.wait(self.idle(TICK))?;
         }
     }
 

@@ -71,6 +71,7 @@ pub(super) fn work_of(
         with: Vec::new(),
         reasons: Vec::new(),
         replaces: None,
+        faults: 0,
         note: coverage.over(),
     }))
 }
