@@ -64,6 +64,8 @@ mod redo;
 mod reduce;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
+/// All shapes at once, against an oracle.
+mod shapes;
 /// Published files and people.
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
