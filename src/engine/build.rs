@@ -18,6 +18,7 @@ use crate::engine::groups::Found;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
+use crate::engine::reduce::Reduced;
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::split::Collected;
@@ -121,6 +122,8 @@ pub(super) struct Build<'a> {
     pub(super) unsettled_groups: HashSet<FamilyIx>,
     /// Families whose groups were looked at.
     pub(super) looked_at: HashSet<FamilyIx>,
+    /// What trees of merges came to.
+    pub(super) reduced: HashMap<TargetIx, Reduced>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<TargetIx>,
@@ -208,6 +211,7 @@ impl<'a> Build<'a> {
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
             looked_at: HashSet::new(),
+            reduced: HashMap::new(),
             to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
@@ -448,6 +452,10 @@ impl<'a> Build<'a> {
         let is_decided = open.document.results[ticket.step].is_some();
         let over_members = !is_decided && is_over_members(self.pipeline, target);
         let members = match over_members {
+            true if family.is_set() && self.reduced.contains_key(&target) => {
+                let result = self.reduced.get(&target).map(|reduced| Box::new(reduced.result.clone()));
+                result.map(SetWork::Settled)
+            }
             true if family.is_set() => {
                 Some(set_work(self.parts, self.families, self.options, plan, self.outline)?)
             }
@@ -464,6 +472,9 @@ impl<'a> Build<'a> {
             self.scheduler.decided(ticket, Verdict::Settled(state));
             return Ok(());
         }
+        if let Some(reduced) = self.reduced.get(&target).filter(|_| family.is_set() && ticket.step == 0) {
+            open.document.digest = reduced.root.or(open.document.digest);
+        }
         let decision = if let Some(members) = members {
             match members {
                 SetWork::Settled(result) => Decision::Settled(result),
@@ -474,7 +485,7 @@ impl<'a> Build<'a> {
                         store: self.store,
                         lookup: &mut self.lookup,
                     };
-                    if family.head().is_some() {
+                    if family.head().is_some() || family.is_merges() {
                         open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     }
                     let note = work.note.clone();

@@ -63,6 +63,7 @@ impl Build<'_> {
             restarts: 0,
             above: Arc::from([]),
             unsettled_children: false,
+            settled: false,
         };
         if let Why::Gone(_) = why {
             return self.retire(&document);

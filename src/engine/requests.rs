@@ -54,8 +54,11 @@ impl Inputs {
         if self.made.contains(&path) && path.read_link().is_ok_and(|old| old == target) {
             return Ok(path);
         }
-        crate::fs::remove_file(&path)?;
-        std::os::unix::fs::symlink(target, &path).map_err(|e| Error::io("link", &path, &e))?;
+        // In one step: a module may be about to read by this name, and equal files share it.
+        let new = path.with_extension("new");
+        crate::fs::remove_file(&new)?;
+        std::os::unix::fs::symlink(target, &new).map_err(|e| Error::io("link", &new, &e))?;
+        std::fs::rename(&new, &path).map_err(|e| Error::io("link", &path, &e))?;
         self.made.insert(path.clone());
         Ok(path)
     }

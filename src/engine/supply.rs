@@ -11,7 +11,7 @@ use crate::engine::groups::{Found, Touched};
 use crate::engine::sets::{id_of, is_named};
 use crate::error::{Error, Result, io_text};
 use crate::model::action::Position;
-use crate::model::document::{DocId, DocNumber, GROUPS};
+use crate::model::document::{DocId, DocNumber, GROUPS, MERGES};
 use crate::model::selection::Glob;
 use crate::plan::family::FamilyIx;
 use crate::scan::{Kind, Known, Scan};
@@ -136,10 +136,9 @@ impl<'a> Supply<'a> {
             // Nobody waits for the rest after a stop.
             drop(sender.send(batch));
         };
-        std::thread::Builder::new()
-            .name("supply".into())
-            .spawn_scoped(scope, read)
-            .map_err(|e| Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e)))?;
+        std::thread::Builder::new().name("supply".into()).spawn_scoped(scope, read).map_err(|e| {
+            Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e))
+        })?;
         self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
         Ok(())
     }
@@ -174,7 +173,7 @@ impl<'a> Supply<'a> {
     fn take_group(&mut self, store: &Store) -> Result<bool> {
         let Some(Part::Groups { family, name, touched }) = self.parts.front() else { return Ok(false) };
         let Ok(Touched { found, entry }) = touched.recv() else { return Ok(false) };
-        let id = DocId::in_source(name.trim_end_matches(GROUPS), &found.value);
+        let id = DocId::in_source(name.trim_end_matches([GROUPS, MERGES]), &found.value);
         let (dir, last) = id.place();
         let (number, names) = if let Some(entry) = &entry {
             (entry.doc, None)

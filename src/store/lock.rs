@@ -44,7 +44,10 @@ impl Lock {
             }
             // A file system that locks no folders has the file alone.
             let folder = File::open(dir).ok();
-            if folder.as_ref().is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock))) {
+            if folder
+                .as_ref()
+                .is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
+            {
                 return Ok(None);
             }
             // The text is for people: a full disk does not keep the owner out.

@@ -282,6 +282,7 @@ impl Store {
         if marks.is_empty() && bad.is_empty() {
             return Ok(());
         }
+        let mut ancestors: Vec<DocId> = Vec::new();
         for family in self.families() {
             let mut concerned = Vec::new();
             let mut failed = None;
@@ -297,11 +298,20 @@ impl Store {
                 return Err(error);
             }
             for (dir, mut entry) in concerned {
+                let id = DocId::at(&family, &dir, &entry.name);
                 entry.flags.settled = false;
                 self.index.put(&family, &dir, &[entry])?;
+                if id.parent().is_some() {
+                    ancestors.push(id);
+                }
             }
         }
-        Ok(())
+        if ancestors.is_empty() {
+            return Ok(());
+        }
+        ancestors.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 
     /// The marks that select documents, by id or because they failed.
@@ -394,7 +404,9 @@ fn start_writer(store: &Arc<Store>) -> Result<()> {
         }
     };
     let started = std::thread::Builder::new().name("pages".into()).spawn(work);
-    started.map(drop).map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
+    started
+        .map(drop)
+        .map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {
