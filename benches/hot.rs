@@ -302,7 +302,7 @@ fn schedules(criterion: &mut Criterion) {
                         closed += 1;
                         scheduler.closed(doc);
                     }
-                    Command::Start(..) => {}
+                    Command::Start(..) | Command::Children(_) => {}
                 }
             }
             assert_eq!(closed, 256);
