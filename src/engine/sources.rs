@@ -83,6 +83,7 @@ pub fn scan_sources(
             accept: &|rel| rules.accepts(rel),
             prune: &|rel| rules.prunes(rel),
             same_rules: rules.are_those_of_before,
+            changes: None,
             threads,
             cancel: &interrupts.cancel,
             seen: &AtomicU64::new(0),

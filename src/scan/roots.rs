@@ -96,6 +96,45 @@ impl Roots {
         Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
     }
 
+    /// The path relative to the source of a file or folder, by its path without links.
+    pub fn place_of(&self, real: &Path) -> Option<String> {
+        let roots = self.by_rel.iter().filter_map(|(rel, root)| Some((rel, root.real.as_ref()?)));
+        let holds = roots.filter(|(_, root)| real.starts_with(root));
+        let (rel, root) = holds.max_by_key(|(_, root)| root.as_os_str().len())?;
+        let parts = real.strip_prefix(root).ok()?.components();
+        Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
+    }
+
+    /// The folders that walks begin with and those of files that are named, without links; and whether all below counts.
+    pub fn folders(&self) -> Vec<(PathBuf, bool)> {
+        let real = self.by_rel.values().filter_map(|root| Some((root.real.clone()?, root.is_file)));
+        real.map(|(path, is_file)| match path.parent() {
+            Some(parent) if is_file => (parent.to_owned(), false),
+            _ => (path, true),
+        })
+        .collect()
+    }
+
+    /// The folder that a file or folder lies in, without links above what the source names.
+    pub(super) fn folder_of(&self, rel: &str) -> Option<PathBuf> {
+        let (dir, root) = upwards(rel).find_map(|dir| Some((dir, self.by_rel.get(dir)?)))?;
+        let path = match below(rel, dir) {
+            Some(rest) => root.real.as_ref()?.join(unescape_name(rest)),
+            None => std::fs::canonicalize(root.path.parent()?).ok()?.join(root.path.file_name()?),
+        };
+        path.parent().map(Path::to_owned)
+    }
+
+    /// Whether a walk comes to the folder of a path, or the path is named itself.
+    pub(super) fn reaches(&self, rel: &str, prune: &dyn Fn(&str) -> bool) -> bool {
+        self.is_named(rel) || self.walked(rel.rsplit_once('/').map_or("", |(dir, _)| dir), prune)
+    }
+
+    /// Whether a path is a folder that the source names, or lies above what it names.
+    pub(super) fn is_above(&self, rel: &str) -> bool {
+        self.by_rel.iter().any(|(root, at)| below(root, rel).is_some() || (!at.is_file && root == rel))
+    }
+
     /// The folders and files that are not there, as written.
     pub fn missing(&self) -> &[String] {
         &self.missing
@@ -155,7 +194,7 @@ impl Roots {
 }
 
 /// A relative path, the folder that it lies in, and so on up to the top.
-fn upwards(rel: &str) -> impl Iterator<Item = &str> {
+pub(super) fn upwards(rel: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(rel), |path| {
         let path: &str = path;
         (!path.is_empty()).then(|| path.rsplit_once('/').map_or("", |(dir, _)| dir))
