@@ -24,6 +24,7 @@ mod redo;
 mod select;
 mod status;
 mod trial;
+mod watch;
 mod why;
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ use output::Output;
 
 /// Commands of every day, in the order in which `pipe` alone shows them; those that there are.
 const DAILY: &[&str] =
-    &["build", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
+    &["build", "watch", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
 
 /// Make for documents: brings a pipeline of modules over documents up to date, and redoes only what changed.
 #[derive(Parser)]
@@ -60,6 +61,7 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Build(build::Args),
+    Watch(watch::Args),
     Redo(redo::Args),
     #[command(name = "try")]
     Trial(trial::Args),
@@ -80,6 +82,7 @@ impl Command {
     fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         match self {
             Command::Build(args) => args.run(global, out),
+            Command::Watch(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),

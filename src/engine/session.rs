@@ -10,7 +10,8 @@ use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
-use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
+use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
+use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
 use crate::engine::{Interrupts, Options, Parts, failures, modules, replaced};
 use crate::error::{Error, Result};
@@ -31,9 +32,24 @@ use crate::store::Entry;
 /// documents are in the summary.
 pub fn build(
     parts: &Parts<'_>,
+    options: Options,
+    sink: &mut dyn Sink,
+    interrupts: &Interrupts,
+) -> Result<Summary> {
+    build_again(parts, options, sink, interrupts, &mut Standing::default())
+}
+
+/// The same as one of several builds of this process: it looks only at what changed, if that is known and enough.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_again(
+    parts: &Parts<'_>,
     mut options: Options,
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
+    standing: &mut Standing,
 ) -> Result<Summary> {
     let began = Instant::now();
     let families = Families::new(parts.pipeline, &options.wanted);
@@ -41,7 +57,9 @@ pub fn build(
     let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
     let mut outline = Outline::new(parts, facts)?;
     predict(parts, &families, &options, &mut outline)?;
-    let scans = match scan_sources(parts, &families, &options, &outline, sink, interrupts) {
+    let limits = standing.take_limits(parts, &outline, &options);
+    let limits = limits.as_ref();
+    let scans = match scan_limited(parts, &families, &options, &outline, sink, interrupts, limits) {
         Err(_) if interrupts.seen().is_some() => {
             let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
             let stopped = Some(Stopped::Signal { signal });
@@ -58,7 +76,7 @@ pub fn build(
         options.sample = Some(Arc::new(sample(parts, &scans, size)?));
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
-    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
+    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options, limits)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
@@ -73,6 +91,7 @@ pub fn build(
     if options.dry_run {
         return Ok(summary);
     }
+    let mut again = Again::default();
     if !nothing {
         let appended = parts.store.appended();
         let run = parts.store.begin_run(options.command.clone(), parts.pipelinefile)?;
@@ -88,6 +107,8 @@ pub fn build(
             &plan,
             unpublished,
             &mut summary,
+            standing,
+            &mut again,
         )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
     }
@@ -101,6 +122,9 @@ pub fn build(
     }
     if summary.stopped.is_none() && !options.is_partial() {
         remember_rules(parts, &families)?;
+    }
+    if summary.stopped.is_none() && !options.is_partial() {
+        standing.remember(parts, &outline, &options, &scans, again);
     }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
@@ -241,8 +265,10 @@ fn work(
     plan: &[Planned],
     unpublished: Vec<Job>,
     summary: &mut Summary,
+    standing: &mut Standing,
+    again: &mut Again,
 ) -> Result<()> {
-    let mut build = Build::new(parts, families, options, outline, sink, interrupts)?;
+    let mut build = Build::new(parts, families, options, outline, sink, interrupts, standing)?;
     for planned in plan {
         if let (Some(actions), Some(ix)) = (planned.actions, parts.pipeline.find_target(&planned.target)) {
             build.expect(ix, actions);
@@ -252,11 +278,12 @@ fn work(
     unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
     let mut result = Ok(());
-    let mut again = None;
+    let mut replaced_in = None;
     let mut stratum = 0;
     while stratum < families.stratum_count() && !build.stopped_for_good() {
         let only = only.as_deref();
-        result = one_stratum(parts, families, options, &mut build, scans, only, stratum, again.as_ref());
+        result =
+            one_stratum(parts, families, options, &mut build, scans, only, stratum, replaced_in.as_ref());
         if result.is_err() {
             break;
         }
@@ -267,7 +294,7 @@ fn work(
         }
         // A result that was replaced stands in other stories too: these come first, before any set is made of them.
         match replaced::unsettle(parts.store, &replaced) {
-            Ok(numbers) => again = Some(Arc::new(numbers)),
+            Ok(numbers) => replaced_in = Some(Arc::new(numbers)),
             Err(error) => {
                 result = Err(error);
                 break;
@@ -279,7 +306,8 @@ fn work(
         result = build.settle().and_then(|()| build.redefine());
     }
     build.end_workers();
-    let Finished { counts, through, stopped, published } = build.finish();
+    let Finished { counts, through, stopped, published, again: left } = build.finish();
+    *again = left;
     summary.targets = counts;
     let to_do = summary.documents.saturating_sub(summary.up_to_date);
     summary.unfinished = if stopped.is_some() { to_do.saturating_sub(through) } else { 0 };
@@ -290,6 +318,10 @@ fn work(
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
     result?;
+    let unpublished = published.failures.iter().map(|(doc, ..)| doc);
+    for doc in unpublished.chain(published.damaged.iter().map(|(doc, _)| doc)) {
+        again.note(doc.source(), doc.rel(), true);
+    }
     note_unpublished(parts.store, &published)
 }
 

@@ -36,6 +36,9 @@ pub struct Status {
     pub last_run: Option<Run>,
     /// A build is under way.
     pub building: bool,
+    /// With `building`: `pipe watch` waits for a change.
+    #[serde(default)]
+    pub watching: bool,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -151,6 +154,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         blocked,
         last_run: asked.store.runs()?.pop(),
         building: asked.building,
+        watching: asked.idle,
         to_do: seen.to_do,
         notices: seen.notices,
     })

@@ -105,14 +105,22 @@ impl Roots {
         Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
     }
 
-    /// The folders that walks begin with and those of files that are named, without links; and whether all below counts.
+    /// Where the source lies, without links as far as that is known: folders, with all below them, and the folders of
+    /// files that are named, alone.
     pub fn folders(&self) -> Vec<(PathBuf, bool)> {
-        let real = self.by_rel.values().filter_map(|root| Some((root.real.clone()?, root.is_file)));
-        real.map(|(path, is_file)| match path.parent() {
-            Some(parent) if is_file => (parent.to_owned(), false),
-            _ => (path, true),
-        })
-        .collect()
+        let place = |root: &Root| {
+            let path = root.real.clone().unwrap_or_else(|| root.path.clone());
+            match path.parent() {
+                Some(parent) if root.is_file => (parent.to_owned(), false),
+                _ => (path, true),
+            }
+        };
+        self.by_rel.values().map(place).collect()
+    }
+
+    /// Folders and files that are not there, or could not be looked at.
+    pub fn awaited(&self) -> Vec<PathBuf> {
+        self.by_rel.values().filter(|root| root.real.is_none()).map(|root| root.path.clone()).collect()
     }
 
     /// The folder that a file or folder lies in, without links above what the source names.

@@ -78,7 +78,7 @@ pub struct Store {
     pub(super) checkpointed: AtomicU64,
     /// Something was written into the index since its last checkpoint.
     pub(super) touched: AtomicBool,
-    pub(super) _lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// Wakes the thread that writes pages.
@@ -97,6 +97,16 @@ impl Store {
     /// The store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says in the lock, for people, what has the store.
+    pub fn describe_owner(&self, what: &str) {
+        self.lock.describe(what);
+    }
+
+    /// Whether the log holds more than the index was told of.
+    pub fn is_ahead_of_index(&self) -> bool {
+        self.log.synced().0 > self.checkpointed.load(Ordering::Relaxed)
     }
 
     /// For scratch files; emptied when the store is opened.
@@ -197,6 +207,11 @@ impl Store {
 
     /// Announces a run; it is written, and has its number, only with the first other frame.
     pub fn begin_run(&self, command: Vec<String>, pipelinefile: Digest) -> Result<u32> {
+        // A process may begin several, one after another; the number of one that wrote nothing is free.
+        let begun = self.begun.load(Ordering::Relaxed);
+        if begun > 0 && !self.log.is_run_waiting() {
+            self.last_run.fetch_max(begun, Ordering::Relaxed);
+        }
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.run_places();
@@ -314,6 +329,11 @@ impl Store {
     pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
         self.write_pages()?;
         Ok(self.index.scan(family, &mut |dir, entry| !visit(dir, entry))?)
+    }
+
+    /// The directories of a family that have documents, of `dir` and below it.
+    pub fn directories_below(&self, family: &str, dir: &str) -> Result<Vec<String>> {
+        Ok(self.index.directories_below(family, dir)?)
     }
 
     /// Counts over a family.

@@ -163,7 +163,7 @@ impl Store {
             touched: AtomicBool::new(false),
             log,
             format,
-            _lock: lock,
+            lock,
         });
         store.put_found(tail.entries)?;
         if !is_in_order {
