@@ -128,24 +128,29 @@ impl Watcher<'_> {
     fn run(&mut self) -> Result<Exit> {
         self.serve()?;
         self.watch_ground()?;
-        if let Some(exit) = self.build(None, self.args.gone, Show::All)? {
+        if let Looked::Over(exit) = self.build(None, self.args.gone, Show::All)? {
             return Ok(exit);
         }
-        let mut said = false;
+        let mut is_news = true;
         loop {
-            // What the build made known may lie elsewhere: code that was loaded, folders that were published into.
-            let is_other = self.watch_ground()?;
-            if !said || self.out.is_json() {
-                self.say_watching();
-                said = true;
+            // What a build made known may lie elsewhere: code that was loaded, a source that came.
+            while self.watch_ground()? {
+                if let Looked::Over(exit) = self.look(Look::Quietly)? {
+                    return Ok(exit);
+                }
             }
-            let looks = if is_other { Some(Look::Quietly) } else { self.wait() };
-            let Some(look) = looks else {
+            if is_news {
+                self.say_watching();
+            }
+            let Some(look) = self.wait() else {
                 let signal = self.interrupts.seen().map_or(0, |(signal, _)| signal);
                 return Ok(Exit(128 + signal as u8));
             };
-            if let Some(exit) = self.look(look)? {
-                return Ok(exit);
+            match self.look(look)? {
+                Looked::Over(exit) => return Ok(exit),
+                // People see that it goes on; programs are told.
+                Looked::Built => is_news = self.out.is_json(),
+                Looked::Away => is_news = false,
             }
         }
     }
@@ -188,8 +193,8 @@ impl Watcher<'_> {
         }
     }
 
-    /// Builds what is behind; an exit if that was the end.
-    fn look(&mut self, look: Look) -> Result<Option<Exit>> {
+    /// Builds what is behind.
+    fn look(&mut self, look: Look) -> Result<Looked> {
         let batch = match look {
             Look::Quietly => {
                 self.read_again();
@@ -218,19 +223,19 @@ impl Watcher<'_> {
         }
         of.published = published.iter().any(|path| !path.exists());
         if !of.is_any() {
-            return Ok(None);
+            return Ok(Looked::Away);
         }
         let show = if of.pipeline { Show::Result } else { Show::Changes };
         let changed = self.changed(&ground, &batch);
         if of.pipeline && !self.read_again() && !of.documents {
-            return Ok(None);
+            return Ok(Looked::Built);
         }
         let changes = Changes { paths: batch.paths, published: of.published };
         self.build(Some((changes, changed)), false, show)
     }
 
-    /// One build; an exit if nothing can be built any more.
-    fn build(&mut self, changes: Option<(Changes, Changed)>, gone: bool, show: Show) -> Result<Option<Exit>> {
+    /// One build.
+    fn build(&mut self, changes: Option<(Changes, Changed)>, gone: bool, show: Show) -> Result<Looked> {
         let began = Instant::now();
         self.idle.store(false, Ordering::Relaxed);
         let built = self.build_now(changes, gone, show);
@@ -239,7 +244,7 @@ impl Watcher<'_> {
             Ok(summary) => {
                 self.last_error = None;
                 if let Some(Stopped::Signal { .. }) = summary.stopped {
-                    return Ok(Some(Exit(summary.exit_code())));
+                    return Ok(Looked::Over(Exit(summary.exit_code())));
                 }
             }
             Err(error) => {
@@ -248,13 +253,13 @@ impl Watcher<'_> {
                 if self.store.flush().is_err() {
                     return Err(error);
                 }
-                self.say_error(&error);
+                self.say_error(error);
             }
         }
         if self.watch.is_none() && self.args.poll.is_none() {
             self.poll = Some(POLL.max(began.elapsed() * POLL_SHARE));
         }
-        Ok(None)
+        Ok(Looked::Built)
     }
 
     fn build_now(&mut self, changes: Option<(Changes, Changed)>, gone: bool, show: Show) -> Result<Summary> {
@@ -283,12 +288,12 @@ impl Watcher<'_> {
                 self.view = view;
                 self.last_error = None;
                 if is_other && let Err(error) = self.serve() {
-                    self.say_error(&error);
+                    self.say_error(error);
                 }
                 true
             }
             Err(error) => {
-                self.say_error(&error);
+                self.say_error(error);
                 false
             }
         }
@@ -393,12 +398,17 @@ impl Watcher<'_> {
     }
 
     /// An error that ends a build but not the watching; once, if it stays the same where everything is looked at.
-    fn say_error(&mut self, error: &Error) {
+    fn say_error(&mut self, mut error: Error) {
         let text = format!("{error:?}");
         if self.poll.is_some() && self.last_error.as_ref() == Some(&text) {
             return;
         }
-        self.out.error(error);
+        // Another build would be refused while this one watches.
+        let hint = |hint: &String| hint.replace("pipe build --gone", "Ctrl-C, then: pipe watch --gone");
+        error.hints = error.hints.iter().map(hint).collect();
+        self.out.error(&error);
+        // Who reads stdout is told now; it is not over. A stdout that takes nothing is noticed at the end.
+        drop(self.out.flush());
         self.last_error = Some(text);
         if !self.out.is_json() {
             self.out.say("  still watching; Ctrl-C ends it");
@@ -415,7 +425,14 @@ impl Watcher<'_> {
             let concern = ground.concern(path, path.is_dir(), false);
             concern.is_any() && (concern.published || !path.file_name().is_some_and(is_hidden))
         };
-        let names: BTreeSet<String> = batch.paths.iter().filter(matters).map(name).collect();
+        let of_files =
+            |path: &&PathBuf| !batch.paths.iter().any(|other| other != *path && other.starts_with(path));
+        let paths = batch.paths.iter().filter(matters);
+        let names: BTreeSet<String> = match batch.paths.len() {
+            // A folder that came is told by what came with it.
+            ..=64 => paths.filter(of_files).map(name).collect(),
+            _ => paths.map(name).collect(),
+        };
         let count = names.len() as u64;
         Changed { paths: names.into_iter().take(NAMED).collect(), count, everything: false }
     }
@@ -423,6 +440,16 @@ impl Watcher<'_> {
 
 fn is_hidden(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().starts_with('.')
+}
+
+/// What came of a look.
+enum Looked {
+    /// There was a build, or what kept it from being one was said.
+    Built,
+    /// It was nothing.
+    Away,
+    /// A signal ended it.
+    Over(Exit),
 }
 
 /// What is to be looked at.

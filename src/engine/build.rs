@@ -4,7 +4,7 @@
 //! look up, hand out, record (appended to the log), go on; announce when its group is on disk. Strata one after another
 //! (`plan::family`). See `docs/design/engine.md`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -88,6 +88,9 @@ pub(super) struct Build<'a> {
     pub(super) standing: &'a mut Standing,
     /// What the next build must look at again.
     pub(super) again: Again,
+    /// Of a build that looks only at what changed: documents of sources that were closed here, by family, directory and
+    /// name. They are all that later strata have to look at.
+    pub(super) closed: Option<BTreeSet<(FamilyIx, Arc<str>, String)>>,
     /// What each worker had loaded, as recorded.
     pub(super) loads: Vec<Option<Position>>,
     pub(super) in_hand: HashMap<u64, InHand>,
@@ -179,6 +182,7 @@ impl<'a> Build<'a> {
             workers: Vec::new(),
             standing,
             again: Again::default(),
+            closed: None,
             loads: Vec::new(),
             in_hand: HashMap::new(),
             reader: Reader::new(parts.store.salt())?,

@@ -150,6 +150,9 @@ impl Build<'_> {
         let family = self.families.family(document.family);
         if let Origin::Source(_) = family.origin {
             self.again.note(&family.name, document.id.rel(), !story.settled || story.racy);
+            if let Some(closed) = &mut self.closed {
+                closed.insert((document.family, Arc::clone(&document.dir), document.name.clone()));
+            }
         }
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
         let must = family.is_set() && first;

@@ -116,7 +116,8 @@ impl Ground {
             }
         }
         for loads in parts.store.all_loads()? {
-            names.extend(loads.files.iter().map(|(name, _)| name.clone()));
+            let own = loads.files.iter().map(|(name, _)| name).filter(|name| !crate::code::is_foreign(name));
+            names.extend(own.cloned());
         }
         for name in names {
             let path = self.root.join(name);

@@ -1,6 +1,6 @@
 //! A build from its beginning to its summary: outline, scan, plan, strata, publishing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin};
 use crate::scan::{Kind, Scan};
-use crate::store::Entry;
+use crate::store::{Entry, Store};
 
 /// Brings a pipeline up to date.
 ///
@@ -108,6 +108,7 @@ pub fn build_again(
             unpublished,
             &mut summary,
             standing,
+            limits.is_some(),
             &mut again,
         )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
@@ -266,9 +267,11 @@ fn work(
     unpublished: Vec<Job>,
     summary: &mut Summary,
     standing: &mut Standing,
+    is_limited: bool,
     again: &mut Again,
 ) -> Result<()> {
     let mut build = Build::new(parts, families, options, outline, sink, interrupts, standing)?;
+    build.closed = is_limited.then(BTreeSet::new);
     for planned in plan {
         if let (Some(actions), Some(ix)) = (planned.actions, parts.pipeline.find_target(&planned.target)) {
             build.expect(ix, actions);
@@ -372,7 +375,14 @@ fn one_stratum(
                     }
                     let touched =
                         scans.iter().any(|scan| scan.source == family.name && !scan.found.is_empty());
-                    if touched || again.is_some() || build.replanned(stratum) {
+                    let is_all_known = again.is_none() && !build.replanned(stratum);
+                    if let Some(closed) = build.closed.as_ref().filter(|_| is_all_known) {
+                        let entries = closed_entries(parts.store, family, ix, closed)?;
+                        let is_wanted = |(_, entry): &(Arc<str>, Entry)| {
+                            !entry.flags.gone && (!entry.flags.settled || !covers.get(entry.definition))
+                        };
+                        supply.add_entries(ix, &family.name, entries.into_iter().filter(is_wanted).collect());
+                    } else if touched || again.is_some() || build.replanned(stratum) {
                         let covers = Arc::clone(&covers);
                         let wanted =
                             move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
@@ -389,6 +399,21 @@ fn one_stratum(
     }
     build.end_workers();
     build.settle()
+}
+
+/// Documents of a family that were closed in this build, as they stand now.
+fn closed_entries(
+    store: &Store,
+    family: &Family,
+    ix: FamilyIx,
+    closed: &BTreeSet<(FamilyIx, Arc<str>, String)>,
+) -> Result<Vec<(Arc<str>, Entry)>> {
+    let of_family = closed.iter().filter(|(of, ..)| *of == ix);
+    let entry = |(_, dir, name): &(FamilyIx, Arc<str>, String)| {
+        let found = store.entry(&family.name, dir, name);
+        found.map(|entry| entry.map(|entry| (Arc::clone(dir), entry))).transpose()
+    };
+    of_family.filter_map(entry).collect()
 }
 
 fn set_covers(parts: &Parts<'_>, outline: &Outline, family: &Family, stratum: usize) -> Result<bool> {

@@ -336,6 +336,12 @@ impl Store {
         Ok(self.index.directories_below(family, dir)?)
     }
 
+    /// Visits the documents of a family that have failed, in no order of ids.
+    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+        self.write_pages()?;
+        Ok(self.index.failed(family, visit)?)
+    }
+
     /// Counts over a family.
     pub fn sums(&self, family: &str) -> Result<Sums> {
         self.write_pages()?;

@@ -210,6 +210,24 @@ impl Index {
         Ok(sums)
     }
 
+    /// Shows the documents of a family that have failed, with their directories; reads only pages that hold one. Not in
+    /// the order of ids.
+    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+        self.each_page(family, |key, bytes| {
+            let mut page = page::Page::open(key, bytes)?;
+            if page.sums().failed == 0 {
+                return Ok(());
+            }
+            let dir = key::directory_text(key::directory_of(key));
+            while page.advance()? {
+                if page.entry().flags.failed {
+                    visit(&dir, page.entry());
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Keeps a small value for somebody: `tree` says for whom.
     pub fn keep(&self, tree: &str, key: &[u8], value: &[u8]) -> Result<()> {
         let key = kept_key(tree, key);
