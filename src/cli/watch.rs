@@ -423,7 +423,8 @@ impl Watcher<'_> {
         let name = |path: &PathBuf| ground.name(path).unwrap_or_else(|| path.display().to_string());
         let matters = |path: &&PathBuf| {
             let concern = ground.concern(path, path.is_dir(), false);
-            concern.is_any() && (concern.published || !path.file_name().is_some_and(is_hidden))
+            let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            ((concern.documents || concern.pipeline) && !is_hidden) || (concern.published && !path.exists())
         };
         let of_files =
             |path: &&PathBuf| !batch.paths.iter().any(|other| other != *path && other.starts_with(path));
@@ -436,10 +437,6 @@ impl Watcher<'_> {
         let count = names.len() as u64;
         Changed { paths: names.into_iter().take(NAMED).collect(), count, everything: false }
     }
-}
-
-fn is_hidden(name: &std::ffi::OsStr) -> bool {
-    name.to_string_lossy().starts_with('.')
 }
 
 /// What came of a look.

@@ -173,8 +173,9 @@ impl Ground {
                     })
                 }),
             pipeline: self.decides(path),
-            // What `pipe` publishes is put there whole.
-            published: !moved_here && (is_folder && self.is_published_folder(path) || self.is_ours(path)),
+            // What `pipe` publishes is put there whole, and the folders for it.
+            published: !moved_here
+                && (self.is_ours(path) || (is_folder && self.is_published_folder(path) && !path.exists())),
         }
     }
 
