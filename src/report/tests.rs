@@ -4,7 +4,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::model::event::{Cause, Changed, Event, Finished, Planned, Scanned, Sink, Stopped, Summary, TargetCounts, Watched, Watching};
+use crate::model::event::{
+    Cause, Changed, Event, Finished, Planned, Scanned, Sink, Stopped, Summary, TargetCounts, Watched,
+    Watching,
+};
 use crate::model::failure::{Failure, FailureKind};
 use crate::report::json::Json;
 use crate::report::plain::Plain;
@@ -503,7 +506,7 @@ fn all_events() -> Vec<Event> {
             sources: vec![Watched { source: "docs".into(), documents: 2_104_331 }],
             every: None,
         }),
-        Event::Changed(Changed { paths: vec![doc], count: 1, everything: false }),
+        Event::Changed(Changed { paths: vec!["docs/a.pdf".into()], count: 1, everything: false }),
     ]
 }
 
