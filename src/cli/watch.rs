@@ -19,7 +19,7 @@ use crate::cli::{interrupt, owner};
 use crate::engine::ground::{Concern, Ground};
 use crate::engine::{self, Changes, Interrupts, Parts, Standing};
 use crate::error::{Error, Result};
-use crate::model::event::{Changed, Event, Stopped, Summary, Watched, Watching};
+use crate::model::event::{Changed, Event, Sink, Stopped, Summary, Watched, Watching};
 use crate::module::Host;
 use crate::socket::Server;
 use crate::store::Store;
@@ -215,9 +215,10 @@ impl Watcher<'_> {
             of.documents |= concern.documents;
             of.pipeline |= concern.pipeline;
             if concern.published {
-                match ground.is_edited(path) {
-                    true => self.say_edited(&ground, path),
-                    false => published.push(path.clone()),
+                if ground.is_edited(path) {
+                    self.say_edited(&ground, path);
+                } else {
+                    published.push(path.clone());
                 }
             }
         }
@@ -226,7 +227,7 @@ impl Watcher<'_> {
             return Ok(Looked::Away);
         }
         let show = if of.pipeline { Show::Result } else { Show::Changes };
-        let changed = self.changed(&ground, &batch);
+        let changed = changed(&ground, &batch);
         if of.pipeline && !self.read_again() && !of.documents {
             return Ok(Looked::Built);
         }
@@ -272,7 +273,7 @@ impl Watcher<'_> {
             Hold::new(self.out.build_report_of(self.global, changes.is_some()), show, self.out.is_json());
         if let Some((changes, changed)) = changes {
             options.changes = Some(changes);
-            sink.first(Event::Changed(changed));
+            sink.event(&Event::Changed(changed));
         }
         let summary = engine::build_again(&parts, options, &mut sink, self.interrupts, &mut self.standing)?;
         self.standing.tidy(&parts)?;
@@ -418,25 +419,26 @@ impl Watcher<'_> {
     fn event(&mut self, event: &Event) {
         self.out.build_report_of(self.global, false).event(event);
     }
+}
 
-    fn changed(&self, ground: &Ground, batch: &Batch) -> Changed {
-        let name = |path: &PathBuf| ground.name(path).unwrap_or_else(|| path.display().to_string());
-        let matters = |path: &&PathBuf| {
-            let concern = ground.concern(path, path.is_dir(), false);
-            let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            ((concern.documents || concern.pipeline) && !is_hidden) || (concern.published && !path.exists())
-        };
-        let of_files =
-            |path: &&PathBuf| !batch.paths.iter().any(|other| other != *path && other.starts_with(path));
-        let paths = batch.paths.iter().filter(matters);
-        let names: BTreeSet<String> = match batch.paths.len() {
-            // A folder that came is told by what came with it.
-            ..=64 => paths.filter(of_files).map(name).collect(),
-            _ => paths.map(name).collect(),
-        };
-        let count = names.len() as u64;
-        Changed { paths: names.into_iter().take(NAMED).collect(), count, everything: false }
-    }
+/// What is said of a batch: what matters of it.
+fn changed(ground: &Ground, batch: &Batch) -> Changed {
+    let name = |path: &PathBuf| ground.name(path).unwrap_or_else(|| path.display().to_string());
+    let matters = |path: &&PathBuf| {
+        let concern = ground.concern(path, path.is_dir(), false);
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        ((concern.documents || concern.pipeline) && !is_hidden) || (concern.published && !path.exists())
+    };
+    let of_files =
+        |path: &&PathBuf| !batch.paths.iter().any(|other| other != *path && other.starts_with(path));
+    let paths = batch.paths.iter().filter(matters);
+    let names: BTreeSet<String> = match batch.paths.len() {
+        // A folder that came is told by what came with it.
+        ..=64 => paths.filter(of_files).map(name).collect(),
+        _ => paths.map(name).collect(),
+    };
+    let count = names.len() as u64;
+    Changed { paths: names.into_iter().take(NAMED).collect(), count, everything: false }
 }
 
 /// What came of a look.

@@ -167,9 +167,12 @@ impl Ground {
             documents: self.is_awaited(path)
                 || self.sources.iter().any(|(roots, rules)| {
                     let rel = roots.place_of(path);
-                    rel.is_some_and(|rel| match is_folder {
-                        true => rel.is_empty() || !rules.prunes(&rel),
-                        false => rules.accepts(&rel) || !is_plain(path),
+                    rel.is_some_and(|rel| {
+                        if is_folder {
+                            rel.is_empty() || !rules.prunes(&rel)
+                        } else {
+                            rules.accepts(&rel) || !is_plain(path)
+                        }
                     })
                 }),
             pipeline: self.decides(path),

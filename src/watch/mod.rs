@@ -27,6 +27,12 @@ use tree::Tree;
 
 pub use gather::Next;
 
+/// A question about a folder.
+pub type OfFolder = Box<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// A question about a path that changed.
+pub type OfChange = Box<dyn Fn(&Path, Sign) -> bool + Send + Sync>;
+
 /// What is watched. All paths are absolute and without links.
 pub struct Ground {
     /// Folders with all below them that `enters` lets in.
@@ -34,9 +40,9 @@ pub struct Ground {
     /// Folders alone.
     pub folders: Vec<PathBuf>,
     /// Whether a folder below one of `trees` is watched.
-    pub enters: Box<dyn Fn(&Path) -> bool + Send + Sync>,
+    pub enters: OfFolder,
     /// Whether anybody wants to hear of a path.
-    pub concerns: Box<dyn Fn(&Path, Sign) -> bool + Send + Sync>,
+    pub concerns: OfChange,
 }
 
 /// How a path changed.

@@ -26,11 +26,6 @@ impl Hold {
     pub(super) fn new(sink: Box<dyn Sink>, show: Show, json: bool) -> Self {
         Hold { sink, show, held: Vec::new(), open: json || show == Show::All }
     }
-
-    /// What stands before the build.
-    pub(super) fn first(&mut self, event: Event) {
-        self.event(&event);
-    }
 }
 
 impl Sink for Hold {
@@ -69,8 +64,8 @@ mod tests {
         let list = Arc::new(Mutex::new(Vec::new()));
         let mut hold = Hold::new(Box::new(Heard(Arc::clone(&list))), show, json);
         events.iter().for_each(|event| hold.event(event));
-        let heard = list.lock().unwrap().len();
-        heard
+        drop(hold);
+        Arc::into_inner(list).unwrap().into_inner().unwrap().len()
     }
 
     #[test]
