@@ -56,8 +56,10 @@ pub(super) struct Args {
 
 /// Where the system tells of nothing, everything is looked at so often…
 const POLL: Duration = Duration::from_secs(2);
-/// …or after so many times of what a look took.
+/// …or after so many times of what a look took, if that is longer…
 const POLL_SHARE: u32 = 10;
+/// …but not less often than this.
+const LONGEST_POLL: Duration = Duration::from_secs(60);
 /// So often the index is told how far it is, at most.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 /// So many changed paths are named.
@@ -68,7 +70,7 @@ impl Args {
         let interrupts = interrupt::watch()?;
         // Whoever waits for changes is woken by signals too.
         drop(interrupts.sleeper.set(std::thread::current()));
-        let view = View::read(self, global, out)?;
+        let view = View::read(self, global, out, None)?;
         let store = owner::open(&view.project, out)?;
         store.describe_owner("pipe watch");
         let idle = Arc::new(AtomicBool::new(false));
@@ -126,7 +128,7 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn run(&mut self) -> Result<Exit> {
-        self.serve()?;
+        self.serve();
         self.watch_ground()?;
         if let Looked::Over(exit) = self.build(None, self.args.gone, Show::All)? {
             return Ok(exit);
@@ -134,7 +136,7 @@ impl Watcher<'_> {
         let mut is_news = true;
         loop {
             // What a build made known may lie elsewhere: code that was loaded, a source that came.
-            while self.watch_ground()? {
+            while self.watch_ground_or_say() {
                 if let Looked::Over(exit) = self.look(Look::Quietly)? {
                     return Ok(exit);
                 }
@@ -198,7 +200,7 @@ impl Watcher<'_> {
         let batch = match look {
             Look::Quietly => {
                 self.read_again();
-                return self.build(None, false, Show::Changes);
+                return self.build(None, false, Show::Nothing);
             }
             Look::At(batch) => batch,
         };
@@ -241,9 +243,16 @@ impl Watcher<'_> {
         self.idle.store(false, Ordering::Relaxed);
         let built = self.build_now(changes, gone, show);
         self.idle.store(true, Ordering::Relaxed);
+        let mut looked = Looked::Built;
         match built {
             Ok(summary) => {
                 self.last_error = None;
+                if summary.is_up_to_date() && self.watch.is_none() && self.args.poll.is_none() {
+                    self.poll = Some((began.elapsed() * POLL_SHARE).clamp(POLL, LONGEST_POLL));
+                }
+                if summary.is_up_to_date() && show == Show::Nothing {
+                    looked = Looked::Away;
+                }
                 if let Some(Stopped::Signal { .. }) = summary.stopped {
                     return Ok(Looked::Over(Exit(summary.exit_code())));
                 }
@@ -257,10 +266,7 @@ impl Watcher<'_> {
                 self.say_error(error);
             }
         }
-        if self.watch.is_none() && self.args.poll.is_none() {
-            self.poll = Some(POLL.max(began.elapsed() * POLL_SHARE));
-        }
-        Ok(Looked::Built)
+        Ok(looked)
     }
 
     fn build_now(&mut self, changes: Option<(Changes, Changed)>, gone: bool, show: Show) -> Result<Summary> {
@@ -283,13 +289,13 @@ impl Watcher<'_> {
     /// Reads the Pipelinefile and looks at the code again; whether they can be built with. If not, that is said, and
     /// the pipeline stays as it was.
     fn read_again(&mut self) -> bool {
-        match View::read(self.args, self.global, self.out) {
+        match View::read(self.args, self.global, self.out, Some(self.view.project.loaded.digest)) {
             Ok(view) => {
                 let is_other = view.project.loaded.digest != self.view.project.loaded.digest;
                 self.view = view;
                 self.last_error = None;
-                if is_other && let Err(error) = self.serve() {
-                    self.say_error(error);
+                if is_other {
+                    self.serve();
                 }
                 true
             }
@@ -301,11 +307,29 @@ impl Watcher<'_> {
     }
 
     /// Answers other commands, about the pipeline as it is now.
-    fn serve(&mut self) -> Result<()> {
+    fn serve(&mut self) {
         // The old one takes the socket's name with it.
         self.server = None;
-        self.server = Some(owner::serve(&self.view.project, &self.store, &self.idle)?);
-        Ok(())
+        match owner::serve(&self.view.project, &self.store, &self.idle) {
+            Ok(server) => self.server = Some(server),
+            Err(error) => {
+                let message = format!("other commands cannot ask this one: {error}");
+                self.event(&Event::Notice { message, hint: None });
+            }
+        }
+    }
+
+    /// The same; what keeps it from that is said, and what was watched stays.
+    fn watch_ground_or_say(&mut self) -> bool {
+        match self.watch_ground() {
+            Ok(is_other) => is_other,
+            Err(error) => {
+                if self.last_error.as_ref() != Some(&format!("{error:?}")) {
+                    self.say_error(error);
+                }
+                false
+            }
+        }
     }
 
     /// Watches what matters now; whether that is more than before, so that something may have been missed.

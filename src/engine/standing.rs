@@ -83,7 +83,9 @@ impl Limits {
         roots: &crate::scan::Roots,
         known: u64,
     ) -> Option<crate::scan::Changes> {
-        if self.last.links.contains(source) {
+        // What the source names may lead elsewhere now.
+        let is_above = |path: &PathBuf| roots.lies_below(path);
+        if self.last.links.contains(source) || self.changes.paths.iter().any(is_above) {
             return None;
         }
         let mut paths: BTreeSet<String> =

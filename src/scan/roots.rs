@@ -118,6 +118,17 @@ impl Roots {
         self.by_rel.values().map(place).collect()
     }
 
+    /// Whether anything that the source names lies at or below a path, by its name.
+    pub fn lies_below(&self, path: &Path) -> bool {
+        self.by_rel.values().any(|root| !root.is_file && root.path.starts_with(path))
+    }
+
+    /// Folders that the source names by a path with links in it.
+    pub fn linked(&self) -> Vec<PathBuf> {
+        let is_linked = |root: &&Root| root.real.as_ref().is_some_and(|real| *real != root.path);
+        self.by_rel.values().filter(is_linked).map(|root| root.path.clone()).collect()
+    }
+
     /// Folders and files that are not there, or could not be looked at.
     pub fn awaited(&self) -> Vec<PathBuf> {
         self.by_rel.values().filter(|root| root.real.is_none()).map(|root| root.path.clone()).collect()

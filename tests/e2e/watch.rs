@@ -361,6 +361,30 @@ fn what_links_lead_to_is_followed() {
 }
 
 #[test]
+fn a_source_that_is_a_link_may_lead_elsewhere() {
+    let project = project();
+    std::fs::rename(project.root().join("docs"), project.root().join("v1")).unwrap();
+    symlink("v1", project.root().join("docs")).unwrap();
+    let mut running = watching(&project);
+    project.write("v1/a.txt", "alpha");
+    assert_eq!(cleaned(&project, &mut running), ["alpha"]);
+    for name in ["a", "b", "c"] {
+        project.write(&format!("v2/{name}.txt"), name);
+    }
+    symlink("v2", project.root().join("new")).unwrap();
+    std::fs::rename(project.root().join("new"), project.root().join("docs")).unwrap();
+    while project.read("out/all.txt") != "A B C" {
+        running.until_it_waits();
+    }
+    project.write("v2/d.txt", "delta");
+    while project.read("out/all.txt") != "A B C DELTA" {
+        running.until_it_waits();
+    }
+    running.ctrl_c();
+    running.end().ends(130);
+}
+
+#[test]
 fn without_notices_everything_is_looked_at_now_and_then() {
     let project = project();
     let mut running = project.start(&["watch", "--poll", "1"]);

@@ -9,8 +9,10 @@ pub(super) enum Show {
     All,
     /// How it ended, also if nothing was to do.
     Result,
-    /// Nothing if nothing was to do.
+    /// Nothing if nothing was to do, to people.
     Changes,
+    /// Nothing if nothing was to do, to nobody.
+    Nothing,
 }
 
 /// Keeps events back until there is something to do.
@@ -22,9 +24,9 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Programs are told everything.
+    /// Programs are told everything that somebody asked for.
     pub(super) fn new(sink: Box<dyn Sink>, show: Show, json: bool) -> Self {
-        Hold { sink, show, held: Vec::new(), open: json || show == Show::All }
+        Hold { sink, show, held: Vec::new(), open: (json && show != Show::Nothing) || show == Show::All }
     }
 }
 
@@ -75,6 +77,7 @@ mod tests {
         assert_eq!(heard(Show::Changes, false, &nothing), 0);
         assert_eq!(heard(Show::Result, false, &nothing), 2);
         assert_eq!(heard(Show::Changes, true, &nothing), 2);
+        assert_eq!(heard(Show::Nothing, true, &nothing), 0);
         let something = [changed, Event::RunStarted { run: 1 }];
         assert_eq!(heard(Show::Changes, false, &something), 2);
     }

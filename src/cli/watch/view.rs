@@ -8,6 +8,7 @@ use crate::cli::select::wanted;
 use crate::cli::watch::Args;
 use crate::engine::Options;
 use crate::error::Result;
+use crate::hash::Digest;
 use crate::project::Project;
 
 /// A project that can be built.
@@ -19,12 +20,17 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Reads the Pipelinefile and looks at the code. Warnings are said.
-    pub(super) fn read(args: &Args, global: &Global, out: &mut Output) -> Result<View> {
+    /// Reads the Pipelinefile and looks at the code. Warnings are said, unless the Pipelinefile is one that is `known`.
+    pub(super) fn read(
+        args: &Args,
+        global: &Global,
+        out: &mut Output,
+        known: Option<Digest>,
+    ) -> Result<View> {
         let project = Project::for_build(&global.locate_with(&args.define, out.talk_has_colour()))?;
         let wanted = wanted(&project, &args.names)?;
         let warnings = project.warnings();
-        if !warnings.is_empty() && !out.is_json() {
+        if !warnings.is_empty() && !out.is_json() && known != Some(project.loaded.digest) {
             out.drawn(&warnings);
             out.drawn("\n");
         }
