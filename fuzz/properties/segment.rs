@@ -172,6 +172,14 @@ impl Disk for Memory {
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
         Ok(self.0.keys().cloned().collect())
     }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.open(path, Access::Read)?.size()
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
 }
 
 impl DiskFile for Bytes {

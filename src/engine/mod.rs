@@ -2,10 +2,12 @@
 //!
 //! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler`, `crew` · `lookup` ·
 //! `decide` · `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `standing` · `build` with `opening`,
-//! `answers`, `closing` · `sources`, `mirror` · `ground`, `session`; `trial` beside it. See `docs/design/engine.md`.
+//! `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`, `session`; `trial` beside it. See
+//! `docs/design/engine.md`.
 
 mod answers;
 mod build;
+mod children;
 mod closing;
 mod crew;
 pub mod decide;
@@ -13,10 +15,13 @@ pub mod document;
 pub mod failures;
 mod faults;
 pub mod ground;
+mod grouping;
+pub mod groups;
 mod leaves;
 pub mod loads;
 pub mod lookup;
 pub(crate) mod manifest;
+pub mod members;
 mod mirror;
 pub mod modules;
 mod opening;
@@ -30,11 +35,13 @@ pub mod scheduler;
 mod session;
 pub mod sets;
 mod sources;
+mod split;
 mod standing;
 mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
+mod unsplit;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -124,7 +131,7 @@ impl Options {
     /// Lets in the documents of the sample, and every set; nothing if there is no sample.
     pub fn sample_filter(&self) -> Option<SampleFilter> {
         let sample = Arc::clone(self.sample.as_ref()?);
-        Some(Box::new(move |id: &DocId| !id.as_str().contains('/') || sample.contains(id.as_str())))
+        Some(Box::new(move |id: &DocId| !id.root().contains('/') || sample.contains(id.root())))
     }
 
     /// Whether only a part of the documents is brought up to date: then nothing is retired.
@@ -191,6 +198,7 @@ impl<'a> Parts<'a> {
             timeout: target.settings.timeout.or(default),
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
+            split: target.split.then_some(target.split_limits),
         })
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
-use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{
+    Call, Module, ModuleIx, Pipeline, Program, SplitLimits, Target, TargetIx, Verb, WithFrom,
+};
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
 
@@ -136,6 +138,8 @@ pub struct TargetPlan {
     pub shared: Vec<(String, Shared)>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
+    /// Of a split.
+    pub limits: Option<SplitLimits>,
 }
 
 /// A mark that matters to a target.
@@ -178,6 +182,7 @@ impl TargetPlan {
             marks,
             shared,
             sees: target.sees.clone(),
+            limits: target.split.then_some(target.split_limits),
         }
     }
 
@@ -201,7 +206,7 @@ impl TargetPlan {
     }
 
     fn newest_mark(&self, id: &DocId, counts: impl Fn(&PlanMark) -> bool) -> u64 {
-        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
+        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.covers(id.as_str()));
         let marks = self.marks.iter().filter(|mark| counts(mark)).filter(covers);
         marks.map(|mark| mark.number).max().unwrap_or(0)
     }
@@ -307,6 +312,11 @@ fn definition(
             Shared::Unavailable(_) => 1,
             Shared::Unfinished => 2,
         });
+    }
+    if target.split {
+        for limit in target.split_limits.names() {
+            hasher.text(&limit);
+        }
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());

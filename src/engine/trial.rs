@@ -80,7 +80,9 @@ impl Trial {
     pub fn digest(&self, output: &module::Output) -> Digest {
         match &output.body {
             OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
-            OutputBody::Same => self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest),
+            OutputBody::Same | OutputBody::Children(_) => {
+                self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest)
+            }
         }
     }
 
@@ -290,7 +292,8 @@ impl Preparing<'_> {
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
-        let streams = Streams { pipeline, families: self.families, store, only: None, is_current: None };
+        let streams =
+            Streams { pipeline, families: self.families, store, only: None, is_current: None, group: None };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
         if members == 0 && absent > 0 {

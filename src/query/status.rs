@@ -12,6 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Run, State};
+use crate::model::document::CHILDREN;
 use crate::model::event::{Event, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -180,8 +181,14 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let mut targets: Vec<TargetStatus> = asked.pipeline.targets.iter().map(bare).collect();
     let sources = asked.pipeline.sources.iter().map(|source| source.name.as_str());
     let sets = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::All);
-    let families: Vec<&str> = sources.chain(sets.map(|target| target.name.as_str())).collect();
-    for family in families {
+    let sets = sets.map(|target| target.name.clone());
+    let splits = asked.pipeline.targets.iter().filter(|target| target.split);
+    let children = splits.map(|target| format!("{}{CHILDREN}", target.name));
+    let families: Vec<String> = sources.map(str::to_owned).chain(sets).chain(children).collect();
+    for family in &families {
+        let family = family.as_str();
+        let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
+        let mut documents = 0;
         let mut failed = None;
         // Most documents share a definition: its targets are found by name once.
         let mut places: std::collections::HashMap<_, Vec<Option<usize>>> = std::collections::HashMap::new();
@@ -201,7 +208,12 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 let names = told.definition.targets.iter().map(|defined| &defined.name);
                 names.map(|name| asked.pipeline.find_target(name).map(|ix| ix.0)).collect()
             });
+            documents += 1;
             for (place, entry) in places.iter().zip(&told.story.entries) {
+                if split.is_some_and(|split| *place == Some(split.0)) {
+                    // Counted where it was split.
+                    continue;
+                }
                 let Some(of) = place.map(|place| &mut targets[place]) else { continue };
                 let count = match entry.state {
                     _ if is_failed(entry) => &mut of.failed,
@@ -223,6 +235,9 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         })?;
         if let Some(error) = failed {
             return Err(error);
+        }
+        if let Some(split) = split {
+            targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
         }
     }
     for target in &mut targets {

@@ -318,7 +318,10 @@ impl Store {
         let Some(name) = names.name(number) else { return Ok(None) };
         Ok(Some(match names.directory.as_str() {
             "" => DocId::of_set(name),
-            directory => DocId::parse(format!("{directory}/{name}")),
+            directory => {
+                let (family, dir) = directory.split_once('/').unwrap_or((directory, ""));
+                DocId::at(family, dir, name)
+            }
         }))
     }
 
@@ -397,7 +400,7 @@ impl Store {
         let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
         let at = self.add_story(&story)?;
         self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
-        Ok(())
+        self.unsettle_ancestors(&DocId::at(family, dir, &entry.name))
     }
 
     /// Writes what is due into the index now.

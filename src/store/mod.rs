@@ -23,6 +23,7 @@ pub mod tables;
 
 pub mod examine;
 
+mod ancestors;
 mod facade;
 mod interned;
 mod opening;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::action::{Mark, Position, State, Story};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
 use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
 use crate::store::disk::{Disk, RealDisk};
@@ -253,6 +253,7 @@ impl Store {
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
         let marks = self.globs(|_| true);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut unsettled: Vec<DocId> = Vec::new();
         for ((family, dir), entries) in entries {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
@@ -261,8 +262,17 @@ impl Store {
                 }
             }
             self.index.put(&family, &dir, &entries)?;
+            if family.ends_with(CHILDREN) && entries.iter().any(|entry| !entry.flags.settled) {
+                // Any of them stands for all: they were split from one document.
+                unsettled.push(DocId::at(&family, &dir, ""));
+            }
         }
-        Ok(())
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        unsettled.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 
     /// What was marked or set aside behind the last checkpoint concerns documents that the index has for settled.
@@ -294,11 +304,18 @@ impl Store {
         Ok(())
     }
 
-    /// The marks that select documents.
-    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<(Position, Glob)> {
+    /// The marks that select documents, by id or because they failed.
+    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
-        marks.iter().filter(|(at, _)| wanted(at)).filter_map(glob).collect()
+        let selecting = |(at, mark): &(Position, Mark)| {
+            let docs = match &mark.docs {
+                Some(docs) => Some(Glob::new(docs).ok()?),
+                None if mark.failed => None,
+                None => return None,
+            };
+            Some(Selecting { at: *at, docs, failed: mark.failed })
+        };
+        marks.iter().filter(|(at, _)| wanted(at)).filter_map(selecting).collect()
     }
 
     /// Whether a settled document is to be looked at: marked since its story, or its story names what was set aside.
@@ -307,18 +324,19 @@ impl Store {
         family: &str,
         dir: &str,
         entry: &Entry,
-        marks: &[(Position, Glob)],
+        marks: &[Selecting],
         bad: &HashSet<Position>,
     ) -> Result<bool> {
         if !entry.flags.settled {
             return Ok(false);
         }
-        let id = || match (dir, entry.name.as_str()) {
-            ("", "") => family.to_owned(),
-            ("", name) => format!("{family}/{name}"),
-            (dir, name) => format!("{family}/{dir}/{name}"),
+        let id = || DocId::at(family, dir, &entry.name);
+        let selects = |mark: &Selecting| {
+            entry.story < mark.at
+                && (entry.flags.failed || !mark.failed)
+                && mark.docs.as_ref().is_none_or(|glob| glob.selects(id().as_str()))
         };
-        if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id())) {
+        if marks.iter().any(selects) {
             return Ok(true);
         }
         if bad.is_empty() {
@@ -329,6 +347,15 @@ impl Store {
             story.entries.iter().filter_map(|entry| entry.act).any(|act| bad.contains(&act))
         }))
     }
+}
+
+/// A mark that selects documents.
+struct Selecting {
+    at: Position,
+    /// Absent: whatever its id.
+    docs: Option<Glob>,
+    /// Only what failed.
+    failed: bool,
 }
 
 /// What was said of documents behind the last checkpoint of the index.

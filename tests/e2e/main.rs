@@ -30,6 +30,8 @@ mod faults;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `group`: by value, by parent, by what another target says.
+mod groups;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
@@ -66,6 +68,8 @@ mod shown;
 mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
+/// `split`: children as documents of their own.
+mod split;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.

@@ -385,6 +385,7 @@ impl Asker<'_> {
             store: self.asked.store,
             only: None,
             is_current: None,
+            group: None,
         };
         let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 {
