@@ -242,6 +242,7 @@ fn scans(criterion: &mut Criterion) {
             threads: 1,
             cancel: &cancel,
             seen: &seen,
+            changes: None,
         })
         .unwrap()
     };

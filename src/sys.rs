@@ -4,6 +4,8 @@
 //! every function is a call of the kernel with its errors as `io::Error`.
 #![expect(unsafe_code, reason = "wait4 tells the usage of one child; `pre_exec` ties a child to us")]
 
+pub mod inotify;
+
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;

@@ -194,6 +194,12 @@ impl Build<'_> {
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
         let document = &open.document;
         let family = self.families.family(document.family);
+        if let Origin::Source(_) = family.origin {
+            self.again.note(&family.name, document.id.rel(), !story.settled || story.racy);
+            if let Some(closed) = &mut self.closed {
+                closed.insert((document.family, Arc::clone(&document.dir), document.name.clone()));
+            }
+        }
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
         // What a child inherits is told by its stamp alone.
         let inherits = family.is_children()
@@ -315,6 +321,7 @@ impl Build<'_> {
     /// A document is gone from its source: so is all that came of it.
     pub(super) fn retire(&mut self, document: &Document) -> Result<()> {
         let family = self.families.family(document.family);
+        self.again.note(&family.name, document.id.rel(), false);
         let Some(before) = document.before.clone() else { return Ok(()) };
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {

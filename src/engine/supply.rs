@@ -143,6 +143,14 @@ impl<'a> Supply<'a> {
         Ok(())
     }
 
+    /// Single documents of a family, as the index has them.
+    pub(super) fn add_entries(&mut self, family: FamilyIx, name: &str, entries: Vec<(Arc<str>, Entry)>) {
+        let (sender, batches) = sync_channel(1);
+        // There is room for one.
+        drop(sender.send(entries));
+        self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
+    }
+
     /// The next document. New ones have their number, and their names are in the log.
     pub(super) fn next(&mut self, store: &Store) -> Result<Option<Unopened>> {
         loop {

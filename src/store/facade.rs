@@ -92,7 +92,7 @@ pub struct Store {
     pub(super) touched: AtomicBool,
     /// The disk could not read all of the log: nothing derived may say that it has seen it.
     pub(super) is_partial: bool,
-    pub(super) _lock: Option<Lock>,
+    pub(super) lock: Option<Lock>,
 }
 
 /// Wakes the thread that writes pages.
@@ -111,6 +111,18 @@ impl Store {
     /// The store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says in the lock, for people, what has the store.
+    pub fn describe_owner(&self, what: &str) {
+        if let Some(lock) = &self.lock {
+            lock.describe(what);
+        }
+    }
+
+    /// Whether the log holds more than the index was told of.
+    pub fn is_ahead_of_index(&self) -> bool {
+        self.log.synced().0 > self.checkpointed.load(Ordering::Relaxed)
     }
 
     /// For scratch files; emptied when the store is opened.
@@ -211,6 +223,11 @@ impl Store {
 
     /// Announces a run; it is written, and has its number, only with the first other frame.
     pub fn begin_run(&self, command: Vec<String>, pipelinefile: Digest) -> Result<u32> {
+        // A process may begin several, one after another; the number of one that wrote nothing is free.
+        let begun = self.begun.load(Ordering::Relaxed);
+        if begun > 0 && !self.log.is_run_waiting() {
+            self.last_run.fetch_max(begun, Ordering::Relaxed);
+        }
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.run_places();
@@ -335,6 +352,17 @@ impl Store {
     pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
         self.write_pages()?;
         Ok(self.index.scan(family, &mut |dir, entry| !visit(dir, entry))?)
+    }
+
+    /// The directories of a family that have documents, of `dir` and below it.
+    pub fn directories_below(&self, family: &str, dir: &str) -> Result<Vec<String>> {
+        Ok(self.index.directories_below(family, dir)?)
+    }
+
+    /// Visits the documents of a family that have failed, in no order of ids.
+    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+        self.write_pages()?;
+        Ok(self.index.failed(family, visit)?)
     }
 
     /// Counts over a family.

@@ -230,7 +230,7 @@ impl Store {
             is_partial,
             log,
             format,
-            _lock: lock,
+            lock,
         });
         store.put_found(tail.entries)?;
         if applied.0 > 0 {
