@@ -18,6 +18,7 @@ use crate::engine::groups::Found;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
+use crate::engine::reduce::Reduced;
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::split::Collected;
@@ -43,7 +44,7 @@ pub(super) enum Message {
     /// Everything below this position is on disk.
     Synced(Position),
     /// The store cannot be written.
-    StoreFailed(String),
+    StoreFailed(Error),
 }
 
 /// How long what is in hand may take after the first request to stop.
@@ -121,6 +122,8 @@ pub(super) struct Build<'a> {
     pub(super) unsettled_groups: HashSet<FamilyIx>,
     /// Families whose groups were looked at.
     pub(super) looked_at: HashSet<FamilyIx>,
+    /// What trees of merges came to.
+    pub(super) reduced: HashMap<TargetIx, Reduced>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<TargetIx>,
@@ -168,7 +171,7 @@ impl<'a> Build<'a> {
             // The build may have ended; then nobody waits for this.
             drop(synced.send(match result {
                 Ok(position) => Message::Synced(position),
-                Err(message) => Message::StoreFailed(message),
+                Err(error) => Message::StoreFailed(error),
             }));
         }));
         Ok(Build {
@@ -193,7 +196,7 @@ impl<'a> Build<'a> {
             inbox,
             outbox,
             announcements: VecDeque::new(),
-            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root),
+            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root)?,
             tally: Tally::new(pipeline),
             stopped: None,
             stopping_since: None,
@@ -208,6 +211,7 @@ impl<'a> Build<'a> {
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
             looked_at: HashSet::new(),
+            reduced: HashMap::new(),
             to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
@@ -385,6 +389,7 @@ impl<'a> Build<'a> {
             slot.kill();
         }
         self.in_hand.clear();
+        self.reader.stop();
         self.scheduler.give_up();
     }
 
@@ -403,7 +408,7 @@ impl<'a> Build<'a> {
                 self.announce(position);
                 Ok(())
             }
-            Message::StoreFailed(message) => Err(store_failed(&message)),
+            Message::StoreFailed(error) => Err(store_failed(error)),
         }
     }
 
@@ -447,6 +452,10 @@ impl<'a> Build<'a> {
         let is_decided = open.document.results[ticket.step].is_some();
         let over_members = !is_decided && is_over_members(self.pipeline, target);
         let members = match over_members {
+            true if family.is_set() && self.reduced.contains_key(&target) => {
+                let result = self.reduced.get(&target).map(|reduced| Box::new(reduced.result.clone()));
+                result.map(SetWork::Settled)
+            }
             true if family.is_set() => {
                 Some(set_work(self.parts, self.families, self.options, plan, self.outline)?)
             }
@@ -463,6 +472,9 @@ impl<'a> Build<'a> {
             self.scheduler.decided(ticket, Verdict::Settled(state));
             return Ok(());
         }
+        if let Some(reduced) = self.reduced.get(&target).filter(|_| family.is_set() && ticket.step == 0) {
+            open.document.digest = reduced.root.or(open.document.digest);
+        }
         let decision = if let Some(members) = members {
             match members {
                 SetWork::Settled(result) => Decision::Settled(result),
@@ -473,7 +485,7 @@ impl<'a> Build<'a> {
                         store: self.store,
                         lookup: &mut self.lookup,
                     };
-                    if family.head().is_some() {
+                    if family.head().is_some() || family.is_merges() {
                         open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     }
                     let note = work.note.clone();
@@ -621,7 +633,7 @@ impl<'a> Build<'a> {
 
     /// Waits until all that was appended is on disk and said.
     pub(super) fn settle(&mut self) -> Result<()> {
-        self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
+        self.store.flush().map_err(store_failed)?;
         self.announce(Position(u64::MAX));
         Ok(())
     }
@@ -686,8 +698,6 @@ fn limits(pipeline: &Pipeline, target: &crate::model::pipeline::Target) -> Targe
     TargetLimits { workers: target.settings.workers, window: if set { 1 } else { window } }
 }
 
-pub(super) fn store_failed(message: &str) -> Error {
-    Error::unfinished("the store cannot be written; nothing that was not on disk was reported as done")
-        .caused_by(message)
-        .hint("free some space, then: pipe build")
+pub(super) fn store_failed(error: Error) -> Error {
+    error.context("the store cannot be written; nothing that was not on disk was reported as done")
 }

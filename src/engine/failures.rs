@@ -4,7 +4,7 @@ use crate::engine::document::Before;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{Outcome, State};
-use crate::model::document::{CHILDREN, GROUPS};
+use crate::model::document::{CHILDREN, GROUPS, MERGES};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Pipeline, Verb};
@@ -76,11 +76,12 @@ pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>>
 /// The families of a store that the pipeline still has.
 fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
     let is_there = |name: &String| {
-        let bare = name.trim_end_matches([CHILDREN, GROUPS]);
+        let bare = name.trim_end_matches([CHILDREN, GROUPS, MERGES]);
         let target = pipeline.find_target(bare).map(|ix| pipeline.target(ix));
         match target {
             Some(target) if name.ends_with(CHILDREN) => target.split,
             Some(target) if name.ends_with(GROUPS) => target.verb == Verb::Group,
+            Some(target) if name.ends_with(MERGES) => target.reduce,
             Some(target) => target.verb == Verb::All,
             None => pipeline.find_source(name).is_some(),
         }

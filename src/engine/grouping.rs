@@ -57,11 +57,8 @@ pub(super) fn work_of(
     members: u64,
     coverage: &Coverage,
 ) -> SetWork {
-    let known = coverage.done + coverage.missing;
     if !coverage.is_enough(min_done) {
-        let missing = crate::text::thousands(coverage.missing);
-        let note = format!("{missing} of {} failed", crate::text::count(known, "member"));
-        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, note)));
+        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, coverage.too_few())));
     }
     let facts =
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
@@ -75,7 +72,7 @@ pub(super) fn work_of(
         reasons: Vec::new(),
         replaces: None,
         faults: 0,
-        note: over(coverage),
+        note: coverage.over(),
     }))
 }
 
@@ -118,15 +115,6 @@ fn not_named(parts: &Parts<'_>, families: &Families, options: &Options, target: 
     let roots: HashSet<FamilyIx> = of.iter().flat_map(|(ix, _)| families.roots(*ix)).collect();
     let named = |ix: &FamilyIx| options.not_named.get(&families.family(*ix).name).copied().unwrap_or(0);
     roots.iter().map(named).sum()
-}
-
-/// Which part of its members a result is over.
-fn over(coverage: &Coverage) -> String {
-    let known = coverage.done + coverage.missing;
-    match coverage.missing {
-        0 => String::new(),
-        _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
-    }
 }
 
 fn short(value: &str) -> u64 {
@@ -189,8 +177,9 @@ impl Build<'_> {
         let target = family.steps[step].target;
         let Some(plan) = self.plans[target.0].as_ref() else { return none() };
         let path = self.store.tmp().join(format!("manifest-{number}.jsonl"));
-        let group = match &open.group {
+        let group = match open.group.as_deref() {
             _ if family.is_set() => None,
+            Some(Found { listed: Some(listed), .. }) => Some(Group::Listed(listed.clone())),
             Some(found) => Some(Group::Noted(notes(self.store, self.pipeline, target), found.from, found.to)),
             None => Some(self.children_of(&open.document, family, step)?),
         };
@@ -282,7 +271,7 @@ impl Build<'_> {
                 if pass.halted.is_none() && pass.groups.unfinished == 0 {
                     self.retire_groups(ix, &pass.present)?;
                 } else {
-                    settled = false;
+                    settled &= matches!(pass.halted, Some((State::Blocked, _)));
                 }
                 let (state, note) = self.said(target, &pass);
                 (pass.root.as_ref().map(FieldHasher::finish), state, note)
@@ -363,6 +352,18 @@ impl Build<'_> {
         (State::Failed, derived_note(&failure))
     }
 
+    /// Merges that the tree has no more are gone.
+    pub(super) fn retire_merges(&mut self, ix: FamilyIx, present: &HashSet<String>) -> Result<()> {
+        let mut gone: Vec<Entry> = Vec::new();
+        self.store.scan(&self.families.family(ix).name, &mut |_, entry| {
+            if !entry.flags.gone && !present.contains(&entry.name) {
+                gone.push(entry.clone());
+            }
+            true
+        })?;
+        gone.iter().try_for_each(|entry| self.retire_child(ix, "", entry))
+    }
+
     /// Groups that have no members any more are gone, with all that came of them.
     fn retire_groups(&mut self, ix: FamilyIx, present: &HashSet<u64>) -> Result<()> {
         let family = self.families.family(ix);
@@ -391,6 +392,7 @@ pub(super) fn notes(
 }
 
 /// Looks for the groups of a target on a thread of its own; those that are touched go to the supply.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
 pub(super) fn look<'a>(
     scope: &'a std::thread::Scope<'a, '_>,
     supply: &mut Supply<'a>,

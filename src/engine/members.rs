@@ -13,6 +13,8 @@ use crate::plan::family::FamilyIx;
 pub enum Group {
     /// Noted in a file, from here to there.
     Noted(PathBuf, u64, u64),
+    /// These: family, folder, name.
+    Listed(Vec<(FamilyIx, String, String)>),
     /// Children in a folder of the index, by family, in the order of their splits.
     Children(String, Vec<(FamilyIx, Vec<String>)>),
 }
@@ -58,14 +60,20 @@ pub(super) fn read(path: &Path, line: &str) -> Result<Noted> {
     })
 }
 
-/// Visits the members of a group: family, folder, name, and the id by which it is known there.
-pub(super) fn visit_group(
-    group: &Group,
-    visit: &mut dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()>,
-) -> Result<()> {
+/// Is given a member's family, folder, name, and the id by which it is known in its group.
+pub(super) type VisitMember<'v> = dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()> + 'v;
+
+/// Visits the members of a group.
+pub(super) fn visit_group(group: &Group, visit: &mut VisitMember<'_>) -> Result<()> {
     match group {
         Group::Noted(path, from, to) => {
             members_of(path, *from, *to, &mut |family, dir, name| visit(family, dir, name, None))
+        }
+        Group::Listed(listed) => {
+            for (family, dir, name) in listed {
+                visit(*family, dir, name, None)?;
+            }
+            Ok(())
         }
         Group::Children(dir, children) => {
             for (family, names) in children {

@@ -69,7 +69,9 @@ fn publishing(pipeline: &Pipeline) -> Publishing {
     let all = (0..pipeline.targets.len()).map(TargetIx).collect();
     let mut publishing = Publishing::new();
     for family in Families::new(pipeline, &all).list {
-        let shown = family.steps.iter().filter(|step| !step.splits);
+        let is_merges = family.is_merges();
+        let is_shown = |step: &&crate::plan::family::Step| !step.splits && !is_merges;
+        let shown = family.steps.iter().filter(is_shown);
         let targets = shown.map(|step| pipeline.target(step.target));
         let names = targets.filter(|target| target.publish.is_some()).map(|target| target.name.clone());
         publishing.insert(family.name, names.collect());

@@ -27,6 +27,7 @@ pub mod outline;
 pub mod policy;
 pub mod publish;
 pub mod redo;
+mod reduce;
 mod replaced;
 pub mod requests;
 pub mod scheduler;

@@ -9,6 +9,7 @@ use crate::engine::loads::PresentCode;
 use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
+use crate::engine::reduce::reduce;
 use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
@@ -322,6 +323,17 @@ fn one_stratum(
     build.settle()?;
     parts.store.write_pages()?;
     build.plan_stratum(stratum)?;
+    for family in &families.list {
+        if let Origin::Set(target) = family.origin
+            && parts.pipeline.target(target).reduce
+            && family.steps.first().is_some_and(|step| step.stratum == stratum)
+            && !is_set_current(parts, families, build.outline(), family, target)?
+        {
+            let reduced = reduce(parts, families, options, build, stratum, target)?;
+            build.settle()?;
+            build.reduced.insert(target, reduced);
+        }
+    }
     let covers: Arc<CoverCache> = Arc::new(CoverCache::default());
     let group_covers: Arc<CoverCache> = Arc::new(CoverCache::default());
     let (done, looked) = std::sync::mpsc::channel();
@@ -357,7 +369,7 @@ fn one_stratum(
                             let covers = Arc::clone(&group_covers);
                             let wanted =
                                 move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
-                            supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                            supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                         }
                         continue;
                     }
@@ -390,7 +402,7 @@ fn one_stratum(
                     if let Some(again) = again {
                         let again = Arc::clone(again);
                         let wanted = move |entry: &Entry| again.contains(&entry.doc);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     } else if let Some(scan) = scans.iter().find(|scan| scan.source == family.name) {
                         supply.add_scan(ix, scan);
                     }
@@ -406,7 +418,7 @@ fn one_stratum(
                         let covers = Arc::clone(&covers);
                         let wanted =
                             move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     }
                 }
                 _ => {}

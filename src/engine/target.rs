@@ -181,7 +181,8 @@ impl TargetPlan {
             definition,
             marks,
             shared,
-            sees: target.sees.clone(),
+            // What a merge takes may be a merge itself, which has no id and no meta.
+            sees: if target.reduce { vec![Field::Ext] } else { target.sees.clone() },
             limits: target.split.then_some(target.split_limits),
         }
     }
@@ -312,6 +313,10 @@ fn definition(
             Shared::Unavailable(_) => 1,
             Shared::Unfinished => 2,
         });
+    }
+    if target.verb == Verb::Group {
+        hasher.option(target.by.as_deref().map(str::as_bytes));
+        hasher.option(target.group_missing.as_deref().map(str::as_bytes));
     }
     if target.split {
         for limit in target.split_limits.names() {

@@ -75,7 +75,6 @@ fn modules_of(target: &Target) -> Vec<ModuleIx> {
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("reduce", target.reduce),
         ("route", matches!(target.call, Call::Route(_))),
         ("hold", target.hold.is_some()),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),

@@ -201,7 +201,7 @@ impl<'a> Documents<'a> {
     pub fn source_path(&self, document: &Document) -> Option<PathBuf> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => Some(self.roots[ix.0].path_of(document.id.rel())),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> Documents<'a> {
     pub fn of_file(&self, path: &Path) -> Option<(FamilyIx, String)> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         })
     }
 

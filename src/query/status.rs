@@ -12,7 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Run, State};
-use crate::model::document::CHILDREN;
+use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -180,7 +180,10 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let sets = sets.map(|target| target.name.clone());
     let splits = asked.pipeline.targets.iter().filter(|target| target.split);
     let children = splits.map(|target| format!("{}{CHILDREN}", target.name));
-    let families: Vec<String> = sources.map(str::to_owned).chain(sets).chain(children).collect();
+    let groups = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::Group);
+    let groups = groups.map(|target| format!("{}{GROUPS}", target.name));
+    let families: Vec<String> =
+        sources.map(str::to_owned).chain(sets).chain(children).chain(groups).collect();
     for family in &families {
         let family = family.as_str();
         let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
@@ -234,6 +237,15 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
         if let Some(split) = split {
             targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
+        }
+    }
+    for target in targets.iter_mut().filter(|target| target.verb == "group") {
+        let head = asked.store.entry(&format!("{}{GROUPS}{GROUPS}", target.target), "", "")?;
+        let told = head.map(|head| before(asked.store, head.story)).transpose()?.flatten();
+        if let Some(entry) = told.as_ref().and_then(|told| told.entry(&target.target)) {
+            target.note.clone_from(&entry.note);
+            target.failed += u64::from(is_failed(entry));
+            target.blocked += u64::from(entry.state == State::Blocked);
         }
     }
     for target in &mut targets {

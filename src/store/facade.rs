@@ -47,7 +47,7 @@ pub(super) struct Remembered {
     pub(super) changes: BTreeMap<String, Position>,
 }
 
-type SyncListener = Box<dyn Fn(Result<Position, String>) + Send>;
+type SyncListener = Box<dyn Fn(Result<Position>) + Send>;
 
 /// Told by the log's commit thread, which is there before the store is.
 #[derive(Default)]
@@ -408,6 +408,7 @@ impl Store {
         if let (Outcome::Output(output), Some(bytes)) = (&mut act.outcome, bytes)
             && bytes.len() as u64 > self.largest_payload
         {
+            self.blobs.check_length(&output.digest, bytes.len() as u64)?;
             self.blobs.put(&output.digest, bytes)?;
             output.place = Place::Blob;
             payload = None;
@@ -479,7 +480,10 @@ impl Store {
     pub fn output_bytes(&self, output: &Output) -> Result<Option<Arc<[u8]>>> {
         let bytes = match output.place {
             Place::Payload(place) => self.log.read_payload(place, output.length, &output.digest)?,
-            Place::Blob => self.blobs.read(&output.digest)?,
+            Place::Blob => {
+                self.blobs.check_length(&output.digest, output.length)?;
+                self.blobs.read(&output.digest)?
+            }
             Place::Input => None,
         };
         Ok(bytes.map(Arc::from))
@@ -495,13 +499,17 @@ impl Store {
         self.blobs.path(digest)
     }
 
-    /// Whether a blob's bytes are right, hashed once a process.
-    pub fn prove_blob(&self, digest: &Digest) -> Result<bool> {
-        self.blobs.holds(digest)
+    /// Where a blob lies whose bytes are right, hashed once a process; nothing if they are gone or wrong. What is handed
+    /// to a module is asked for here: a result of wrong bytes would stand under the key of the right ones.
+    pub fn proved_blob(&self, output: &Output) -> Result<Option<PathBuf>> {
+        self.blobs.check_length(&output.digest, output.length)?;
+        self.blobs.proved_path(&output.digest)
     }
 
     /// Takes over a file of `tmp/` as the bytes of an output.
     pub fn adopt_blob(&self, digest: &Digest, path: &Path) -> Result<()> {
+        let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
+        self.blobs.check_length(digest, length)?;
         self.blobs.adopt(digest, path)
     }
 

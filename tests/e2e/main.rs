@@ -60,8 +60,12 @@ mod publishing;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `reduce`: a tree of merges.
+mod reduce;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
+/// All shapes at once, against an oracle.
+mod shapes;
 /// Published files and people.
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
