@@ -244,17 +244,12 @@ fn tables() -> Seeds {
         .into()
 }
 
-/// The example; `tests/pipelinefiles` has many more, which are used too.
+/// A few; the example and those of `tests/pipelinefiles` are used too, where they are.
 fn pipelinefiles() -> Seeds {
     let small = "[source.docs]\npath = \"docs\"\n\n[target.words]\neach = \"docs\"\nmodule = \"words\"\n";
     let mistakes =
         "[source.docs]\npath = \"dosc\"\n[target.wörds]\neach = \"dosc\"\nmodul = 3\nwhere = { id = [ }\n";
-    texts(&[
-        ("example", include_str!("../../Pipelinefile.example")),
-        ("small", small),
-        ("mistakes", mistakes),
-        ("empty", "\n"),
-    ])
+    texts(&[("small", small), ("mistakes", mistakes), ("empty", "\n")])
 }
 
 fn replies() -> Seeds {
