@@ -11,6 +11,7 @@ mod cat;
 mod check;
 mod completions;
 mod doctor;
+mod gc;
 mod global;
 mod graph;
 mod init;
@@ -73,6 +74,7 @@ enum Command {
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
+    Gc(gc::Args),
     Completions(completions::Args),
 }
 
@@ -92,6 +94,7 @@ impl Command {
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),
+            Command::Gc(args) => args.run(global, out),
             Command::Completions(args) => args.run(out),
         }
     }

@@ -47,5 +47,10 @@ pub(super) fn take<T>(
 
 /// Answers questions of other processes for as long as the server lives.
 pub(super) fn serve(project: &Project, store: &Arc<Store>) -> Result<Server> {
-    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest)
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, false)
+}
+
+/// The same while the store is collected.
+pub(super) fn serve_collecting(project: &Project, store: &Arc<Store>) -> Result<Server> {
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, true)
 }

@@ -36,6 +36,9 @@ pub struct Status {
     pub last_run: Option<Run>,
     /// A build is under way.
     pub building: bool,
+    /// The store is being collected.
+    #[serde(default)]
+    pub collecting: bool,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -46,7 +49,7 @@ pub struct Status {
 impl Status {
     /// Whether all is done and nothing failed.
     pub fn is_up_to_date(&self) -> bool {
-        !self.to_do && !self.building && self.causes.is_empty() && self.blocked == 0
+        !self.to_do && !self.building && !self.collecting && self.causes.is_empty() && self.blocked == 0
     }
 
     /// Documents that a build would look at.
@@ -150,7 +153,8 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         causes: causes.into_iter().map(cause).collect(),
         blocked,
         last_run: asked.store.runs()?.pop(),
-        building: asked.building,
+        building: asked.is_build(),
+        collecting: asked.collecting,
         to_do: seen.to_do,
         notices: seen.notices,
     })

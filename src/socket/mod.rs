@@ -54,12 +54,18 @@ pub enum Answered {
     ByOwner,
 }
 
-/// Answers for a build while it runs, until the server is dropped.
-pub fn serve(store: &Arc<Store>, pipeline: &Arc<Pipeline>, pipelinefile: Digest) -> Result<Server> {
+/// Answers for a build while it runs, or for a collection, until the server is dropped.
+pub fn serve(
+    store: &Arc<Store>,
+    pipeline: &Arc<Pipeline>,
+    pipelinefile: Digest,
+    collecting: bool,
+) -> Result<Server> {
     let (of, pipeline) = (Arc::clone(store), Arc::clone(pipeline));
     let answer: Answerer = Arc::new(move |request, tell| {
         let (pipeline, store, here) = (&*pipeline, &of, request.here.as_path());
-        query::answer(&Asked { pipeline, pipelinefile, store, here, building: true }, &request.question, tell)
+        let asked = Asked { pipeline, pipelinefile, store, here, building: true, collecting };
+        query::answer(&asked, &request.question, tell)
     });
     Server::start(store.dir(), answer)
 }
@@ -74,7 +80,14 @@ pub fn ask_or_open(place: &Place<'_>, question: &Question, tell: &mut Tell<'_>) 
         let holder = match Store::open(place.store_dir)? {
             Opening::Opened(store, notices) => {
                 let Place { pipeline, pipelinefile, here, .. } = *place;
-                let asked = Asked { pipeline, pipelinefile, store: &store, here, building: false };
+                let asked = Asked {
+                    pipeline,
+                    pipelinefile,
+                    store: &store,
+                    here,
+                    building: false,
+                    collecting: false,
+                };
                 let answered = query::answer(&asked, question, tell);
                 let closed = store.close();
                 return answered.and(closed).map(|()| Answered::Here(notices));

@@ -366,7 +366,7 @@ mod tests {
         let (bytes, crc) = mapped.encode(format.salt, format.seal());
         assert_eq!(
             hex(&bytes),
-            "GOLDEN2"
+            "937069706573656702000000020000000123456789abcdef0011223344556677887766554433221134120010000000000100000090010000000000001abef77a"
         );
         assert_eq!(SegmentHeader::decode(&bytes, 2, &format), Some((mapped, crc)));
     }

@@ -61,6 +61,8 @@ pub(super) struct Live {
     pub(super) bads: Vec<SetAside>,
     /// Documents that are gone and whose story is not kept: number, story, names.
     pub(super) gone: Vec<(u32, Position, Position)>,
+    /// Numbers of documents that nothing is kept of.
+    pub(super) forgotten: Bits,
     /// Documents of families that are not in the Pipelinefile any more, and are not kept.
     pub(super) dropped: BTreeMap<String, u64>,
     /// What could not be read.
@@ -92,6 +94,8 @@ pub(super) struct Segment {
     pub(super) bytes: BTreeMap<u32, u64>,
     /// How many frames are kept.
     pub(super) frames: u64,
+    /// How many are not, beside those that only closed the log.
+    pub(super) dead: u64,
     /// How many records there are, and how many are kept.
     pub(super) records: (u64, u64),
     /// By recipe: the oldest mark that any record knows, and that any kept one does.
@@ -191,6 +195,8 @@ struct Here {
     groups: Vec<usize>,
     /// By frame: the last run for whose sake it is kept.
     runs: Vec<u32>,
+    /// How many frames only close the log.
+    closes: u64,
     found: Segment,
 }
 
@@ -202,6 +208,7 @@ impl Pass<'_> {
             frames: Vec::new(),
             groups: Vec::new(),
             runs: Vec::new(),
+            closes: 0,
             found: Segment { end, ..Segment::default() },
         };
         let mut group = None;
@@ -210,6 +217,7 @@ impl Pass<'_> {
                 here.groups.push(here.frames.len());
             }
             let length = frame::frame_length(frame.body.len() + 1) as u32;
+            here.closes += u64::from(frame.kind == Kind::Close);
             here.frames.push((frame.position.offset(), length));
         })?;
         here.found.is_odd = !damage.is_empty();
@@ -238,6 +246,7 @@ impl Pass<'_> {
                 here.found.frames += 1;
             }
         }
+        here.found.dead = here.frames.len() as u64 - here.found.frames - here.closes;
         self.live.segments.insert(number, here.found);
         Ok(())
     }
@@ -402,12 +411,15 @@ impl Pass<'_> {
             }
             return Ok(run);
         }
-        if !is_present && self.wanted.removed <= self.wanted.cutoff {
+        // A story in it was told by a build that had it.
+        let removed = self.wanted.removed.max(story.run);
+        if !is_present && removed <= self.wanted.cutoff {
             *self.live.dropped.entry(family.unwrap_or_default()).or_default() += 1;
-            return Ok(self.wanted.removed);
+            self.live.forgotten.set(story.doc.0 as usize);
+            return Ok(removed);
         }
-        self.live.documents += 1;
-        Ok(if is_present { ALWAYS } else { self.wanted.removed })
+        self.live.documents += u64::from(is_present);
+        Ok(if is_present { ALWAYS } else { removed })
     }
 
     fn family(&mut self, definition: Position) -> Result<Option<String>> {

@@ -31,6 +31,7 @@ use crate::store::tables::{FULL_MEMTABLE, Finder};
 use crate::time::Millis;
 
 use live::{Live, Segment, Wanted, prefix};
+use marks::Bits;
 use other_files::{Chosen, OtherFiles};
 use rewrite::Exceptions;
 
@@ -113,6 +114,8 @@ pub struct Report {
     pub dropped: BTreeMap<String, u64>,
     /// Marks of `pipe redo` that ask for nothing any more.
     pub marks: u64,
+    /// The bytes of the log and of all blobs.
+    pub stored: u64,
     /// The bytes of the store, without its reserve.
     pub before: u64,
     /// The same afterwards.
@@ -151,9 +154,7 @@ pub struct Plan {
     /// What is remembered by its place, and goes.
     unremembered: HashSet<Position>,
     /// Numbers of documents that are forgotten.
-    forgotten: HashSet<u32>,
-    /// Families that are dropped.
-    dropped: Vec<String>,
+    forgotten: Bits,
     /// So many of the keys in tables lead nowhere that they are made anew.
     new_tables: bool,
 }
@@ -271,8 +272,7 @@ impl Draft<'_> {
         let mut exceptions = Exceptions::default();
         let mut report = self.records(&live, &chosen);
         let bad = self.blobs_missed(&live, &chosen);
-        let forgotten = self.forget(&mut live, &chosen, &mut exceptions);
-        report.forgotten = forgotten.len() as u64;
+        report.forgotten = self.forget(&mut live, &chosen, &mut exceptions);
         self.redos(&live, &chosen, asked.fingerprint, &mut exceptions)?;
         report.marks = exceptions.gone.len() as u64;
         // What was set aside needs to be known as long as its record is there.
@@ -298,13 +298,14 @@ impl Draft<'_> {
         });
         report.logs = other.logs();
         report.leftovers = other.leftovers();
+        report.stored = total + self.other.blobs;
         report.before = self.other.total;
         let freed = report.log_bytes + report.blobs.bytes + report.logs.bytes + report.leftovers.bytes;
         report.after = report.before.saturating_sub(freed);
         report.dropped.clone_from(&live.dropped);
         if live.documents == 0 && live.stories > 0 {
             report.doubt = Some(Doubt::NoDocument);
-        } else if (report.log_bytes + report.blobs.bytes) * 2 > total + self.other.blobs {
+        } else if (report.log_bytes + report.blobs.bytes) * 2 > report.stored {
             report.doubt = Some(Doubt::OverHalf);
         }
         let unremembered = chosen.iter().flat_map(|number| live.segments[number].unremembered.iter().copied());
@@ -314,7 +315,6 @@ impl Draft<'_> {
         let records: u64 = live.segments.values().map(|segment| segment.records.0).sum();
         Ok(Plan {
             new_tables: report.collected * HALF > records,
-            dropped: report.dropped.keys().cloned().collect(),
             report,
             end,
             segments: live.segments,
@@ -324,14 +324,14 @@ impl Draft<'_> {
             blobs,
             other,
             unremembered,
-            forgotten,
+            forgotten: live.forgotten,
         })
     }
 
     fn is_worth_it(&self, segment: &Segment) -> bool {
         let kept = segment.kept_bytes(self.cutoff) + crate::store::segment::FIRST_GROUP as u64;
         // A damaged one stays as it is; if nothing of it is kept, nothing of it can be missed.
-        if segment.is_odd && segment.frames > 0 {
+        if (segment.is_odd && segment.frames > 0) || segment.dead == 0 {
             return false;
         }
         let map = crate::store::extents::FOOTER_BYTES as u64 + crate::store::extents::EXTENT_BYTES as u64;
@@ -365,15 +365,16 @@ impl Draft<'_> {
 
     /// Documents that are gone for long. One with an older story in a file that stays keeps the story that says so:
     /// who reads the log anew would take it for present.
-    fn forget(&self, live: &mut Live, chosen: &BTreeSet<u32>, exceptions: &mut Exceptions) -> HashSet<u32> {
+    fn forget(&self, live: &mut Live, chosen: &BTreeSet<u32>, exceptions: &mut Exceptions) -> u64 {
         let staying = live.segments.iter().filter(|(number, _)| !chosen.contains(number));
         let told: HashSet<u32> = staying.flat_map(|(_, segment)| &segment.gone).copied().collect();
-        let mut forgotten = HashSet::new();
+        let mut forgotten = 0;
         for (document, story, names) in &live.gone {
             if told.contains(document) {
                 exceptions.kept.extend([*story, *names]);
             } else {
-                forgotten.insert(*document);
+                live.forgotten.set(*document as usize);
+                forgotten += 1;
             }
         }
         forgotten
@@ -437,8 +438,12 @@ impl Plan {
         self.chosen.is_empty()
             && self.blobs.is_empty()
             && self.other.is_empty()
-            && self.forgotten.is_empty()
-            && self.dropped.is_empty()
+            && !self.forgets()
+    }
+
+    /// Whether the index forgets documents.
+    fn forgets(&self) -> bool {
+        self.report.forgotten > 0 || !self.report.dropped.is_empty()
     }
 
     /// Does it. The store may be asked meanwhile, and by nobody else written.
@@ -495,12 +500,11 @@ impl Plan {
     fn forget(&self, store: &Store) -> Result<()> {
         let mut emptied = Vec::new();
         for family in store.families() {
-            let is_dropped = self.dropped.contains(&family);
             let mut by_folder: BTreeMap<String, Vec<String>> = BTreeMap::new();
             let mut is_empty = true;
-            if is_dropped || !self.forgotten.is_empty() {
+            if self.forgets() {
                 store.scan(&family, &mut |dir, entry| {
-                    if is_dropped || self.forgotten.contains(&entry.doc.0) {
+                    if self.forgotten.get(entry.doc.0 as usize) {
                         by_folder.entry(dir.to_owned()).or_default().push(entry.name.clone());
                     } else {
                         is_empty = false;
