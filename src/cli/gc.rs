@@ -118,9 +118,9 @@ impl Args {
 
     fn refuse(&self, doubt: Doubt, report: &Report) -> Error {
         let error = match doubt {
-            Doubt::NoDocument => {
-                Error::unfinished("no document of this Pipelinefile has anything in the store: all of it would go")
-            }
+            Doubt::NoDocument => Error::unfinished(
+                "no document of this Pipelinefile has anything in the store: all of it would go",
+            ),
             Doubt::OverHalf => Error::unfinished(format!(
                 "over half of all records and results would go: {} of {}",
                 size(report.log_bytes + report.blobs.bytes),
@@ -165,7 +165,8 @@ impl Args {
         headed(out, "Kept", &kept.join(", "))?;
         for (family, documents) in &report.dropped {
             let verb = if self.dry_run { "would be dropped" } else { "dropped" };
-            let text = format!("{family} is not in the Pipelinefile: {} {verb}", count(*documents, "document"));
+            let text =
+                format!("{family} is not in the Pipelinefile: {} {verb}", count(*documents, "document"));
             headed(out, "Gone", &text)?;
         }
         let went = went(report);
@@ -181,12 +182,9 @@ impl Args {
         let summary = match (is_nothing, self.dry_run) {
             (true, _) => format!("nothing to collect; the store has {}", size(report.before)),
             (_, true) => format!("{} of {} would be freed", size(freed), size(report.before)),
-            (_, false) => format!(
-                "{} freed in {}; the store has {}",
-                size(freed),
-                duration(time),
-                size(report.after)
-            ),
+            (_, false) => {
+                format!("{} freed in {}; the store has {}", size(freed), duration(time), size(report.after))
+            }
         };
         headed(out, "Summary", &summary)?;
         if let Some(over) = report.over {
@@ -217,8 +215,7 @@ fn went(report: &Report) -> Vec<String> {
     if report.collected > 0 || report.segments.count > 0 {
         went.push(with_size(report.collected, "result", report.log_bytes));
     }
-    for (files, noun) in
-        [(report.blobs, "large file"), (report.logs, "log"), (report.leftovers, "leftover")]
+    for (files, noun) in [(report.blobs, "large file"), (report.logs, "log"), (report.leftovers, "leftover")]
     {
         if files.count > 0 {
             went.push(with_size(files.count, noun, files.bytes));

@@ -80,14 +80,8 @@ pub fn ask_or_open(place: &Place<'_>, question: &Question, tell: &mut Tell<'_>) 
         let holder = match Store::open(place.store_dir)? {
             Opening::Opened(store, notices) => {
                 let Place { pipeline, pipelinefile, here, .. } = *place;
-                let asked = Asked {
-                    pipeline,
-                    pipelinefile,
-                    store: &store,
-                    here,
-                    building: false,
-                    collecting: false,
-                };
+                let asked =
+                    Asked { pipeline, pipelinefile, store: &store, here, building: false, collecting: false };
                 let answered = query::answer(&asked, question, tell);
                 let closed = store.close();
                 return answered.and(closed).map(|()| Answered::Here(notices));

@@ -125,7 +125,8 @@ impl Extents {
         }
         let mut extents = Extents::new(end);
         for entry in bytes.chunks_exact(EXTENT_BYTES) {
-            let field = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+            let field =
+                |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
             let extent = Extent { logical: field(0), length: field(4), physical: field(8) };
             let behind = extents.list.last().map_or(0, Extent::end);
             let is_in_order = extent.logical >= behind

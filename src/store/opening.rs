@@ -184,6 +184,7 @@ impl Store {
             let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
             marks.iter().filter_map(glob).collect()
         };
+        let has_bad = !self.bad.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         for ((family, dir), entries) in entries {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
@@ -192,13 +193,24 @@ impl Store {
                     ("", name) => format!("{family}/{name}"),
                     (dir, name) => format!("{family}/{dir}/{name}"),
                 };
-                if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id)) {
+                if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id))
+                    || (has_bad && self.names_bad(entry.story)?)
+                {
                     entry.flags.settled = false;
                 }
             }
             self.index.put(&family, &dir, &entries)?;
         }
         Ok(())
+    }
+}
+
+impl Store {
+    /// Whether a story names a record that was set aside after it was told.
+    fn names_bad(&self, story: Position) -> Result<bool> {
+        let story = self.story(story)?;
+        let mut acts = story.iter().flat_map(|story| &story.entries).filter_map(|entry| entry.act);
+        Ok(acts.any(|act| self.is_bad(act)))
     }
 }
 

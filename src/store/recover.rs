@@ -206,11 +206,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Visits every frame of a segment with its group, in order; what could not be read.
-    pub fn walk(
-        &self,
-        number: u32,
-        visit: &mut dyn FnMut(Place<'_>, FrameRef<'_>),
-    ) -> Result<Vec<Damage>> {
+    pub fn walk(&self, number: u32, visit: &mut dyn FnMut(Place<'_>, FrameRef<'_>)) -> Result<Vec<Damage>> {
         let mut walk = Walk::new(self.segments, Position(0), visit);
         if let Some(part) = self.parts.iter().find(|part| part.number == number) {
             walk.segment(part)?;

@@ -24,6 +24,8 @@ mod disk;
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// `pipe gc`.
+mod gc;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.

@@ -283,7 +283,11 @@ impl Pass<'_> {
                     Some((kind, decoded)) => self.frame(here, ix, position, kind, decoded)?,
                     None => {
                         let to = Position(position.0 + u64::from(length));
-                        self.live.damage.push(Damage { from: position, to, what: "a frame that says nothing" });
+                        self.live.damage.push(Damage {
+                            from: position,
+                            to,
+                            what: "a frame that says nothing",
+                        });
                         here.found.is_odd = true;
                     }
                 }
@@ -388,8 +392,7 @@ impl Pass<'_> {
         }
         if let Some(previous) = story.previous.filter(|previous| *previous < at) {
             // A document that failed shows the file of before: the story that tells where is kept along.
-            let shows_older =
-                story.entries.iter().any(|entry| entry.published && entry.state != State::Done);
+            let shows_older = story.entries.iter().any(|entry| entry.published && entry.state != State::Done);
             let superseded = story.run.clamp(1, self.wanted.newest.max(1));
             self.mark(here, previous, if shows_older { kept.max(superseded) } else { superseded })?;
         }

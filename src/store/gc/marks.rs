@@ -54,8 +54,10 @@ impl Marks {
     }
 
     fn spill(&mut self, number: u32, marks: &[Mark]) -> Result<()> {
-        let bytes: Vec<u8> =
-            marks.iter().flat_map(|(offset, run)| [offset.to_le_bytes(), run.to_le_bytes()].concat()).collect();
+        let bytes: Vec<u8> = marks
+            .iter()
+            .flat_map(|(offset, run)| [offset.to_le_bytes(), run.to_le_bytes()].concat())
+            .collect();
         let path = self.path(number);
         let (file, length) = match self.spilled.remove(&number) {
             Some(open) => open,

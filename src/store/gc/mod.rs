@@ -180,7 +180,8 @@ pub fn plan(store: &Store, asked: &mut Asked<'_>) -> Result<Plan> {
         let draft = Draft { store, reading: &reading, runs: &runs, cutoff, is_tight, other: &other };
         // By which run enough would go: whole segments and blobs count only once they were looked at.
         let estimate = |cutoff: u32| -> u64 {
-            let log: u64 = live.segments.values().map(|segment| segment.kept_bytes(cutoff).min(segment.size)).sum();
+            let log: u64 =
+                live.segments.values().map(|segment| segment.kept_bytes(cutoff).min(segment.size)).sum();
             let blobs: u64 = live.blob_bytes.range(cutoff.saturating_add(1)..).map(|(_, bytes)| bytes).sum();
             log + blobs
         };
@@ -217,14 +218,14 @@ fn look(
 ) -> Result<Live> {
     let mut sets_from = Position(u64::MAX);
     let mut definitions = HashSet::new();
-    for family in store.families() {
-        if let Some(entry) = store.entry(&family, "", "")?
-            && (asked.is_present)(&family)
-        {
+    for family in store.families().into_iter().filter(|family| (asked.is_present)(family)) {
+        if let Some(entry) = store.entry(&family, "", "")? {
             sets_from = sets_from.min(entry.story);
         }
         store.scan(&family, &mut |_, entry| {
-            definitions.insert(entry.definition);
+            if !entry.flags.gone {
+                definitions.insert(entry.definition);
+            }
             true
         })?;
     }
@@ -240,9 +241,9 @@ fn look(
 }
 
 fn refuse_damage(store: &Store, live: &Live) -> Result<()> {
-    let last = live.segments.keys().max().copied().unwrap_or(0);
-    let is_missing =
-        |number: &u32| !live.segments.contains_key(number) && !store.is_bad(Position::new(*number, 0));
+    let there = store.log.segments().numbers()?;
+    let last = there.last().copied().unwrap_or(0);
+    let is_missing = |number: &u32| !there.contains(number) && !store.is_bad(Position::new(*number, 0));
     let missing = (1..last).filter(is_missing).count();
     let unknown = live.damage.iter().filter(|damage| !store.is_bad(damage.from)).count() + missing;
     if unknown == 0 {
@@ -267,12 +268,26 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn plan(&self, mut live: Live, end: Position, asked: &mut Asked<'_>) -> Result<Plan> {
-        let chosen: BTreeSet<u32> =
+        let mut chosen: BTreeSet<u32> =
             live.segments.iter().filter(|(_, segment)| self.is_worth_it(segment)).map(|(n, _)| *n).collect();
         let mut exceptions = Exceptions::default();
+        let forgotten = loop {
+            let forgotten = self.forget(&live, &chosen, &mut exceptions);
+            // What has to stay all the same may be all that would have gone of a segment.
+            let mut stay: HashMap<u32, u64> = HashMap::new();
+            exceptions.kept.iter().for_each(|at| *stay.entry(at.segment()).or_default() += 1);
+            let before = chosen.len();
+            chosen.retain(|number| live.segments[number].dead > stay.get(number).copied().unwrap_or(0));
+            if chosen.len() == before {
+                break forgotten;
+            }
+        };
+        for document in &forgotten {
+            live.forgotten.set(*document as usize);
+        }
         let mut report = self.records(&live, &chosen);
         let bad = self.blobs_missed(&live, &chosen);
-        report.forgotten = self.forget(&mut live, &chosen, &mut exceptions);
+        report.forgotten = forgotten.len() as u64;
         self.redos(&live, &chosen, asked.fingerprint, &mut exceptions)?;
         report.marks = exceptions.gone.len() as u64;
         // What was set aside needs to be known as long as its record is there.
@@ -308,7 +323,8 @@ impl Draft<'_> {
         } else if (report.log_bytes + report.blobs.bytes) * 2 > report.stored {
             report.doubt = Some(Doubt::OverHalf);
         }
-        let unremembered = chosen.iter().flat_map(|number| live.segments[number].unremembered.iter().copied());
+        let unremembered =
+            chosen.iter().flat_map(|number| live.segments[number].unremembered.iter().copied());
         let set_aside = live.bads.iter().filter(|bad| exceptions.gone.contains(&bad.at)).map(|bad| bad.of);
         let unremembered: HashSet<Position> =
             unremembered.chain(exceptions.gone.iter().copied()).chain(set_aside).collect();
@@ -342,12 +358,12 @@ impl Draft<'_> {
     }
 
     fn records(&self, live: &Live, chosen: &BTreeSet<u32>) -> Report {
-        let mut report =
-            Report { documents: live.documents, history: live.history, ..Report::default() };
+        let mut report = Report { documents: live.documents, history: live.history, ..Report::default() };
         for (number, segment) in &live.segments {
             let (all, kept) = segment.records;
             report.kept += kept;
-            *if chosen.contains(number) { &mut report.collected } else { &mut report.among_others } += all - kept;
+            *if chosen.contains(number) { &mut report.collected } else { &mut report.among_others } +=
+                all - kept;
         }
         let first = self.runs.iter().find(|run| run.number > self.cutoff);
         report.since = first.map(|run| Since { run: run.number, start: run.start });
@@ -365,16 +381,15 @@ impl Draft<'_> {
 
     /// Documents that are gone for long. One with an older story in a file that stays keeps the story that says so:
     /// who reads the log anew would take it for present.
-    fn forget(&self, live: &mut Live, chosen: &BTreeSet<u32>, exceptions: &mut Exceptions) -> u64 {
+    fn forget(&self, live: &Live, chosen: &BTreeSet<u32>, exceptions: &mut Exceptions) -> Vec<u32> {
         let staying = live.segments.iter().filter(|(number, _)| !chosen.contains(number));
         let told: HashSet<u32> = staying.flat_map(|(_, segment)| &segment.gone).copied().collect();
-        let mut forgotten = 0;
+        let mut forgotten = Vec::new();
         for (document, story, names) in &live.gone {
             if told.contains(document) {
                 exceptions.kept.extend([*story, *names]);
             } else {
-                live.forgotten.set(*document as usize);
-                forgotten += 1;
+                forgotten.push(*document);
             }
         }
         forgotten
@@ -406,7 +421,10 @@ impl Draft<'_> {
             let asks = mark.targets.iter().any(|target| {
                 // On a whole target it is part of what decides the target, until a newer one is.
                 let is_decisive = mark.docs.is_none()
-                    && !live.redos.iter().any(|(_, other)| other.number > mark.number && covers(other, target));
+                    && !live
+                        .redos
+                        .iter()
+                        .any(|(_, other)| other.number > mark.number && covers(other, target));
                 is_decisive || oldest.get(&target.fingerprint).is_some_and(|known| *known < mark.number)
             });
             if !asks && Some(mark.number) != newest && chosen.contains(&at.segment()) {
@@ -435,10 +453,7 @@ impl Draft<'_> {
 impl Plan {
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
-        self.chosen.is_empty()
-            && self.blobs.is_empty()
-            && self.other.is_empty()
-            && !self.forgets()
+        self.chosen.is_empty() && self.blobs.is_empty() && self.other.is_empty() && !self.forgets()
     }
 
     /// Whether the index forgets documents.

@@ -51,15 +51,16 @@ impl OtherFiles {
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             let bytes = metadata.len();
             other.total += bytes;
-            let written = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            let written =
+                metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
             let written = Millis(written.map_or(0, |since| since.as_millis() as u64));
             let found = Found { bytes, written, path: path.clone() };
             match (first.as_str(), second) {
                 ("blobs", _) => other.blobs += bytes,
                 ("logs", Some(name)) => {
-                    let numbers = name.split_once('-').and_then(|(run, worker)| {
-                        Some((run.parse().ok()?, worker.parse().ok()?))
-                    });
+                    let numbers = name
+                        .split_once('-')
+                        .and_then(|(run, worker)| Some((run.parse().ok()?, worker.parse().ok()?)));
                     other.logs.extend(numbers.map(|numbers| (numbers, found)));
                 }
                 ("quarantine", _) => other.quarantine.push(found),

@@ -102,7 +102,8 @@ fn fingerprint(recipe: &Recipe) -> Digest {
 fn result(doc: u8, version: u8, code: u8) -> Vec<u8> {
     let text = format!("result of {doc} in version {version} by {code} ");
     // Some are large: files of their own.
-    let times = if version == 3 { LARGEST_PAYLOAD as usize / text.len() + 1 } else { 1 + usize::from(doc) * 9 };
+    let times =
+        if version == 3 { LARGEST_PAYLOAD as usize / text.len() + 1 } else { 1 + usize::from(doc) * 9 };
     text.repeat(times).into_bytes()
 }
 
@@ -197,15 +198,21 @@ impl World {
         let bytes = result(doc, version, self.code);
         let key = prefix(&Digest::of(&bytes));
         let found = self.store.candidates(key).into_iter().find(|at| {
-            let covers = self.store.act(*at).unwrap().is_some_and(|act| act.key == key && act.mark >= self.marks);
+            let covers =
+                self.store.act(*at).unwrap().is_some_and(|act| act.key == key && act.mark >= self.marks);
             covers && !self.store.is_bad(*at)
         });
         if let Some(found) = found {
             return found;
         }
         let digest = Digest::of(&bytes);
-        let output =
-            Output { digest, length: bytes.len() as u64, ext: String::new(), place: Place::Blob, meta: String::new() };
+        let output = Output {
+            digest,
+            length: bytes.len() as u64,
+            ext: String::new(),
+            place: Place::Blob,
+            meta: String::new(),
+        };
         let act = Act {
             key,
             run: self.run,
@@ -301,7 +308,8 @@ impl World {
                     None => family(*doc) == "in" || known.story.run > cutoff,
                     Some(newer) => {
                         // Shown since before a failure: as long as the failure itself.
-                        let shows = newer.story.entries[0].published && newer.story.entries[0].state != State::Done;
+                        let shows =
+                            newer.story.entries[0].published && newer.story.entries[0].state != State::Done;
                         newer.story.run > cutoff || (shows && follows == Some(true))
                     }
                 };
@@ -554,7 +562,8 @@ fn killed_at_any_write_it_leaves_a_valid_store_and_the_next_one_ends_it() {
         let next = copy(world.dir.path());
         let store = opened(next.path());
         let mut tell = |_: &str, _: u64, _: u64| {};
-        let again = super::plan(&store, &mut world.ask(Some(0), &|family| family == "in", &mut tell)).unwrap();
+        let again =
+            super::plan(&store, &mut world.ask(Some(0), &|family| family == "in", &mut tell)).unwrap();
         again.carry_out(&store, &mut |_, _, _| {}).unwrap();
         world.check(&store, &wanted, cutoff);
         assert_eq!(store.blobs.all().unwrap().len(), 1, "after kill {kills}");
