@@ -92,8 +92,8 @@ impl Args {
         let mut tell = |what: &str, done: u64, total: u64| {
             if last.elapsed() >= TELL_EVERY {
                 last = Instant::now();
-                let share = if total > 0 { format!(" {}%", done * 100 / total) } else { String::new() };
-                out.say(format!("  looking   at {what}{share}"));
+                let share = (done * 100).checked_div(total).map(|share| format!(" {share}%"));
+                out.say(format!("  looking   at {what}{}", share.unwrap_or_default()));
             }
         };
         let pipeline = project.pipeline();
@@ -140,10 +140,10 @@ impl Args {
             let units = [(24 * 3600, 'd'), (3600, 'h'), (60, 'm')];
             let unit = units.into_iter().find(|(unit, _)| seconds % unit == 0);
             let (unit, letter) = unit.unwrap_or((1, 's'));
-            command.push_str(&format!(" --older-than {}{letter}", seconds / unit));
+            command += &format!(" --older-than {}{letter}", seconds / unit);
         }
         if let Some(size) = self.max_size {
-            command.push_str(&format!(" --max-size {size}"));
+            command += &format!(" --max-size {size}");
         }
         command
     }

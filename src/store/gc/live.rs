@@ -117,8 +117,9 @@ impl Segment {
 
 /// The first bytes of a digest: enough to keep no blob too few.
 pub(super) fn prefix(digest: &crate::hash::Digest) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = digest.0;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.0[..8]);
+    u64::from_le_bytes(first)
 }
 
 /// Makes the pass.

@@ -79,14 +79,14 @@ fn stretches(
         if !is_kept || done.is_err() {
             return;
         }
-        let mut add = || {
-            if group.replace(place.start) != Some(place.start) {
-                payloads.drain(..).try_for_each(|(from, length)| out.add(from, length))?;
-                out.add(place.start.offset(), HEADER_BYTES as u32)?;
-            }
-            out.add(at.offset(), frame::frame_length(frame.body.len() + 1) as u32)
-        };
-        done = add();
+        if group.replace(place.start) != Some(place.start) {
+            done = payloads
+                .drain(..)
+                .try_for_each(|(from, length)| out.add(from, length))
+                .and_then(|()| out.add(place.start.offset(), HEADER_BYTES as u32));
+        }
+        let length = frame::frame_length(frame.body.len() + 1) as u32;
+        done = std::mem::replace(&mut done, Ok(())).and_then(|()| out.add(at.offset(), length));
         if let Some((offset, length)) = payload(&frame, place.start) {
             let first = u64::from(place.start.offset()) + place.header.payloads_from();
             payloads.push((first as u32 + offset, length));

@@ -4,20 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::live::prefix;
+use super::{Asked, Doubt, Plan, plan};
+use crate::hash::Digest;
 use crate::model::action::{
-    Act, DefinedTarget, Definition, KeyInput, MarkedTarget, Outcome, Output, Place, State, Story, StoryEntry,
+    Act, DefinedTarget, Definition, KeyInput, Mark as Redo, MarkedTarget, Outcome, Output, Place, Position,
+    Recipe, Run, State, Story, StoryEntry,
 };
 use crate::model::document::{DocNumber, Stamp};
 use crate::store::blobs::LARGEST_PAYLOAD;
-use crate::store::disk::{Access, DiskFile, RealDisk};
+use crate::store::disk::{Access, Disk, DiskFile, RealDisk};
 use crate::store::examine::{self, Examining, examine};
 use crate::store::frame::tests::small_act;
-use crate::store::{Entry, Opening};
+use crate::store::{Entry, Opening, Store};
+use crate::time::Millis;
 
 const DAY: u64 = 24 * 3600 * 1000;
 
