@@ -134,18 +134,18 @@ impl Args {
 
     /// This command, to be pasted.
     fn command(&self) -> String {
-        let mut command = "pipe gc".to_owned();
+        let mut words = vec!["pipe gc".to_owned()];
         if let Some(age) = self.older_than {
             let seconds = age.as_secs();
             let units = [(24 * 3600, 'd'), (3600, 'h'), (60, 'm')];
             let unit = units.into_iter().find(|(unit, _)| seconds % unit == 0);
             let (unit, letter) = unit.unwrap_or((1, 's'));
-            command += &format!(" --older-than {}{letter}", seconds / unit);
+            words.push(format!("--older-than {}{letter}", seconds / unit));
         }
         if let Some(size) = self.max_size {
-            command += &format!(" --max-size {size}");
+            words.push(format!("--max-size {size}"));
         }
-        command
+        words.join(" ")
     }
 
     fn show(&self, report: &Report, time: Duration, out: &mut Output) -> Result<()> {

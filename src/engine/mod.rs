@@ -6,6 +6,7 @@
 
 mod answers;
 mod build;
+pub mod clean;
 mod closing;
 pub mod decide;
 pub mod document;

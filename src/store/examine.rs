@@ -4,6 +4,7 @@
 //! log. The log itself is never changed: a stretch of it that cannot be read stays, and is known from then on.
 //! Knows nothing of pipelines: which results anybody still wants is asked. `docs/guide/when-the-disk-fails.md`.
 
+mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,8 @@ use crate::store::recover::{Damage, replay};
 use crate::store::segment::Segments;
 use crate::store::tables;
 
+pub use sample::{Share, sample};
+
 /// So many frames between two words about progress.
 const TELL_EVERY: u64 = 1024;
 
@@ -45,6 +48,8 @@ pub enum Kind {
     Table,
     /// The index; made again.
     Index,
+    /// A source file whose bytes changed though its stamp did not.
+    Source,
 }
 
 /// Something damaged.
@@ -76,6 +81,10 @@ pub struct Examination {
     pub results: u64,
     /// And how many bytes that were.
     pub bytes: u64,
+    /// Results that were not among those to be hashed.
+    pub unread: u64,
+    /// Source files that were hashed.
+    pub sources: u64,
     /// Tables of keys.
     pub tables: u64,
     /// Pages of the index.
@@ -121,9 +130,7 @@ pub struct Asked<'a> {
 pub fn examine(dir: &Path, asked: &mut Asked<'_>) -> Result<Examining> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let Some(format) = Format::read(&*disk, dir)? else {
-        return Err(
-            Error::no_match(format!("there is no store in `{}` yet", dir.display())).hint("pipe build")
-        );
+        return Err(no_store(dir));
     };
     let Some(lock) = Lock::try_take(dir)? else { return Ok(Examining::Held(holder(dir))) };
     let mut found = Examination::default();
@@ -145,6 +152,10 @@ pub fn examine(dir: &Path, asked: &mut Asked<'_>) -> Result<Examining> {
     store.index.keep_again(kept)?;
     set_aside(&store, &log, asked, &mut found)?;
     Ok(Examining::Done(store, found))
+}
+
+fn no_store(dir: &Path) -> Error {
+    Error::no_match(format!("there is no store in `{}` yet", dir.display())).hint("pipe build")
 }
 
 /// What reading the log brought to light.

@@ -13,6 +13,7 @@ use crate::store::gc::plan::Plan;
 use crate::store::gc::report::Report;
 use crate::store::gc::rewrite;
 use crate::store::recover::Reading;
+use crate::store::reserve::Reserve;
 use crate::store::tables::{FULL_MEMTABLE, Finder};
 
 impl Plan {
@@ -49,8 +50,10 @@ impl Plan {
         if self.is_empty() {
             return Ok(self.report);
         }
-        self.forget(store)?;
+        // Where the disk is full there must be room to make room; the next build takes the reserve again.
+        Reserve::new(Arc::clone(disk), store.dir()).release();
         self.other.remove(disk)?;
+        self.forget(store)?;
         // The last segment is never both appended to and written anew.
         if self.chosen.contains(&self.end.segment()) {
             store.log.seal()?;

@@ -8,9 +8,9 @@ use crate::model::action::Run;
 use crate::time::Millis;
 
 /// So many of the newest runs are kept, however old they are,
-pub const RUNS: u32 = 10;
+pub(super) const RUNS: u32 = 10;
 /// and whatever is younger than this.
-pub const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The newest run that is history no more: what it superseded, and those before it, goes. 0 if none is so old.
 pub(super) fn cutoff(runs: &[Run], now: Millis, older_than: Option<Duration>) -> u32 {
@@ -29,7 +29,9 @@ pub(super) fn cutoff(runs: &[Run], now: Millis, older_than: Option<Duration>) ->
 /// The run since which the Pipelinefile is as it is now. What is not in it was in none of the builds since.
 pub(super) fn unchanged_since(runs: &[Run], pipelinefile: Digest) -> u32 {
     let newest = runs.last().map_or(0, |run| run.number);
-    let same = runs.iter().rev().take_while(|run| run.pipelinefile == pipelinefile).last();
+    // What was no build says nothing about the Pipelinefile.
+    let is_same = |run: &&Run| [pipelinefile, Digest::default()].contains(&run.pipelinefile);
+    let same = runs.iter().rev().take_while(is_same).last();
     // No build knows it yet: it was changed after the newest.
     same.map_or(newest, |run| run.number).max(1)
 }
@@ -46,7 +48,7 @@ mod tests {
             start: Millis(day * DAY),
             command: Vec::new(),
             version: String::new(),
-            pipelinefile: Digest([u8::from(i >= 3); 32]),
+            pipelinefile: Digest([u8::from(i >= 3) + 1; 32]),
         };
         days.iter().enumerate().map(run).collect()
     }
@@ -81,8 +83,8 @@ mod tests {
     #[test]
     fn what_the_pipelinefile_does_not_have_is_gone_since_it_is_so() {
         let all = runs(&[1, 2, 3, 4, 5]);
-        assert_eq!(unchanged_since(&all, Digest([1; 32])), 4);
-        assert_eq!(unchanged_since(&all, Digest([0; 32])), 5, "changed back since the last build");
+        assert_eq!(unchanged_since(&all, Digest([2; 32])), 4);
+        assert_eq!(unchanged_since(&all, Digest([1; 32])), 5, "changed back since the last build");
         assert_eq!(unchanged_since(&all, Digest([9; 32])), 5);
         assert_eq!(unchanged_since(&[], Digest([9; 32])), 1);
     }
