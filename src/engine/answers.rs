@@ -1,10 +1,11 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build, InHand};
-use crate::engine::decide::derived_note;
+use crate::engine::decide::{Work, derived_note};
 use crate::engine::document::StepResult;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
+use crate::engine::policy::{SET_ASIDE, limit_of};
 use crate::engine::requests::INLINE;
 use crate::engine::scheduler::{Ticket, WorkerIx};
 use crate::error::Result;
@@ -24,9 +25,12 @@ const WARNINGS: usize = 100;
 /// What is to be recorded with the bytes of its output, or why the answer is none.
 type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
 
+/// A record that was written: its place, itself, and the bytes of its output.
+type Written = (crate::model::action::Position, std::sync::Arc<Act>, Option<Vec<u8>>);
+
 /// How an action ended, before it is a record.
-struct Ended {
-    outcome: Outcome,
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
     bytes: Option<Vec<u8>>,
     log: Option<LogRange>,
     start: Millis,
@@ -98,17 +102,19 @@ impl Build<'_> {
     /// A worker has loaded these: its records answer only while they are as they are now.
     fn loaded(&mut self, worker: WorkerIx, files: &[String], mut packages: Vec<Package>) -> Result<()> {
         let target = self.scheduler.target_of(worker);
-        let Some(mut plan) = self.plans[target.0].take() else { return Ok(()) };
+        let Some(identity) = self.plans[target.0].as_ref().map(|plan| plan.identity) else { return Ok(()) };
         let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
         packages.sort();
-        let at = self.store.intern_loads(&Loads { module: plan.identity, files, packages })?;
+        let at = self.store.intern_loads(&Loads { module: identity, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
         if self.store.loads_count() != self.outline.loads_known() {
-            self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
+            // It holds for every target of the module: the others' workers will say the same, and it will be no news.
+            for plan in self.plans.iter_mut().flatten().filter(|plan| plan.identity == identity) {
+                self.outline.learned(self.parts, plan, &mut self.lookup.present)?;
+            }
             self.definitions.clear();
             self.has_learned = true;
         }
-        self.plans[target.0] = Some(plan);
         Ok(())
     }
 
@@ -118,7 +124,7 @@ impl Build<'_> {
         }
         let Some(request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
         let ticket = request.ticket;
-        if !self.scheduler.is_current(ticket) {
+        if !self.scheduler.is_current(ticket) || self.scheduler.is_disabled(request.target) {
             self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
             return Ok(());
         }
@@ -137,6 +143,10 @@ impl Build<'_> {
         };
         let ended =
             Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
+        if let Some(pause) = self.tried_again(&request, &ended, answer.pause) {
+            self.scheduler.hold(worker, ticket);
+            return self.record_try(worker, &request, ended, pause);
+        }
         let state = self.record(worker, &request, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
         Ok(())
@@ -237,22 +247,31 @@ impl Build<'_> {
         }))
     }
 
-    /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
-    fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
+    /// Writes the record of a try, and says what it is.
+    pub(super) fn write_act(
+        &mut self,
+        worker: WorkerIx,
+        request: &InHand,
+        work: &Work,
+        ended: Ended,
+    ) -> Result<Option<Written>> {
         let InHand { ticket, target, .. } = *request;
+        let attempt = self.attempt(ticket, work.faults);
         let (Some(open), Some(plan)) =
-            (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
+            (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_mut())
         else {
-            return Ok(State::Unfinished);
+            return Ok(None);
         };
-        let Some(work) = open.work[ticket.step].take() else { return Ok(State::Unfinished) };
         let recipe = match plan.recipe_at {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
         };
         let mut extras = request.extras.clone();
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
-            extras.reasons = work.reasons;
+            extras.reasons.clone_from(&work.reasons);
+        }
+        if let Outcome::Failed(failure) = &ended.outcome {
+            extras.limit = limit_of(&self.pipeline.target(target).settings, failure.kind);
         }
         let extras = if extras == Extras::default() {
             String::new()
@@ -266,23 +285,43 @@ impl Build<'_> {
             loads: self.loads[worker.0 as usize],
             doc: open.document.number,
             mark: self.mark,
-            inputs: work.inputs,
+            inputs: work.inputs.clone(),
             outcome: ended.outcome,
             start: ended.start,
             duration: ended.duration,
             worker: worker.0,
-            attempt: 1,
+            attempt,
             log: ended.log,
             extras,
         };
         let (at, act) = self.store.add_act(act, ended.bytes.as_deref())?;
+        let name = &self.pipeline.target(target).name;
+        self.store.note_open(&open.document.id, name, at);
+        Ok(Some((at, act, ended.bytes)))
+    }
+
+    /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
+    fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
+        let InHand { ticket, target, .. } = *request;
+        let Some(work) =
+            self.open[ticket.doc.0 as usize].as_mut().and_then(|open| open.work[ticket.step].take())
+        else {
+            return Ok(State::Unfinished);
+        };
+        let duration = ended.duration;
+        let Some((at, act, bytes)) = self.write_act(worker, request, &work, ended)? else {
+            return Ok(State::Unfinished);
+        };
+        self.watch_row(target, ticket, &act.outcome)?;
+        let is_set_aside = self.is_set_aside(request, &act.outcome, work.faults);
+        let note = if is_set_aside { SET_ASIDE.to_owned() } else { work.note };
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(State::Unfinished) };
         let state = match &act.outcome {
             Outcome::Output(_) => State::Done,
             Outcome::Skip(_) => State::Skipped,
             Outcome::Failed(_) => State::Failed,
         };
         let name = &self.pipeline.target(target).name;
-        self.store.note_open(&open.document.id, name, at);
         let old =
             open.document.before.as_ref().and_then(|before| before.entry(name)).and_then(|entry| entry.act);
         if state == State::Done
@@ -307,22 +346,19 @@ impl Build<'_> {
         }
         let (doc, target_name) = (open.document.id.to_string(), name.clone());
         let event = match &act.outcome {
-            Outcome::Output(output) => Event::Done(Finished {
-                doc,
-                target: target_name,
-                duration: ended.duration,
-                length: output.length,
-            }),
+            Outcome::Output(output) => {
+                Event::Done(Finished { doc, target: target_name, duration, length: output.length })
+            }
             Outcome::Skip(reason) => Event::Skipped { doc, target: target_name, reason: reason.clone() },
             Outcome::Failed(failure) => Event::Failed { doc, target: target_name, failure: failure.clone() },
         };
-        let bytes = ended.bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
         open.document.results[ticket.step] = Some(StepResult {
             act: Some(at),
             record: Some(act),
             bytes,
             ran: true,
-            ..StepResult::bare(state, work.note)
+            ..StepResult::bare(state, note)
         });
         self.tally.settled(target, state, true);
         self.announce_at(at, Announcement::Event(Box::new(event)));
@@ -368,6 +404,9 @@ impl Build<'_> {
             start: died.start,
             duration: died.duration_us,
         };
+        if let Some(pause) = self.tried_again(&request, &ended, None) {
+            return self.record_try(worker, &request, ended, pause);
+        }
         let state = self.record(worker, &request, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::decide::{Deciding, Decision, Work};
 use crate::engine::document::{Document, StepResult};
+use crate::engine::faults::Faults;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
@@ -106,6 +107,7 @@ pub(super) struct Build<'a> {
     pub(super) replaced: HashSet<Position>,
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
+    pub(super) faults: Faults,
     pub(super) readings: u32,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
@@ -189,6 +191,7 @@ impl<'a> Build<'a> {
             mark: parts.store.newest_mark(),
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
+            faults: Faults::default(),
             readings: 0,
             to_read: Vec::new(),
             said_starting: HashSet::new(),
@@ -218,7 +221,8 @@ impl<'a> Build<'a> {
             }
             self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
-            self.wait(TICK)?;
+            self.try_again();
+            self.wait(self.idle(TICK))?;
         }
     }
 
@@ -697,6 +701,7 @@ fn set_work(
         with: Vec::new(),
         reasons: Vec::new(),
         replaces: None,
+        faults: 0,
         note,
     };
     Ok(SetWork::Members(Box::new(work)))

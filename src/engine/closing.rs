@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use crate::engine::build::{Announcement, Build};
 use crate::engine::document::{Before, Document, StepResult};
+use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::{Bytes, Job, Owned};
 use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
 use crate::engine::sets::{before, result_of};
 use crate::error::Result;
-use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
+use crate::model::action::{Act, DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Template};
@@ -105,6 +106,10 @@ impl Build<'_> {
         self.tally.through += through;
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
         let document = &mut open.document;
+        let (plans, id) = (&self.plans, &document.id);
+        let is_reopened = |target: TargetIx, act: &Act| {
+            plans[target.0].as_ref().is_some_and(|plan| plan.mark_for_failed(id) > act.mark)
+        };
         let story = Story {
             doc: document.number,
             run: self.store.run(),
@@ -113,7 +118,7 @@ impl Build<'_> {
             previous: document.story,
             stamp: document.stamp,
             content: document.digest,
-            settled: is_settled(document, family),
+            settled: is_settled(document, family, &is_reopened),
             racy: document.racy,
             gone: false,
             entries,
@@ -158,7 +163,6 @@ impl Build<'_> {
             return Ok(at);
         }
         let at = self.store.add_story(story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         let definition = self.store.definition(story.definition)?;
         let defined = definition.iter().flat_map(|definition| &definition.targets);
         for (defined, entry) in defined.zip(&story.entries) {
@@ -171,6 +175,7 @@ impl Build<'_> {
         if old != Some((story.content, story.gone)) {
             self.store.note_change(&family.name, at);
         }
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         Ok(at)
     }
 
@@ -283,11 +288,11 @@ impl Build<'_> {
             ..(*before.story).clone()
         };
         let at = self.store.add_story(&story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for defined in &before.definition.targets {
             self.store.note_change(&defined.name, at);
         }
         self.store.note_change(&family.name, at);
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for job in jobs {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
@@ -414,15 +419,22 @@ pub(super) fn bytes_of(
 }
 
 /// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
-fn is_settled(document: &Document, family: &Family) -> bool {
+fn is_settled(document: &Document, family: &Family, is_reopened: &dyn Fn(TargetIx, &Act) -> bool) -> bool {
     let decided = |(step, result): (usize, &Option<StepResult>)| {
-        if family.steps[step].stratum > document.stratum {
+        let place = &family.steps[step];
+        if place.stratum > document.stratum {
             return true;
         }
         let Some(result) = result else { return false };
-        match (result.state, result.record.as_deref().map(|act| &act.outcome)) {
+        match (result.state, result.record.as_deref()) {
             (State::Unfinished, _) => false,
-            (State::Failed, Some(Outcome::Failed(failure))) => failure.is_kept(),
+            (State::Failed, Some(act)) => match &act.outcome {
+                Outcome::Failed(failure) => {
+                    let stands = failure.is_kept() || result.note == SET_ASIDE;
+                    stands && !is_reopened(place.target, act)
+                }
+                _ => true,
+            },
             _ => true,
         }
     };

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
+use crate::engine::policy::{SET_ASIDE, tries};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::Result;
 use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
@@ -43,6 +44,8 @@ pub struct Work {
     pub reasons: Vec<Reason>,
     /// The key's result until now, if it has one.
     pub replaces: Option<Position>,
+    /// How often it was the end of its worker, or of its time, in builds before.
+    pub faults: u32,
     /// What its story says of the result: of a set, which part of its members it is over.
     pub note: String,
 }
@@ -121,6 +124,7 @@ impl Deciding<'_> {
             with,
             reasons: Vec::new(),
             replaces: None,
+            faults: 0,
             note: String::new(),
         })
     }
@@ -148,6 +152,15 @@ impl Deciding<'_> {
             let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
             return Ok(Decision::Settled(Box::new(result)));
         }
+        let faults = self.lookup.faults(self.store, &wanted, &target.settings)?;
+        if faults.len() as u32 >= tries(&target.settings)
+            && let Some((at, act)) = faults.first()
+        {
+            let record = Some(Arc::clone(act));
+            let result = StepResult { act: Some(*at), record, ..StepResult::bare(State::Failed, SET_ASIDE) };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
+        work.faults = faults.len() as u32;
         let replaces = self.lookup.present_result(self.store, &wanted)?;
         work.reasons = self.lookup.reasons(self.store, &wanted)?;
         work.replaces = replaces;

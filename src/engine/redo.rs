@@ -26,7 +26,16 @@ pub struct Marked {
     pub documents: u64,
 }
 
-/// Marks the work of these targets, for all documents or for those that a glob names.
+/// Which of a target's documents a mark concerns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// Those whose ids a glob matches.
+    pub docs: Option<&'a str>,
+    /// Only those that failed.
+    pub failed: bool,
+}
+
+/// Marks the work of these targets, for all documents or for those that a selection names.
 ///
 /// # Errors
 ///
@@ -34,7 +43,7 @@ pub struct Marked {
 pub fn redo(
     parts: &Parts<'_>,
     targets: &BTreeSet<TargetIx>,
-    docs: Option<&str>,
+    Selection { docs, failed }: Selection<'_>,
     dry_run: bool,
 ) -> Result<Vec<Marked>> {
     let wanted = Families::closure(parts.pipeline, targets.iter().copied());
@@ -52,7 +61,7 @@ pub fn redo(
     let glob = docs.and_then(|glob| Glob::new(glob).ok());
     let mut selected: Vec<(String, String, Entry)> = Vec::new();
     for family in &families.list {
-        count(parts, family, glob.as_ref(), &mut marked, &mut selected)?;
+        count(parts, family, (glob.as_ref(), failed), &mut marked, &mut selected)?;
     }
     if let Some(docs) = docs
         && marked.iter().all(|(_, documents)| *documents == 0)
@@ -64,7 +73,7 @@ pub fn redo(
         .iter()
         .map(|(target, documents)| Marked { target: target.name.clone(), documents: *documents });
     let result: Vec<Marked> = result.collect();
-    if dry_run {
+    if dry_run || failed && selected.is_empty() {
         return Ok(result);
     }
     let number = parts.store.newest_mark() + 1;
@@ -74,8 +83,9 @@ pub fn redo(
         time: crate::time::now(),
         targets,
         docs: docs.map(str::to_owned),
+        failed,
     })?;
-    if docs.is_some() {
+    if docs.is_some() || failed {
         for (family, dir, mut entry) in selected {
             entry.flags.settled = false;
             let story = entry.story;
@@ -90,7 +100,7 @@ pub fn redo(
 fn count(
     parts: &Parts<'_>,
     family: &Family,
-    glob: Option<&Glob>,
+    (glob, failures): (Option<&Glob>, bool),
     marked: &mut [(MarkedTarget, u64)],
     selected: &mut Vec<(String, String, Entry)>,
 ) -> Result<()> {
@@ -124,12 +134,17 @@ fn count(
         let mut any = false;
         for ((_, documents), place) in marked.iter_mut().zip(places.iter()) {
             let state = place.and_then(|place| found.story.entries.get(place)).map(|entry| entry.state);
-            if matches!(state, Some(State::Done | State::Skipped | State::Failed)) {
+            let concerns = match state {
+                Some(State::Failed) => true,
+                Some(State::Done | State::Skipped) => !failures,
+                _ => false,
+            };
+            if concerns {
                 *documents += 1;
                 any = true;
             }
         }
-        if any && glob.is_some() {
+        if any && (glob.is_some() || failures) {
             selected.push((family.name.clone(), dir.to_owned(), entry.clone()));
         }
         true

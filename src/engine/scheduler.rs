@@ -219,6 +219,11 @@ impl Scheduler {
         self.cell(ticket).is_some()
     }
 
+    /// Whether a target was disabled: its answers come too late.
+    pub fn is_disabled(&self, target: TargetIx) -> bool {
+        self.lanes[target.0].disabled
+    }
+
     /// The target of a worker.
     pub fn target_of(&self, worker: WorkerIx) -> TargetIx {
         self.workers[worker.0 as usize].target
@@ -370,6 +375,12 @@ impl Scheduler {
         } else {
             self.release(ticket);
         }
+    }
+
+    /// A worker answered, but its request is to be tried [`Scheduler::again`] later: until then it stays with nobody.
+    /// Whether the worker had it in hand.
+    pub fn hold(&mut self, worker: WorkerIx, ticket: Ticket) -> bool {
+        self.take(worker, ticket)
     }
 
     /// Settles what [`Scheduler::died`] blamed.

@@ -276,7 +276,7 @@ fn work(
         stratum = 0;
     }
     if result.is_ok() {
-        result = build.settle().and_then(|()| build.redefine());
+        result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
     let Finished { counts, through, stopped, published } = build.finish();

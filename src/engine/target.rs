@@ -145,6 +145,8 @@ pub struct PlanMark {
     pub number: u64,
     /// Absent: every document.
     pub docs: Option<Glob>,
+    /// It speaks only of failures.
+    pub failed: bool,
 }
 
 impl TargetPlan {
@@ -190,8 +192,23 @@ impl TargetPlan {
 
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.
     pub fn mark_for(&self, id: &DocId) -> u64 {
+        self.newest_mark(id, |mark| !mark.failed)
+    }
+
+    /// The same for what failed.
+    pub fn mark_for_failed(&self, id: &DocId) -> u64 {
+        self.newest_mark(id, |_| true)
+    }
+
+    fn newest_mark(&self, id: &DocId, counts: impl Fn(&PlanMark) -> bool) -> u64 {
         let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
-        self.marks.iter().filter(covers).map(|mark| mark.number).max().unwrap_or(0)
+        let marks = self.marks.iter().filter(|mark| counts(mark)).filter(covers);
+        marks.map(|mark| mark.number).max().unwrap_or(0)
+    }
+
+    /// From now on failures that were recorded before this mark are no results any more.
+    pub fn reopen_failed(&mut self, number: u64) {
+        self.marks.push(PlanMark { number, docs: None, failed: true });
     }
 }
 
@@ -246,7 +263,11 @@ fn marks_of(marks: &[Mark], target: &str, fingerprint: &Digest) -> Vec<PlanMark>
     };
     let plan = |mark: &Mark| {
         // A glob that can no longer be read selects every document: doing too much again is the safe side.
-        PlanMark { number: mark.number, docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()) }
+        PlanMark {
+            number: mark.number,
+            docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()),
+            failed: mark.failed,
+        }
     };
     marks.iter().filter(speaks).map(plan).collect()
 }
@@ -289,6 +310,12 @@ fn definition(
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());
-    let whole = marks.iter().filter(|mark| mark.docs.is_none()).map(|mark| mark.number).max();
+    // No part of any key, but a higher limit opens again what was set aside under a lower one.
+    let settings = &target.settings;
+    let limits = (settings.timeout, settings.memory, settings.retries);
+    if limits != (None, None, None) {
+        hasher.text(&format!("{limits:?}"));
+    }
+    let whole = marks.iter().filter(|mark| mark.docs.is_none() && !mark.failed).map(|mark| mark.number).max();
     hasher.number(whole.unwrap_or(0)).finish()
 }

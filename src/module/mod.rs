@@ -16,6 +16,7 @@ mod output;
 mod program;
 mod protocol;
 pub mod python;
+pub(crate) mod reply;
 mod report;
 mod slot;
 mod template;

@@ -89,7 +89,6 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {
     let stated = [
-        ("retries", settings.retries.is_some()),
         ("memory", settings.memory.is_some()),
         ("batch", settings.batch.is_some()),
         ("rate", settings.rate.is_some()),

@@ -125,6 +125,17 @@ pub struct CauseStatus {
     pub samples: Vec<String>,
 }
 
+impl From<crate::model::event::Cause> for CauseStatus {
+    fn from(cause: crate::model::event::Cause) -> Self {
+        CauseStatus {
+            target: cause.target,
+            failure: cause.failure,
+            count: cause.count,
+            samples: cause.samples,
+        }
+    }
+}
+
 /// How everything stands.
 pub fn status(asked: &Asked<'_>) -> Result<Status> {
     let mut seen = Seen::default();
@@ -137,12 +148,6 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.to_do |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
-    let cause = |cause: crate::model::event::Cause| CauseStatus {
-        target: cause.target,
-        failure: cause.failure,
-        count: cause.count,
-        samples: cause.samples,
-    };
     let mut targets = counts(asked)?;
     for target in &mut targets {
         target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
@@ -150,7 +155,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     Ok(Status {
         sources: seen.sources,
         targets,
-        causes: causes.into_iter().map(cause).collect(),
+        causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
         last_run: asked.store.runs()?.pop(),
         building: asked.is_build(),

@@ -29,6 +29,8 @@ mod facade;
 mod interned;
 mod opening;
 mod pages;
+#[cfg(test)]
+mod promise;
 
 pub use facade::{CodeCache, Store, is_failed};
 pub use index::{Entry, Sums};

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -33,6 +34,8 @@ const MAPPED_VERSION: u32 = 2;
 
 /// What one read of a frame takes from the disk at first: nearly all are shorter.
 const FIRST_READ: usize = 512;
+/// So much memory is taken for a payload before it is known that the file is as long.
+const BELIEVED: u64 = 1 << 20;
 /// More files are not kept open.
 const OPEN_FILES: usize = 64;
 
@@ -90,6 +93,8 @@ pub struct Segments {
     format: Format,
     seal: Seal,
     files: Mutex<HashMap<u32, Held>>,
+    /// How often the disk could not read.
+    unreadable: AtomicU64,
 }
 
 /// An open segment.
@@ -109,7 +114,18 @@ impl Segments {
             format,
             seal: format.seal(),
             files: Mutex::new(HashMap::new()),
+            unreadable: AtomicU64::new(0),
         }
+    }
+
+    /// How often the disk could not read: what was not found meanwhile may be there after all.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// The disk could not read.
+    pub(crate) fn note_unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The folder of the segments.
@@ -157,9 +173,9 @@ impl Segments {
 
     /// The bytes that a segment's file takes; nothing if it is gone.
     pub fn size_on_disk(&self, number: u32) -> io::Result<Option<u64>> {
-        match self.disk.open(&self.path(number), Access::Read) {
+        match self.disk.size(&self.path(number)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => file?.size().map(Some),
+            size => size.map(Some),
         }
     }
 
@@ -271,6 +287,10 @@ impl Segments {
             return None;
         }
         let from = u64::from(place.group.offset()) + header.payloads_from() + u64::from(place.offset);
+        // The header's word is not enough to take memory by: the file must be as long.
+        if length > BELIEVED && from + length > file.size().ok()? {
+            return None;
+        }
         let offset = u32::try_from(from).ok()?;
         self.read(file, place.group.segment(), offset, length as usize)
             .filter(|bytes| bytes.len() as u64 == length)
@@ -299,12 +319,16 @@ impl Segments {
     /// As many of the bytes as there are. What cannot be read counts as damaged: other results are still good.
     fn read(&self, file: &dyn DiskFile, number: u32, offset: u32, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
-        match file.read_at(&mut bytes, offset.into()) {
+        // Once more: a disk in trouble often reads at the second try.
+        let read =
+            file.read_at(&mut bytes, offset.into()).or_else(|_| file.read_at(&mut bytes, offset.into()));
+        match read {
             Ok(read) => {
                 bytes.truncate(read);
                 Some(bytes)
             }
             Err(e) => {
+                self.note_unreadable();
                 tracing::warn!("cannot read `{}` at {offset}: {e}", self.path(number).display());
                 None
             }

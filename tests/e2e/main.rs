@@ -24,6 +24,8 @@ mod disk;
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Passing faults and the breaker.
+mod faults;
 /// `pipe gc`.
 mod gc;
 /// Documents that are gone.

@@ -408,6 +408,7 @@ impl Asker<'_> {
             with: Vec::new(),
             reasons: Vec::new(),
             replaces: None,
+            faults: 0,
             note: String::new(),
         };
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))

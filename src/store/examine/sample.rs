@@ -59,7 +59,7 @@ fn read(store: &Store, share: Share, asked: &mut Asked<'_>, found: &mut Examinat
     let segments = store.log.segments();
     let sizes = sizes(segments)?;
     let total = sizes.values().sum();
-    let mut log = Log::default();
+    let mut log = Log::new();
     let mut unreadable = Vec::new();
     let mut failed = None;
     let replayed = replay(segments, crate::model::action::Position(0), None, &mut |_, frame| {

@@ -127,7 +127,10 @@ impl Store {
 
     /// Makes all tables of keys again from the log.
     fn make_tables_anew(&self) -> Result<()> {
-        let mut finder = Finder::fresh(&self.dir.join("tables"), self.format.salt)?;
+        let mut finder = {
+            let disk = Arc::clone(self.log.segments().disk());
+            Finder::fresh(disk, &self.dir.join("tables"), self.format.salt)?
+        };
         let mut failed = Ok(());
         self.log.replay(Position(0), &mut |_, frame| {
             if failed.is_err() || frame.kind != Kind::Act {

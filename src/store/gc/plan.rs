@@ -75,7 +75,7 @@ pub fn plan(store: &Store, asked: &mut Asked<'_>) -> Result<Plan> {
     let end = store.appended();
     let segments = store.log.segments();
     let reading = Reading::new(segments, end)?;
-    let other = OtherFiles::find(store.dir(), &**segments.disk())?;
+    let other = OtherFiles::find(store.dir(), &**segments.disk(), store.index.size_on_disk())?;
     let mut cutoff = span::cutoff(&runs, asked.now, asked.older_than);
     let mut is_tight = false;
     loop {

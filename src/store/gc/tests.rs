@@ -2,10 +2,9 @@
 //! killed at any of its writes leaves a store in which both are still so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -19,7 +18,8 @@ use crate::model::action::{
 };
 use crate::model::document::{DocNumber, Stamp};
 use crate::store::blobs::LARGEST_PAYLOAD;
-use crate::store::disk::{Access, Disk, DiskFile, RealDisk};
+use crate::store::disk::failing::{Call, FailingDisk, Wrong};
+use crate::store::disk::{Disk, RealDisk};
 use crate::store::examine::{self, Examining, examine};
 use crate::store::frame::tests::small_act;
 use crate::store::{Entry, Opening, Store};
@@ -290,7 +290,7 @@ impl World {
                 let fingerprint = fingerprint(&recipe(self.code));
                 let targets = vec![MarkedTarget { name: "t".to_owned(), fingerprint }];
                 let docs = (doc != 0).then(|| format!("{}/d/{doc}.txt", family(doc)));
-                self.store.add_mark(Redo { number: self.marks, time: Millis(1), targets, docs }).unwrap();
+                self.store.add_mark(Redo { number: self.marks, time: Millis(1), targets, docs, failed: false }).unwrap();
             }
             Step::Remove { .. } | Step::Fail { .. } => {}
         }
@@ -462,75 +462,9 @@ fn segments_bytes(dir: &Path) -> BTreeMap<u32, u64> {
     files.iter().map(|path| (number(path), std::fs::metadata(path).unwrap().len())).collect()
 }
 
-/// A disk that does nothing more from its n-th change on; that one is half done if it can be.
-struct Killed {
-    left: AtomicUsize,
-}
-
-impl Killed {
-    fn may(&self) -> io::Result<()> {
-        let next = |left: usize| left.checked_sub(1);
-        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(io::Error::other("killed")),
-        }
-    }
-}
-
-struct Handle(Arc<Killed>);
-struct File(Arc<Killed>, Arc<dyn DiskFile>);
-
-impl Disk for Handle {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.0.may()?;
-        Ok(Arc::new(File(Arc::clone(&self.0), RealDisk.create(path)?)))
-    }
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open(path, access)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.may()?;
-        RealDisk.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.may()?;
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.may()?;
-        RealDisk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.may()?;
-        RealDisk.sync_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(path)
-    }
-}
-
-impl DiskFile for File {
-    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        if let Err(killed) = self.0.may() {
-            let bytes = parts.concat();
-            self.1.write_at(&[&bytes[..bytes.len() / 2]], offset)?;
-            return Err(killed);
-        }
-        self.1.write_at(parts, offset)
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.1.read_at(buffer, offset)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.may()?;
-        self.1.sync()
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.1.size()
-    }
-    fn reserve(&self, bytes: u64) -> io::Result<()> {
-        self.1.reserve(bytes)
-    }
+/// What changes anything on the disk.
+fn changes(call: Call) -> bool {
+    !matches!(call, Call::Open | Call::List | Call::Size | Call::Read)
 }
 
 /// Three segments of edits, a document that went, large results, another source that is not in the Pipelinefile.
@@ -557,7 +491,9 @@ fn killed_at_any_write_it_leaves_a_valid_store_and_the_next_one_ends_it() {
         let wanted = world.wanted(cutoff);
         let plan = world.plan(0);
         assert_eq!((plan.chosen.len(), plan.blobs.len()), (2, 3), "{:?}", plan.report);
-        let disk: Arc<dyn Disk> = Arc::new(Handle(Arc::new(Killed { left: AtomicUsize::new(kills) })));
+        // From its n-th change on nothing happens any more; that one is half done if it can be.
+        let failing = FailingDisk::new(Arc::new(RealDisk), kills + 1, changes, Wrong::Errno(5), true);
+        let disk: Arc<dyn Disk> = Arc::new(failing);
         let done = plan.carry_out_on(&world.store, &disk, &mut |_, _, _| {});
         world.check(&world.store, &wanted, cutoff);
         // Killed: nothing is closed.
