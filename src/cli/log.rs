@@ -94,6 +94,10 @@ impl Args {
     ) -> Result<()> {
         if is_first {
             out.line(head(timeline))?;
+            if timeline.collected {
+                out.line("")?;
+                out.line("earlier runs were collected by pipe gc")?;
+            }
         }
         let width = width(timeline);
         for run in &timeline.runs {

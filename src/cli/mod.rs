@@ -12,6 +12,7 @@ mod cat;
 mod check;
 mod completions;
 mod doctor;
+mod gc;
 mod global;
 mod graph;
 mod init;
@@ -79,6 +80,7 @@ enum Command {
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
+    Gc(gc::Args),
     Completions(completions::Args),
 }
 
@@ -101,6 +103,7 @@ impl Command {
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),
+            Command::Gc(args) => args.run(global, out),
             Command::Completions(args) => args.run(out),
         }
     }

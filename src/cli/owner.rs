@@ -53,5 +53,11 @@ pub(super) fn take<T>(
 
 /// Answers questions of other processes for as long as the server lives. `idle`: nothing is built just now.
 pub(super) fn serve(project: &Project, store: &Arc<Store>, idle: &Arc<AtomicBool>) -> Result<Server> {
-    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, idle)
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, idle, false)
+}
+
+/// The same while the store is collected.
+pub(super) fn serve_collecting(project: &Project, store: &Arc<Store>) -> Result<Server> {
+    let idle = Arc::new(AtomicBool::new(false));
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, &idle, true)
 }

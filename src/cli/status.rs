@@ -148,6 +148,9 @@ fn verdict(status: &Status) -> String {
     if status.building {
         return "a build is running; the sources are not looked at beside it".to_owned();
     }
+    if status.collecting {
+        return "pipe gc is at work; the sources are not looked at beside it".to_owned();
+    }
     if !status.to_do {
         let all_well = status.causes.is_empty() && status.blocked == 0;
         return if all_well { "up to date" } else { "nothing to do until the failures are looked at" }

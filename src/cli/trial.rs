@@ -184,6 +184,7 @@ impl Args {
             here: &project.place.here,
             building: false,
             idle: false,
+            collecting: false,
         };
         Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
     }

@@ -8,6 +8,7 @@
 mod answers;
 mod build;
 mod children;
+pub mod clean;
 mod closing;
 mod crew;
 pub mod decide;

@@ -42,6 +42,9 @@ pub struct Timeline {
     /// A build is under way.
     #[serde(default)]
     pub building: bool,
+    /// What was before the first of these runs was collected.
+    #[serde(default)]
+    pub collected: bool,
 }
 
 /// What happened in one run.
@@ -266,13 +269,18 @@ impl Reader<'_> {
         let mut timeline = Timeline {
             doc: self.found.id.to_string(),
             gone: self.found.entry.as_ref().is_some_and(|entry| entry.flags.gone),
-            building: self.asked.building && !self.asked.idle,
+            building: self.asked.is_build(),
             ..Timeline::default()
         };
-        let stories = stories(self.store(), self.found.entry.as_ref())?;
+        let (stories, collected) = told(self.store(), self.found.entry.as_ref())?;
+        timeline.collected = collected;
         let mut last: Option<&Before> = None;
         for told in &stories {
-            let block = self.block(told, last)?;
+            let mut block = self.block(told, last)?;
+            if last.is_none() && collected && !told.story.gone {
+                // What it was before is not known any more.
+                block.content = ContentChange::Same;
+            }
             if last.is_none() || !block.steps.is_empty() || block.content != ContentChange::Same {
                 timeline.runs.push(block);
             }
@@ -330,7 +338,9 @@ impl Reader<'_> {
         let Some(act) = act else {
             let lost = entry.act.is_some() && entry.state != State::Unfinished;
             return Ok(Step {
-                outcome: if lost {
+                outcome: if lost && entry.act.is_some_and(|at| self.store().is_collected(at)) {
+                    Shown::Nothing { note: "collected".into() }
+                } else if lost {
                     Shown::Nothing { note: "its record cannot be read".into() }
                 } else {
                     noted(entry)
@@ -413,11 +423,20 @@ impl Reader<'_> {
 
 /// The last story of each run, oldest first. (A run writes one for each stratum.)
 pub fn stories(store: &Store, entry: Option<&Entry>) -> Result<Vec<Before>> {
+    Ok(told(store, entry)?.0)
+}
+
+/// The same, and whether what was before them was collected.
+fn told(store: &Store, entry: Option<&Entry>) -> Result<(Vec<Before>, bool)> {
     let mut stories: Vec<Before> = Vec::new();
+    let mut collected = false;
     let mut next = entry.map(|entry| entry.story);
     while let Some(at) = next {
         // A story that cannot be read ends the chain: what is older cannot be found from here.
-        let Some(told) = before(store, at)? else { break };
+        let Some(told) = before(store, at)? else {
+            collected = store.is_collected(at);
+            break;
+        };
         // Positions grow with time; anything else would go in circles.
         next = told.story.previous.filter(|previous| *previous < at);
         if stories.last().is_none_or(|newer| newer.story.run != told.story.run) {
@@ -425,7 +444,7 @@ pub fn stories(store: &Store, entry: Option<&Entry>) -> Result<Vec<Before>> {
         }
     }
     stories.reverse();
-    Ok(stories)
+    Ok((stories, collected))
 }
 
 fn bare(target: &str, state: State) -> Step {

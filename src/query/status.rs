@@ -40,6 +40,9 @@ pub struct Status {
     /// With `building`: `pipe watch` waits for a change.
     #[serde(default)]
     pub watching: bool,
+    /// The store is being collected.
+    #[serde(default)]
+    pub collecting: bool,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -50,7 +53,7 @@ pub struct Status {
 impl Status {
     /// Whether all is done and nothing failed.
     pub fn is_up_to_date(&self) -> bool {
-        !self.to_do && !self.building && self.causes.is_empty() && self.blocked == 0
+        !self.to_do && !self.building && !self.collecting && self.causes.is_empty() && self.blocked == 0
     }
 
     /// Documents that a build would look at.
@@ -159,8 +162,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
         last_run: asked.store.runs()?.pop(),
-        building: asked.building,
+        building: asked.building && !asked.collecting,
         watching: asked.idle,
+        collecting: asked.collecting,
         to_do: seen.to_do,
         notices: seen.notices,
     })

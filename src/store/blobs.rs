@@ -168,11 +168,21 @@ impl Blobs {
         Ok(found)
     }
 
+    /// The bytes of a blob that is there.
+    pub fn size(&self, digest: &Digest) -> io::Result<u64> {
+        self.disk.size(&self.path(digest))
+    }
+
     /// Forgets a blob that nothing names.
     pub fn remove(&self, digest: &Digest) -> Result<()> {
+        self.remove_on(&*self.disk, digest)
+    }
+
+    /// The same through another way to the same files.
+    pub(super) fn remove_on(&self, disk: &dyn Disk, digest: &Digest) -> Result<()> {
         self.proved().remove(digest);
         let path = self.path(digest);
-        disk::remove_optional(&*self.disk, &path).map_err(|e| Error::io("remove", &path, &e))
+        disk::remove_optional(disk, &path).map_err(|e| Error::io("remove", &path, &e))
     }
 
     /// Before: the bytes are in `temporary`. After: they are durable under their own name.

@@ -152,6 +152,11 @@ impl Store {
         Ok(self.log.read_story(at)?.map(Arc::new))
     }
 
+    /// Whether what lay at a place was collected: that it cannot be read is no damage.
+    pub fn is_collected(&self, at: Position) -> bool {
+        self.log.segments().is_collected(at)
+    }
+
     /// The recipe at a place.
     pub fn recipe(&self, at: Position) -> Result<Option<Arc<Recipe>>> {
         self.recipes.get(at, || self.read_recipe(at))

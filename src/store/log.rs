@@ -232,6 +232,22 @@ impl Log {
         self.shared.flush(state, |state| state.announced >= target).map(drop)
     }
 
+    /// Closes the present segment for good: what is appended from here on goes into a new one, which is on disk when
+    /// this returns. A crash behind it finds a log that was closed in order.
+    pub fn seal(&self) -> Result<()> {
+        let mut state = self.shared.flush(self.shared.lock(), |_| false)?;
+        state.check()?;
+        let mut start = state.filling.start;
+        if start.offset() > FIRST_GROUP {
+            start = Position::new(start.segment() + 1, FIRST_GROUP);
+        }
+        state.filling = Group::close(start, state.run, crate::time::now(), self.shared.seal);
+        state.appended = true;
+        let target = state.end();
+        self.shared.hurry(&mut state);
+        self.shared.flush(state, |state| state.announced >= target).map(drop)
+    }
+
     /// The frame at a position, durable or not; nothing if there is none, or a damaged one.
     pub fn read_frame(&self, position: Position) -> Result<Option<Frame>> {
         if position >= self.synced() {

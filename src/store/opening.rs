@@ -585,9 +585,13 @@ impl Found<'_> {
         };
         let (family, dir) = family_of(&names, ix as usize);
         let name = if names.directory.is_empty() { String::new() } else { names.names[ix as usize].clone() };
+        let mut flags = flags_of(story);
+        // What it names was collected, so nothing needed it: whoever needs it again has to look.
+        flags.settled &=
+            !story.entries.iter().filter_map(|entry| entry.act).any(|act| self.segments.is_collected(act));
         let entry = Entry {
             name: name.clone(),
-            flags: flags_of(story),
+            flags,
             stamp: story.stamp,
             doc: story.doc,
             definition: story.definition,

@@ -26,6 +26,8 @@ mod doctor;
 mod edits;
 /// Passing faults and the breaker.
 mod faults;
+/// `pipe gc`.
+mod gc;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.

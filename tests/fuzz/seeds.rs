@@ -125,8 +125,13 @@ struct Segment {
 
 impl Segment {
     fn new(number: u32, after: Position) -> Segment {
-        let header =
-            SegmentHeader { number, store: segment::FORMAT.id, after, begun: Millis(0x0190_0000_0000) };
+        let header = SegmentHeader {
+            number,
+            store: segment::FORMAT.id,
+            after,
+            begun: Millis(0x0190_0000_0000),
+            is_mapped: false,
+        };
         let (bytes, previous) = header.encode(segment::FORMAT.salt, segment::FORMAT.seal());
         assert_eq!(bytes.len(), FIRST_GROUP as usize);
         Segment { bytes: bytes.to_vec(), number, groups: 0, previous }

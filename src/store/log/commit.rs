@@ -153,7 +153,8 @@ impl Committer {
             return Err(Wrong::Write(io::Error::other("the log has no more room for segments")));
         }
         let format = segments.format();
-        let header = SegmentHeader { number, store: format.id, after: self.end, begun: crate::time::now() };
+        let begun = crate::time::now();
+        let header = SegmentHeader { number, store: format.id, after: self.end, begun, is_mapped: false };
         let (bytes, crc) = header.encode(format.salt, format.seal());
         // First what lies above: `FORMAT` may be in memory alone, and no segment must be there without it.
         self.disk.create_dir(segments.dir()).map_err(Wrong::Write)?;
