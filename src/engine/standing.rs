@@ -83,13 +83,10 @@ impl Limits {
         roots: &crate::scan::Roots,
         known: u64,
     ) -> Option<crate::scan::Changes> {
-        // What the source names may lead elsewhere now.
-        let is_above = |path: &PathBuf| roots.lies_below(path);
-        if self.last.links.contains(source) || self.changes.paths.iter().any(is_above) {
+        if self.last.links.contains(source) {
             return None;
         }
-        let mut paths: BTreeSet<String> =
-            self.changes.paths.iter().filter_map(|path| roots.place_of(path)).collect();
+        let mut paths = roots.changed(&self.changes.paths)?;
         paths.extend(self.last.again.by_source.get(source).into_iter().flatten().cloned());
         Some(crate::scan::Changes { known, paths })
     }

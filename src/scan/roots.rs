@@ -3,7 +3,7 @@
 //! One folder: paths are relative to it. One file: it is the document. Several: what was written leads the path, `.`
 //! left out and `..` escaped, so that an id never climbs out of a folder. Knows nothing of what was found.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -118,9 +118,20 @@ impl Roots {
         self.by_rel.values().map(place).collect()
     }
 
-    /// Whether anything that the source names lies at or below a path, by its name.
-    pub fn lies_below(&self, path: &Path) -> bool {
-        self.by_rel.values().any(|root| !root.is_file && root.path.starts_with(path))
+    /// The paths relative to the source of what changed in it; nothing if what the source names itself may be another
+    /// thing now, or lead elsewhere: then all of it is to be looked at.
+    pub fn changed<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Option<BTreeSet<String>> {
+        let mut changed = BTreeSet::new();
+        for path in paths {
+            let is_above = |root: &Root| {
+                root.path.starts_with(path) && !(root.is_file && root.real.as_ref() == Some(path))
+            };
+            if self.by_rel.values().any(is_above) {
+                return None;
+            }
+            changed.extend(self.place_of(path));
+        }
+        Some(changed)
     }
 
     /// Folders that the source names by a path with links in it.

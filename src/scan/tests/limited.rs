@@ -101,10 +101,9 @@ impl Watched {
     /// Both scans; compares them, and learns what they found.
     fn compare(&mut self, roots: &Roots, changed: &[PathBuf]) {
         let whole = Look::after(roots, &self.memory).scan();
-        let paths = changed.iter().filter_map(|path| roots.place_of(path)).collect();
-        let changes = Changes { known: self.memory.documents("s").unwrap(), paths };
-        let look = Look { changes: Some(&changes), ..Look::after(roots, &self.memory) };
-        let limited = if self.links { Look::after(roots, &self.memory).scan() } else { look.scan() };
+        let known = self.memory.documents("s").unwrap();
+        let changes = roots.changed(changed).filter(|_| !self.links).map(|paths| Changes { known, paths });
+        let limited = Look { changes: changes.as_ref(), ..Look::after(roots, &self.memory) }.scan();
         assert_eq!(shown(&limited), shown(&whole), "after {changed:?}");
         assert_eq!(limited.counts, whole.counts, "after {changed:?}");
         assert_eq!(limited.known, whole.known);
@@ -146,6 +145,12 @@ proptest! {
     ) {
         follow(&["a", "b/a", "keep", "keep/k"], &steps);
     }
+}
+
+#[test]
+fn a_source_that_came_with_the_folder_above_it_is_looked_at_as_a_whole() {
+    let write = |at: &[u8]| Step::Write(at.to_vec());
+    follow(&["a", "b/a"], &[vec![Step::Move(b"b".to_vec(), b"a-".to_vec())], vec![write(b"b/a")]]);
 }
 
 fn changes(known: u64, paths: &[&str]) -> Changes {
