@@ -26,6 +26,7 @@ mod retry;
 mod select;
 mod status;
 mod trial;
+mod watch;
 mod why;
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ use output::Output;
 
 /// Commands of every day, in the order in which `pipe` alone shows them; those that there are.
 const DAILY: &[&str] =
-    &["build", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
+    &["build", "watch", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
 
 /// Make for documents: brings a pipeline of modules over documents up to date, and redoes only what changed.
 #[derive(Parser)]
@@ -62,6 +63,7 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Build(build::Args),
+    Watch(watch::Args),
     Retry(retry::Args),
     Redo(redo::Args),
     #[command(name = "try")]
@@ -84,6 +86,7 @@ impl Command {
     fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         match self {
             Command::Build(args) => args.run(global, out),
+            Command::Watch(args) => args.run(global, out),
             Command::Retry(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
@@ -119,6 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     begin_diagnostics();
+    interrupt::survive_file_limits();
     let mut out = Output::new(&cli.global);
     let ended = match &cli.command {
         Some(command) => command.run(&cli.global, &mut out),

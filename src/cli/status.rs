@@ -141,6 +141,10 @@ fn failures(status: &Status) -> Vec<String> {
 }
 
 fn verdict(status: &Status) -> String {
+    if status.watching {
+        return "pipe watch is here and builds what changes; the sources are not looked at beside it"
+            .to_owned();
+    }
     if status.building {
         return "a build is running; the sources are not looked at beside it".to_owned();
     }

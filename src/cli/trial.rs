@@ -183,6 +183,7 @@ impl Args {
             store,
             here: &project.place.here,
             building: false,
+            idle: false,
         };
         Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
     }

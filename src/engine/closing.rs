@@ -12,9 +12,9 @@ use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
 use crate::engine::sets::{before, result_of};
 use crate::error::Result;
-use crate::model::action::{Act, DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
+use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
-use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::pipeline::{Pipeline, Target};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{Family, Input, Origin};
 use crate::store::Store;
@@ -37,6 +37,32 @@ impl Build<'_> {
             self.child_closed(feed, open.document.settled);
         }
         Ok(())
+    }
+
+    /// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
+    pub(super) fn is_settled(&self, document: &Document, family: &Family) -> bool {
+        let decided = |(step, result): (usize, &Option<StepResult>)| {
+            let place = &family.steps[step];
+            if place.stratum > document.stratum {
+                return true;
+            }
+            let Some(result) = result else { return false };
+            match (result.state, result.record.as_deref()) {
+                (State::Unfinished, _) => false,
+                (State::Failed, Some(act)) => match &act.outcome {
+                    Outcome::Failed(failure) => {
+                        let plan = self.plans[place.target.0].as_ref();
+                        let reopened = plan.is_some_and(|plan| plan.mark_for_failed(&document.id) > act.mark);
+                        (failure.is_kept() || result.note == SET_ASIDE) && !reopened
+                    }
+                    _ => true,
+                },
+                _ => true,
+            }
+        };
+        document.digest.is_some()
+            && !document.unsettled_children
+            && document.results.iter().enumerate().all(decided)
     }
 
     /// Writes the story of an open document if anything in it is new, its entry, and what is to be published.
@@ -120,13 +146,11 @@ impl Build<'_> {
         }
         let definition = self.definition(doc, &covered, &carried)?;
         self.tally.through += through;
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
+        let settled = self.is_settled(&open.document, family);
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
-        let document = &mut open.document;
-        let (plans, id) = (&self.plans, &document.id);
-        let is_reopened = |target: TargetIx, act: &Act| {
-            plans[target.0].as_ref().is_some_and(|plan| plan.mark_for_failed(id) > act.mark)
-        };
-        document.settled = is_settled(document, family, &is_reopened);
+        open.document.settled = settled;
+        let document = &open.document;
         let story = Story {
             doc: document.number,
             run: self.store.run(),
@@ -170,6 +194,12 @@ impl Build<'_> {
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
         let document = &open.document;
         let family = self.families.family(document.family);
+        if let Origin::Source(_) = family.origin {
+            self.again.note(&family.name, document.id.rel(), !story.settled || story.racy);
+            if let Some(closed) = &mut self.closed {
+                closed.insert((document.family, Arc::clone(&document.dir), document.name.clone()));
+            }
+        }
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
         // What a child inherits is told by its stamp alone.
         let inherits = family.is_children()
@@ -291,6 +321,7 @@ impl Build<'_> {
     /// A document is gone from its source: so is all that came of it.
     pub(super) fn retire(&mut self, document: &Document) -> Result<()> {
         let family = self.families.family(document.family);
+        self.again.note(&family.name, document.id.rel(), false);
         let Some(before) = document.before.clone() else { return Ok(()) };
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
@@ -449,31 +480,6 @@ pub(super) fn bytes_of(
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },
     }
-}
-
-/// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
-fn is_settled(document: &Document, family: &Family, is_reopened: &dyn Fn(TargetIx, &Act) -> bool) -> bool {
-    let decided = |(step, result): (usize, &Option<StepResult>)| {
-        let place = &family.steps[step];
-        if place.stratum > document.stratum {
-            return true;
-        }
-        let Some(result) = result else { return false };
-        match (result.state, result.record.as_deref()) {
-            (State::Unfinished, _) => false,
-            (State::Failed, Some(act)) => match &act.outcome {
-                Outcome::Failed(failure) => {
-                    let stands = failure.is_kept() || result.note == SET_ASIDE;
-                    stands && !is_reopened(place.target, act)
-                }
-                _ => true,
-            },
-            _ => true,
-        }
-    };
-    document.digest.is_some()
-        && !document.unsettled_children
-        && document.results.iter().enumerate().all(decided)
 }
 
 /// Whether a new story says nothing that the one before does not: then only the entry is written.

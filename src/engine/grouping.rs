@@ -381,6 +381,7 @@ pub(super) fn notes(
 }
 
 /// Looks for the groups of a target on a thread of its own; those that are touched go to the supply.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
 pub(super) fn look<'a>(
     scope: &'a std::thread::Scope<'a, '_>,
     supply: &mut Supply<'a>,

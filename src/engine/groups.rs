@@ -263,7 +263,7 @@ impl<'a> Sorter<'a> {
         if self.runs.is_empty() {
             self.held.sort_unstable();
             for noted in self.held {
-                out.take(noted)?;
+                out.take(&noted)?;
             }
             return out.finish();
         }
@@ -283,7 +283,7 @@ impl<'a> Sorter<'a> {
             heap.extend(next(run)?.map(|noted| Reverse((noted, run))));
         }
         while let Some(Reverse((noted, run))) = heap.pop() {
-            out.take(noted)?;
+            out.take(&noted)?;
             heap.extend(next(run)?.map(|noted| Reverse((noted, run))));
         }
         for path in &self.runs {
@@ -310,12 +310,12 @@ struct Opened {
 }
 
 impl Telling<'_> {
-    fn take(&mut self, noted: Noted) -> Result<()> {
+    fn take(&mut self, noted: &Noted) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.value != noted.group) {
             self.end()?;
         }
         let from = self.lines.written;
-        self.lines.write(&noted)?;
+        self.lines.write(noted)?;
         let open = self.open.get_or_insert_with(|| Opened {
             value: noted.group.clone(),
             from,

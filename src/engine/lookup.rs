@@ -82,8 +82,8 @@ impl Lookup {
         }
         let Some(act) = store.act(at)? else { return Ok(None) };
         let is_equal = self.is_equal(store, &act, wanted)?;
-        let is_equal = is_equal && is_within(wanted.plan, &act);
         let mark = if matches!(act.outcome, Outcome::Failed(_)) { of_failed } else { mark };
+        let is_equal = is_equal && is_within(wanted.plan, &act);
         let counts = is_equal && act.mark >= mark && is_result(&act) && bytes_are_there(store, &act);
         Ok((counts && self.holds(store, &act)?).then_some(act))
     }

@@ -64,11 +64,11 @@ pub(super) fn read(path: &Path, line: &str) -> Result<Noted> {
     })
 }
 
-/// Visits the members of a group: family, folder, name, and the id by which it is known there.
-pub(super) fn visit_group(
-    group: &Group,
-    visit: &mut dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()>,
-) -> Result<()> {
+/// Is given a member's family, folder, name, and the id by which it is known in its group.
+pub(super) type VisitMember<'v> = dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()> + 'v;
+
+/// Visits the members of a group.
+pub(super) fn visit_group(group: &Group, visit: &mut VisitMember<'_>) -> Result<()> {
     match group {
         Group::Noted(path, from, to) => {
             members_of(path, *from, *to, &mut |family, dir, name| visit(family, dir, name, None))

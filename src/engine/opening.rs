@@ -184,6 +184,12 @@ impl Build<'_> {
                     None => Ok(()),
                 };
             }
+            // As it was before this build: new, or changed.
+            ReadOutcome::Stopped => {
+                self.open[doc.0 as usize] = None;
+                self.scheduler.closed(doc);
+                return Ok(());
+            }
             ReadOutcome::Unreadable(text) => text,
             ReadOutcome::Special => "it is no regular file any more".to_owned(),
             ReadOutcome::Changing => "it kept changing while it was read".to_owned(),

@@ -282,7 +282,7 @@ impl Preparing<'_> {
             ReadOutcome::Vanished => "there is no such file".to_owned(),
             ReadOutcome::Unreadable(why) => why,
             ReadOutcome::Special => "it is no regular file".to_owned(),
-            ReadOutcome::Changing => "it keeps changing while it is read".to_owned(),
+            ReadOutcome::Changing | ReadOutcome::Stopped => "it keeps changing while it is read".to_owned(),
         };
         if is_known && !reads_it {
             notes.push(format!("`{doc}` itself cannot be read now ({why}); what is stored is used"));

@@ -39,6 +39,7 @@ impl DocId {
     }
 
     /// The id of a child that a split made: `name` is escaped already.
+    #[must_use]
     pub fn child(&self, name: &str) -> Self {
         DocId(format!("{}#{name}", self.0))
     }

@@ -271,7 +271,7 @@ impl Reader<'_> {
         let mut timeline = Timeline {
             doc: self.found.id.to_string(),
             gone: self.found.entry.as_ref().is_some_and(|entry| entry.flags.gone),
-            building: self.asked.building,
+            building: self.asked.building && !self.asked.idle,
             ..Timeline::default()
         };
         let stories = stories(self.store(), self.found.entry.as_ref())?;

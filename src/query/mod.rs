@@ -35,8 +35,10 @@ pub struct Asked<'a> {
     pub store: &'a Arc<Store>,
     /// Where the asker stands: relative paths begin there.
     pub here: &'a Path,
-    /// This process is building just now: nothing is scanned beside it.
+    /// This process builds, now or whenever something changes: nothing is scanned beside it.
     pub building: bool,
+    /// With `building`: not just now.
+    pub idle: bool,
 }
 
 /// A question.

@@ -37,6 +37,9 @@ pub struct Status {
     pub last_run: Option<Run>,
     /// A build is under way.
     pub building: bool,
+    /// With `building`: `pipe watch` waits for a change.
+    #[serde(default)]
+    pub watching: bool,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -157,6 +160,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         blocked,
         last_run: asked.store.runs()?.pop(),
         building: asked.building,
+        watching: asked.idle,
         to_do: seen.to_do,
         notices: seen.notices,
     })

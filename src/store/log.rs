@@ -180,6 +180,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether a run was begun that has written nothing yet.
+    pub fn is_run_waiting(&self) -> bool {
+        self.shared.lock().opening.is_some()
+    }
+
     /// Where the frame of the run lies that was begun here; nothing as long as it wrote nothing.
     pub fn run_at(&self) -> Option<Position> {
         self.shared.lock().run_at

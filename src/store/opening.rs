@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::model::action::{Mark, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
@@ -154,7 +154,7 @@ impl Store {
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
                 found.notices.push("the end of the log is gone; what it held is done again".to_owned());
-                finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
+                finder = Finder::fresh(&disk, &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
@@ -190,7 +190,7 @@ impl Store {
             Box::new(move |position, result| {
                 let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(listener) = listener.as_ref() {
-                    listener(result.map(|()| position).map_err(|error| error.to_string()));
+                    listener(result.map(|()| position));
                 }
             }),
         )?;
@@ -230,7 +230,7 @@ impl Store {
             is_partial,
             log,
             format,
-            _lock: lock,
+            lock,
         });
         store.put_found(tail.entries)?;
         if applied.0 > 0 {
@@ -245,7 +245,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         if setup.background {
-            start_writer(&store);
+            start_writer(&store)?;
         }
         Ok((store, notices))
     }
@@ -314,11 +314,18 @@ impl Store {
         self.write_pages()
     }
 
-    /// The marks that select documents.
-    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<(Position, Glob)> {
+    /// The marks that select documents, by id or because they failed.
+    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
-        marks.iter().filter(|(at, _)| wanted(at)).filter_map(glob).collect()
+        let selecting = |(at, mark): &(Position, Mark)| {
+            let docs = match &mark.docs {
+                Some(docs) => Some(Glob::new(docs).ok()?),
+                None if mark.failed => None,
+                None => return None,
+            };
+            Some(Selecting { at: *at, docs, failed: mark.failed })
+        };
+        marks.iter().filter(|(at, _)| wanted(at)).filter_map(selecting).collect()
     }
 
     /// Whether a settled document is to be looked at: marked since its story, or its story names what was set aside.
@@ -327,14 +334,19 @@ impl Store {
         family: &str,
         dir: &str,
         entry: &Entry,
-        marks: &[(Position, Glob)],
+        marks: &[Selecting],
         bad: &HashSet<Position>,
     ) -> Result<bool> {
         if !entry.flags.settled {
             return Ok(false);
         }
         let id = || DocId::at(family, dir, &entry.name);
-        if marks.iter().any(|(at, glob)| entry.story < *at && glob.selects(id().as_str())) {
+        let selects = |mark: &Selecting| {
+            entry.story < mark.at
+                && (entry.flags.failed || !mark.failed)
+                && mark.docs.as_ref().is_none_or(|glob| glob.selects(id().as_str()))
+        };
+        if marks.iter().any(selects) {
             return Ok(true);
         }
         if bad.is_empty() {
@@ -347,6 +359,15 @@ impl Store {
     }
 }
 
+/// A mark that selects documents.
+struct Selecting {
+    at: Position,
+    /// Absent: whatever its id.
+    docs: Option<Glob>,
+    /// Only what failed.
+    failed: bool,
+}
+
 /// What was said of documents behind the last checkpoint of the index.
 struct News {
     marks: Vec<Position>,
@@ -354,10 +375,10 @@ struct News {
 }
 
 /// Writes pages behind the commits for as long as the store is open.
-fn start_writer(store: &Arc<Store>) {
+fn start_writer(store: &Arc<Store>) -> Result<()> {
     let writer = Arc::clone(&store.writer);
     let store = Arc::downgrade(store);
-    std::thread::spawn(move || {
+    let work = move || {
         let mut rounds = 0;
         loop {
             {
@@ -381,7 +402,11 @@ fn start_writer(store: &Arc<Store>) {
             }
             store.make_tables();
         }
-    });
+    };
+    let started = std::thread::Builder::new().name("pages".into()).spawn(work);
+    started
+        .map(drop)
+        .map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {

@@ -81,4 +81,5 @@ mod stops;
 /// `pipe try`.
 mod trial;
 /// Names that could be taken for code.
+mod watch;
 mod words;

@@ -2,6 +2,7 @@
 //! them; after a change of a format: `UPDATE_SEEDS=1 cargo test --test fuzz seeds`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pipelinefile::hash::Digest;
 use pipelinefile::model::action::{
@@ -12,6 +13,7 @@ use pipelinefile::probe;
 use pipelinefile::query::Question;
 use pipelinefile::socket::Request;
 use pipelinefile::store::Entry;
+use pipelinefile::store::disk::RealDisk;
 use pipelinefile::store::frame::{Frame, Names};
 use pipelinefile::store::group::Group;
 use pipelinefile::store::index::Flags;
@@ -227,7 +229,7 @@ fn pages() -> Seeds {
 fn tables() -> Seeds {
     let table = |keys: u64, mode: u8| {
         let dir = tempfile::tempdir().unwrap();
-        let (mut finder, _) = Finder::open(dir.path(), table::SALT).unwrap();
+        let (mut finder, _) = Finder::open(Arc::new(RealDisk), dir.path(), table::SALT).unwrap();
         for number in 0..keys {
             // Two records of each key.
             let key = (number / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -242,17 +244,12 @@ fn tables() -> Seeds {
         .into()
 }
 
-/// The example; `tests/pipelinefiles` has many more, which are used too.
+/// A few; the example and those of `tests/pipelinefiles` are used too, where they are.
 fn pipelinefiles() -> Seeds {
     let small = "[source.docs]\npath = \"docs\"\n\n[target.words]\neach = \"docs\"\nmodule = \"words\"\n";
     let mistakes =
         "[source.docs]\npath = \"dosc\"\n[target.wörds]\neach = \"dosc\"\nmodul = 3\nwhere = { id = [ }\n";
-    texts(&[
-        ("example", include_str!("../../Pipelinefile.example")),
-        ("small", small),
-        ("mistakes", mistakes),
-        ("empty", "\n"),
-    ])
+    texts(&[("small", small), ("mistakes", mistakes), ("empty", "\n")])
 }
 
 fn replies() -> Seeds {
