@@ -229,6 +229,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Decision::Reused { run, doc: Some(doc) } => {
             first.push(format!("reused the result of {doc}, run {run}"));
         }
+        Decision::Split { parent } => first.push(format!("split from {parent}")),
         Decision::Decided => {}
     }
     match &step.outcome {

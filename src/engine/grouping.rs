@@ -8,9 +8,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::engine::build::Build;
 use crate::engine::decide::{Work, derived_note};
-use crate::engine::document::{Document, StepResult};
+use crate::engine::document::StepResult;
 use crate::engine::groups::{By, Found, Groups, Touched};
-use crate::engine::members::Group;
+use crate::engine::members::{Group, children_of};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::requests::{Damaged, Made};
 use crate::engine::scheduler::DocIx;
@@ -24,10 +24,10 @@ use crate::model::action::{DefinedTarget, Definition, KeyInput, Position, State,
 use crate::model::document::{DocId, Stamp};
 use crate::model::event::Event;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::{TargetIx, Verb};
+use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
 use crate::module::Request;
-use crate::plan::family::{Families, Family, FamilyIx, Input, by_target};
+use crate::plan::family::{Families, FamilyIx, Input, by_target};
 use crate::plan::key::action_key;
 use crate::store::{Entry, Store};
 
@@ -152,7 +152,7 @@ impl Build<'_> {
                 _ => {}
             }
         }
-        let group = self.children_of(document, family, step)?;
+        let group = children_of(self.store, document, family, step)?;
         let (root, members, coverage) = self.streams(Some(&group)).root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 || document.unsettled_children && coverage.done + coverage.missing == 0 {
             return settled(State::Unfinished, String::new());
@@ -181,7 +181,7 @@ impl Build<'_> {
             _ if family.is_set() => None,
             Some(Found { listed: Some(listed), .. }) => Some(Group::Listed(listed.clone())),
             Some(found) => Some(Group::Noted(notes(self.store, self.pipeline, target), found.from, found.to)),
-            None => Some(self.children_of(&open.document, family, step)?),
+            None => Some(children_of(self.store, &open.document, family, step)?),
         };
         let only = self.options.sample_filter();
         let streams = Streams {
@@ -223,17 +223,6 @@ impl Build<'_> {
             is_current: None,
             group,
         }
-    }
-
-    /// The children that a group by parent is made of, in the order in which the splits gave them.
-    fn children_of(&self, document: &Document, family: &Family, step: usize) -> Result<Group> {
-        let mut children = Vec::new();
-        for split in family.splits.iter().filter(|split| split.groups.contains(&step)) {
-            let Some(result) = &document.results[split.step] else { continue };
-            let list = self.list(result)?.map(|(list, _)| list).unwrap_or_default();
-            children.push((split.family, list.into_iter().map(|child| child.name).collect()));
-        }
-        Ok(Group::Children(format!("{}#", document.id), children))
     }
 
     /// After a stratum: the head of each group target that was looked at, or whose groups went further.
@@ -491,7 +480,7 @@ fn is_current(
 }
 
 /// The map that another target made; or how things stand for want of it.
-fn map_of(
+pub(super) fn map_of(
     parts: &Parts<'_>,
     families: &Families,
     of: TargetIx,
@@ -539,9 +528,4 @@ pub(super) fn is_behind(
     };
     let sees = &parts.pipeline.target(target).sees;
     Ok(streams.members(target, sees, &mut |_| Ok(()))?.unfinished > 0)
-}
-
-/// Whether a target's action is over members.
-pub(super) fn is_over_members(pipeline: &crate::model::pipeline::Pipeline, target: TargetIx) -> bool {
-    pipeline.target(target).verb != Verb::Each
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::State;
 use crate::model::document::escape_name;
-use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::model::pipeline::{Pipeline, TargetIx, Verb};
 use crate::model::selection::{Field, IdPart};
 use crate::plan::family::FamilyIx;
 use crate::plan::key::SetRoot;
@@ -82,6 +82,11 @@ fn short(id: &str) -> u128 {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Digest::of(id.as_bytes()).0[..16]);
     u128::from_le_bytes(bytes)
+}
+
+/// Whether a target's action is over members.
+pub fn is_over_members(pipeline: &Pipeline, target: TargetIx) -> bool {
+    pipeline.target(target).verb != Verb::Each
 }
 
 /// A value as a part of an id: text as it is, anything that could be mistaken for another value as JSON. Only scalars

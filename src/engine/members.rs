@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::document::{Document, StepResult};
 use crate::error::{Error, Result};
-use crate::plan::family::FamilyIx;
+use crate::model::children::{self, Child};
+use crate::plan::family::{Family, FamilyIx};
+use crate::store::Store;
 
 /// One group.
 pub enum Group {
@@ -84,4 +88,25 @@ pub(super) fn visit_group(group: &Group, visit: &mut VisitMember<'_>) -> Result<
             Ok(())
         }
     }
+}
+
+/// The children that a group by parent is made of, in the order in which the splits gave them.
+pub(super) fn children_of(store: &Store, document: &Document, family: &Family, step: usize) -> Result<Group> {
+    let mut children = Vec::new();
+    for split in family.splits.iter().filter(|split| split.groups.contains(&step)) {
+        let Some(result) = &document.results[split.step] else { continue };
+        let list = list_of(store, result)?.unwrap_or_default();
+        children.push((split.family, list.into_iter().map(|child| child.name).collect()));
+    }
+    Ok(Group::Children(format!("{}#", document.id), children))
+}
+
+/// The list that a split came to; nothing if there is none, or it is damaged.
+pub(super) fn list_of(store: &Store, result: &StepResult) -> Result<Option<Vec<Child>>> {
+    let Some(output) = result.output() else { return Ok(None) };
+    let bytes = match &result.bytes {
+        Some(bytes) => Some(Arc::clone(bytes)),
+        None => store.output_bytes(output)?,
+    };
+    Ok(bytes.and_then(|bytes| children::read(&bytes)))
 }

@@ -14,7 +14,7 @@ use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::model::reason::Reason;
 use crate::model::selection::Template;
@@ -145,6 +145,11 @@ pub enum Decision {
         /// The document that it was made for, if it is another.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doc: Option<String>,
+    },
+    /// It is a part of another document.
+    Split {
+        /// Which.
+        parent: String,
     },
     /// It follows from what stands before it; nothing had to run.
     Decided,
@@ -352,6 +357,11 @@ impl Reader<'_> {
         let mut step = self.of_act(target, &act, is_own && act.run == told.story.run)?;
         step.act = entry.act;
         step.state = entry.state;
+        let split = self.found.family.strip_suffix(CHILDREN);
+        if split == Some(target) {
+            let parent = self.found.id.parent().map(|parent| parent.to_string()).unwrap_or_default();
+            step.decision = Decision::Split { parent };
+        }
         step.set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
         if crate::store::is_failed(entry) && entry.state == State::Done {
             step.outcome = noted(entry);
