@@ -3,6 +3,7 @@
 use super::command::{self, Brace};
 use crate::model::pipeline::{
     BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx,
+    Verb, With, WithFrom,
 };
 
 /// A key that this version cannot act on.
@@ -81,6 +82,12 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
         ("publish.content", publish.is_some_and(|publish| publish.content)),
     ];
     stated.iter().filter(|(_, is)| *is).for_each(|(key, _)| add(key));
+    let of_another = |with: &&With| {
+        matches!(with.from, WithFrom::Document(_)) && (with.inherited || target.verb != Verb::Each)
+    };
+    for with in target.with.iter().filter(of_another) {
+        add(&format!("with.{}", with.name));
+    }
     for with in target.with.iter().filter(|with| with.on.is_some()) {
         add(&format!("with.{}.on", with.name));
     }
