@@ -24,8 +24,9 @@ use pipelinefile::plan::key::{SetRoot, action_key, recipe_digest};
 use pipelinefile::probe;
 use pipelinefile::scan::{Before, Known, Request, Roots, restamp, scan};
 use pipelinefile::store::Entry;
+use pipelinefile::store::disk::RealDisk;
 use pipelinefile::store::frame::{Found, Frame, Seal, put_frame, read};
-use pipelinefile::store::index::{Flags, Index, panics_are_caught};
+use pipelinefile::store::index::{Engine, Flags, Home, Index, panics_are_caught};
 use pipelinefile::store::tables::Finder;
 use pipelinefile::time::Millis;
 
@@ -158,7 +159,14 @@ fn pages(criterion: &mut Criterion) {
     });
     panics_are_caught();
     let folder = tempfile::tempdir().unwrap();
-    let index = Index::fresh(folder.path(), "store", "boot").unwrap();
+    let home = Home {
+        dir: folder.path().to_owned(),
+        store: "store".to_owned(),
+        boot: "boot".to_owned(),
+        disk: Arc::new(RealDisk),
+        engine: Engine::Sled,
+    };
+    let index = Index::fresh(&home).unwrap();
     let all: Vec<Entry> = (0..10_000).map(entry).collect();
     index.put("docs", "a", &all).unwrap();
     group.throughput(Throughput::Elements(10_000));
@@ -256,12 +264,15 @@ fn schedules(criterion: &mut Criterion) {
         inputs: vec![target.checked_sub(1).map_or(Input::Origin, Input::Step)],
         with: Vec::new(),
         stratum: 0,
+        splits: false,
     };
     let family = Family {
         origin: Origin::Source(SourceIx(0)),
         name: "docs".to_owned(),
         steps: (0..5).map(step).collect(),
         feeds_set: false,
+        splits: Vec::new(),
+        below: Vec::new(),
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };
     let limits = [TargetLimits { workers: None, window: 64 }; 5];
@@ -291,7 +302,7 @@ fn schedules(criterion: &mut Criterion) {
                         closed += 1;
                         scheduler.closed(doc);
                     }
-                    Command::Start(..) => {}
+                    Command::Start(..) | Command::Children(_) => {}
                 }
             }
             assert_eq!(closed, 256);
@@ -318,7 +329,7 @@ fn manifests(criterion: &mut Criterion) {
 fn tables(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     let folder = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(folder.path(), SALT).unwrap();
+    let (mut finder, _) = Finder::open(Arc::new(RealDisk), folder.path(), SALT).unwrap();
     let place = |number: u64| Position((1 << 28) + number * 100);
     // Bits as those of digests; a hundred thousand keys in tables, a thousand in memory.
     let key = |number: u64| u64::from_le_bytes(Digest::of(&number.to_le_bytes()).0[..8].try_into().unwrap());

@@ -100,6 +100,7 @@ pub(crate) fn seal(file: &mut [u8], number: u32) {
         store: FORMAT.id,
         after: Position(eight(&file[40..48])),
         begun: Millis(eight(&file[48..56])),
+        is_mapped: false,
     };
     let (bytes, mut previous) = header.encode(FORMAT.salt, seal);
     file[..FIRST_GROUP as usize].copy_from_slice(&bytes);
@@ -171,6 +172,14 @@ impl Disk for Memory {
 
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
         Ok(self.0.keys().cloned().collect())
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.open(path, Access::Read)?.size()
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
 

@@ -2,8 +2,10 @@
 //! closed with a checksum that is right; then a table is looked at that only its entries, fences or counts make wrong.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pipelinefile::model::action::Position;
+use pipelinefile::store::disk::RealDisk;
 use pipelinefile::store::tables::Finder;
 
 /// Of the store that the seeds belong to.
@@ -37,8 +39,9 @@ fn look_up(dir: &Path, table: &[u8]) {
     };
     let path: PathBuf = dir.join(format!("{:012x}-{:012x}.tab", at(24), at(32)));
     std::fs::write(&path, table).expect("the temporary folder can be written to");
-    let (mut finder, covered) = super::bounded(table, 128 << 10, 8, || Finder::open(dir, SALT))
-        .expect("a table that is wrong is no error");
+    let (mut finder, covered) =
+        super::bounded(table, 128 << 10, 8, || Finder::open(Arc::new(RealDisk), dir, SALT))
+            .expect("a table that is wrong is no error");
     if covered > Position(0) {
         assert_eq!(covered, Position(at(32)));
         let entries: Vec<(u64, u64)> =

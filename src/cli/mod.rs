@@ -122,6 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     begin_diagnostics();
+    interrupt::survive_file_limits();
     let mut out = Output::new(&cli.global);
     let ended = match &cli.command {
         Some(command) => command.run(&cli.global, &mut out),

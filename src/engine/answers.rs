@@ -3,6 +3,7 @@
 use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::decide::{Work, derived_note};
 use crate::engine::document::StepResult;
+use crate::engine::grouping::is_over_members;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
 use crate::engine::policy::{SET_ASIDE, limit_of};
@@ -23,7 +24,7 @@ const RESTARTS: u32 = 3;
 const WARNINGS: usize = 100;
 
 /// What is to be recorded with the bytes of its output, or why the answer is none.
-type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
+pub(super) type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
 
 /// A record that was written: its place, itself, and the bytes of its output.
 type Written = (crate::model::action::Position, std::sync::Arc<Act>, Option<Vec<u8>>);
@@ -43,6 +44,7 @@ impl Build<'_> {
         match report {
             Report::Ready { files, packages } => self.loaded(worker, &files, packages),
             Report::Answer(answer) => self.answer(worker, *answer),
+            Report::Child { id, name, output, weight: _ } => self.child(worker, id, &name, output),
             Report::Progress { id, done, total } => {
                 if let Some((doc, target)) = self.names(id) {
                     self.sink.event(&Event::Progress { doc, target, done, total });
@@ -122,7 +124,7 @@ impl Build<'_> {
         if answer.files.is_some() || answer.packages.is_some() {
             self.loaded_more(worker, answer.files.as_deref(), answer.packages.clone())?;
         }
-        let Some(request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
+        let Some(mut request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
         let ticket = request.ticket;
         if !self.scheduler.is_current(ticket) || self.scheduler.is_disabled(request.target) {
             self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
@@ -137,7 +139,7 @@ impl Build<'_> {
             }
             return Ok(());
         }
-        let (outcome, bytes) = match self.outcome(ticket, answer.done)? {
+        let (outcome, bytes) = match self.made(&mut request, answer.done)? {
             Ok(outcome) => outcome,
             Err(failure) => (Outcome::Failed(failure), None),
         };
@@ -200,7 +202,7 @@ impl Build<'_> {
     }
 
     /// What the module made, as it will be recorded; large outputs are in the store after this.
-    fn outcome(&self, ticket: Ticket, done: Done) -> Result<Made> {
+    pub(super) fn outcome(&self, ticket: Ticket, done: Done) -> Result<Made> {
         let output = match done {
             Done::Skip(reason) => return Ok(Ok((Outcome::Skip(reason), None))),
             Done::Failed(failure) => return Ok(Err(failure)),
@@ -223,13 +225,13 @@ impl Build<'_> {
                 self.store.adopt_blob(&digest, &path)?;
                 (Outcome::Output(kept(digest, length, Place::Blob)), None)
             }
-            OutputBody::Same => {
+            OutputBody::Same | OutputBody::Children(_) => {
                 let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else {
                     return Ok(Err(Failure::new(FailureKind::Lost, "", "the document is no longer open")));
                 };
                 let family = self.families.family(open.document.family);
-                if family.is_set() && ticket.step == 0 {
-                    let message = "an `all` has no one input to pass on: return a value";
+                if is_over_members(self.pipeline, family.steps[ticket.step].target) {
+                    let message = "an `all` or a `group` has no one input to pass on: return a value";
                     return Ok(Err(Failure::new(FailureKind::BadReply, "", message)));
                 }
                 let main = open.work[ticket.step].as_ref().map_or(Input::Origin, |work| work.main);

@@ -12,9 +12,9 @@ use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
 use crate::engine::sets::{before, result_of};
 use crate::error::Result;
-use crate::model::action::{Act, DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
+use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
-use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::pipeline::{Pipeline, Target};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{Family, Input, Origin};
 use crate::store::Store;
@@ -23,9 +23,46 @@ impl Build<'_> {
     /// All that can be decided of a document in this stratum is.
     pub(super) fn close(&mut self, doc: DocIx) -> Result<()> {
         self.write_story(doc)?;
-        self.open[doc.0 as usize] = None;
+        let open = self.open[doc.0 as usize].take();
         self.scheduler.closed(doc);
+        if let Some(open) = &open {
+            let family = self.families.family(open.document.family);
+            if family.is_group() && !open.document.settled {
+                self.unsettled_groups.insert(open.document.family);
+            }
+        }
+        if let Some(open) = open
+            && let Some(feed) = open.feed
+        {
+            self.child_closed(feed, open.document.settled);
+        }
         Ok(())
+    }
+
+    /// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
+    pub(super) fn is_settled(&self, document: &Document, family: &Family) -> bool {
+        let decided = |(step, result): (usize, &Option<StepResult>)| {
+            let place = &family.steps[step];
+            if place.stratum > document.stratum {
+                return true;
+            }
+            let Some(result) = result else { return false };
+            match (result.state, result.record.as_deref()) {
+                (State::Unfinished, _) => false,
+                (State::Failed, Some(act)) => match &act.outcome {
+                    Outcome::Failed(failure) => {
+                        let plan = self.plans[place.target.0].as_ref();
+                        let reopened = plan.is_some_and(|plan| plan.mark_for_failed(&document.id) > act.mark);
+                        (failure.is_kept() || result.note == SET_ASIDE) && !reopened
+                    }
+                    _ => true,
+                },
+                _ => true,
+            }
+        };
+        document.digest.is_some()
+            && !document.unsettled_children
+            && document.results.iter().enumerate().all(decided)
     }
 
     /// Writes the story of an open document if anything in it is new, its entry, and what is to be published.
@@ -96,7 +133,12 @@ impl Build<'_> {
             place.stratum > 0 || state.is_some_and(|state| state != State::Unfinished)
         };
         let decided = family.steps.iter().enumerate().all(is_decided);
-        let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
+        let is_source = matches!(family.origin, Origin::Source(_));
+        let through = u64::from(is_source && document.stratum == 0 && decided);
+        for (_, stratum) in &family.below {
+            entries.push(StoryEntry { state: State::Absent, ..unfinished() });
+            covered.push(*stratum <= document.stratum);
+        }
         let carried = carried(self.pipeline, family, document.before.as_ref());
         for (_, entry) in &carried {
             entries.push(entry.clone());
@@ -104,12 +146,11 @@ impl Build<'_> {
         }
         let definition = self.definition(doc, &covered, &carried)?;
         self.tally.through += through;
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
+        let settled = self.is_settled(&open.document, family);
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
-        let document = &mut open.document;
-        let (plans, id) = (&self.plans, &document.id);
-        let is_reopened = |target: TargetIx, act: &Act| {
-            plans[target.0].as_ref().is_some_and(|plan| plan.mark_for_failed(id) > act.mark)
-        };
+        open.document.settled = settled;
+        let document = &open.document;
         let story = Story {
             doc: document.number,
             run: self.store.run(),
@@ -118,7 +159,7 @@ impl Build<'_> {
             previous: document.story,
             stamp: document.stamp,
             content: document.digest,
-            settled: is_settled(document, family, &is_reopened),
+            settled: document.settled,
             racy: document.racy,
             gone: false,
             entries,
@@ -154,7 +195,10 @@ impl Build<'_> {
         let document = &open.document;
         let family = self.families.family(document.family);
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
-        let must = family.is_set() && first;
+        // What a child inherits is told by its stamp alone.
+        let inherits = family.is_children()
+            && document.before.as_ref().is_some_and(|before| before.story.stamp != story.stamp);
+        let must = inherits || (family.is_set() && first);
         if let (Some(before), Some(at)) = (&document.before, document.story)
             && !must
             && tells_the_same(self.store, before, story)?
@@ -167,7 +211,8 @@ impl Build<'_> {
         let defined = definition.iter().flat_map(|definition| &definition.targets);
         for (defined, entry) in defined.zip(&story.entries) {
             let old = document.before.as_ref().and_then(|before| before.entry(&defined.name));
-            if old.is_none_or(|old| old.state != entry.state || old.act != entry.act) {
+            let is_new = old.is_none() && entry.state != State::Absent;
+            if is_new || old.is_some_and(|old| old.state != entry.state || old.act != entry.act) {
                 self.store.note_change(&defined.name, at);
             }
         }
@@ -193,15 +238,15 @@ impl Build<'_> {
     ) -> Result<()> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
-        let removes = target
-            .publish
-            .as_ref()
-            .is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
+        // The children of a split are shown, not the list of them.
+        let is_shown = !family.steps[step].splits && !family.is_merges();
+        let publish = target.publish.as_ref().filter(|_| is_shown);
+        let removes = publish.is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
             return Ok(());
         }
-        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done);
+        let publish = publish.filter(|_| entry.state == State::Done);
         let path = publish
             .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {
@@ -253,7 +298,14 @@ impl Build<'_> {
             }
         };
         let own = family.steps.iter().zip(covered).map(defined);
-        let targets = own.chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
+        let below = family.below.iter().zip(&covered[family.steps.len()..]).map(|((target, _), covered)| {
+            DefinedTarget {
+                name: self.pipeline.target(*target).name.clone(),
+                digest: if *covered { self.outline.definition(*target) } else { None },
+                publish: None,
+            }
+        });
+        let targets = own.chain(below).chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
         let at = self.store.intern_definition(&Definition { family: family.name.clone(), targets })?;
         self.used_definitions.insert(at);
         self.definitions.insert(key, at);
@@ -296,7 +348,7 @@ impl Build<'_> {
         for job in jobs {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
-        Ok(())
+        self.retire_children(document)
     }
 }
 
@@ -312,7 +364,7 @@ fn carried(
 ) -> Vec<(DefinedTarget, StoryEntry)> {
     let Some(before) = before else { return Vec::new() };
     let is_carried =
-        |name: &str| pipeline.find_target(name).is_some_and(|ix: TargetIx| family.step_of(ix).is_none());
+        |name: &str| pipeline.find_target(name).is_some_and(|ix| !family.decided().any(|(of, _)| of == ix));
     let pairs = before.definition.targets.iter().zip(&before.story.entries);
     let carried = pairs.filter(|(defined, _)| is_carried(&defined.name));
     carried
@@ -365,6 +417,10 @@ pub(super) fn old_path(
     template: &str,
 ) -> Result<Option<String>> {
     let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    // What a child inherits may have been another then.
+    if family.is_children() && template.fields().any(|field| matches!(field, Field::Meta(_))) {
+        return Ok(None);
+    }
     let name = &pipeline.target(family.steps[step].target).name;
     let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
     let mut results = vec![None; family.steps.len()];
@@ -379,6 +435,7 @@ pub(super) fn old_path(
         digest: before.story.content,
         before: None,
         results,
+        above: Arc::clone(&document.above),
         ..*document
     };
     Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))
@@ -413,32 +470,9 @@ pub(super) fn bytes_of(
         }
         Input::Origin => match family.origin {
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },
     }
-}
-
-/// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
-fn is_settled(document: &Document, family: &Family, is_reopened: &dyn Fn(TargetIx, &Act) -> bool) -> bool {
-    let decided = |(step, result): (usize, &Option<StepResult>)| {
-        let place = &family.steps[step];
-        if place.stratum > document.stratum {
-            return true;
-        }
-        let Some(result) = result else { return false };
-        match (result.state, result.record.as_deref()) {
-            (State::Unfinished, _) => false,
-            (State::Failed, Some(act)) => match &act.outcome {
-                Outcome::Failed(failure) => {
-                    let stands = failure.is_kept() || result.note == SET_ASIDE;
-                    stands && !is_reopened(place.target, act)
-                }
-                _ => true,
-            },
-            _ => true,
-        }
-    };
-    document.digest.is_some() && document.results.iter().enumerate().all(decided)
 }
 
 /// Whether a new story says nothing that the one before does not: then only the entry is written.

@@ -98,6 +98,12 @@ pub struct Document {
     pub results: Vec<Option<StepResult>>,
     /// How often the source changed while it was worked on.
     pub restarts: u32,
+    /// Of a child: the meta of what it was split from, the nearest first.
+    pub above: Arc<[Meta]>,
+    /// Some of its children are not settled.
+    pub unsettled_children: bool,
+    /// Its newest story, told in this build, says that every target is decided for good.
+    pub settled: bool,
 }
 
 /// The newest story of a document with its definition.
@@ -125,7 +131,7 @@ impl Before {
 
 /// The folder and the name under which the index has a document.
 pub fn place_of(id: &DocId) -> (&str, &str) {
-    if id.rel().is_empty() { ("", "") } else { (id.dir(), id.name()) }
+    id.place()
 }
 
 impl Document {
@@ -148,6 +154,9 @@ impl Document {
             digest: None,
             results: vec![None; steps],
             restarts: 0,
+            above: Arc::from([]),
+            unsettled_children: false,
+            settled: false,
         }
     }
 
@@ -205,10 +214,33 @@ impl Document {
             }
             match self.main_input(&family.steps[step]) {
                 MainInput::One(before) => input = before,
-                _ => return None,
+                _ => break,
             }
         }
-        None
+        if input != Input::Origin {
+            return None;
+        }
+        self.above.iter().find_map(|meta| look_up(meta, path)).cloned()
+    }
+
+    /// All meta that is seen at an input, a layer a result, the nearest first.
+    pub fn layers(&self, family: &Family, input: Input) -> Vec<Meta> {
+        let mut layers = Vec::new();
+        let mut input = input;
+        while let Input::Step(step) = input {
+            let output = self.results[step].as_ref().and_then(StepResult::output);
+            if let Some(output) = output.filter(|output| !output.meta.is_empty())
+                && let Ok(meta) = serde_json::from_str::<Meta>(&output.meta)
+            {
+                layers.push(meta);
+            }
+            match self.main_input(&family.steps[step]) {
+                MainInput::One(before) => input = before,
+                _ => return layers,
+            }
+        }
+        layers.extend(self.above.iter().cloned());
+        layers
     }
 
     /// The failure that stands behind a blocked step, as "text".

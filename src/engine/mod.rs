@@ -1,21 +1,26 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
 //! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
-//! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
+//! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `split`,
+//! `children`, `closing` ·
 //! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
+mod children;
 pub mod clean;
 mod closing;
 pub mod decide;
 pub mod document;
 pub mod failures;
 mod faults;
+mod grouping;
+pub mod groups;
 mod leaves;
 pub mod loads;
 pub mod lookup;
 pub(crate) mod manifest;
+pub mod members;
 mod mirror;
 pub mod modules;
 mod opening;
@@ -23,16 +28,19 @@ pub mod outline;
 pub mod policy;
 pub mod publish;
 pub mod redo;
+mod reduce;
 mod replaced;
 pub mod requests;
 pub mod scheduler;
 mod session;
 pub mod sets;
 mod sources;
+mod split;
 mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
+mod unsplit;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -113,7 +121,7 @@ impl Options {
     /// Lets in the documents of the sample, and every set; nothing if there is no sample.
     pub fn sample_filter(&self) -> Option<SampleFilter> {
         let sample = Arc::clone(self.sample.as_ref()?);
-        Some(Box::new(move |id: &DocId| !id.as_str().contains('/') || sample.contains(id.as_str())))
+        Some(Box::new(move |id: &DocId| !id.root().contains('/') || sample.contains(id.root())))
     }
 
     /// Whether only a part of the documents is brought up to date: then nothing is retired.
@@ -180,6 +188,7 @@ impl<'a> Parts<'a> {
             timeout: target.settings.timeout.or(default),
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
+            split: target.split.then_some(target.split_limits),
         })
     }
 }

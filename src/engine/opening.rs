@@ -20,7 +20,7 @@ const READ_AT_ONCE: usize = 64;
 impl Build<'_> {
     /// Opens a document in a stratum; one that is gone is retired at once.
     pub(super) fn open_document(&mut self, stratum: usize, unopened: Unopened) -> Result<()> {
-        let Unopened { family, dir, name, number, names, why } = unopened;
+        let Unopened { family, dir, name, number, names, why, group } = unopened;
         let of = self.families.family(family);
         let id = id_of(&of.name, &dir, &name);
         let (story, stamp, racy) = match &why {
@@ -61,6 +61,9 @@ impl Build<'_> {
             digest,
             results: vec![None; of.steps.len()],
             restarts: 0,
+            above: Arc::from([]),
+            unsettled_children: false,
+            settled: false,
         };
         if let Why::Gone(_) = why {
             return self.retire(&document);
@@ -92,7 +95,8 @@ impl Build<'_> {
         let doc = self.scheduler.open(family, stratum, &states);
         let ix = doc.0 as usize;
         self.open.resize_with(self.open.len().max(ix + 1), || None);
-        self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
+        self.open[ix] =
+            Some(Open { work: vec![None; document.results.len()], document, reading: 0, feed: None, group });
         match of.origin {
             Origin::Source(source) if must_read => {
                 self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
@@ -180,6 +184,12 @@ impl Build<'_> {
                     None => Ok(()),
                 };
             }
+            // As it was before this build: new, or changed.
+            ReadOutcome::Stopped => {
+                self.open[doc.0 as usize] = None;
+                self.scheduler.closed(doc);
+                return Ok(());
+            }
             ReadOutcome::Unreadable(text) => text,
             ReadOutcome::Special => "it is no regular file any more".to_owned(),
             ReadOutcome::Changing => "it kept changing while it was read".to_owned(),
@@ -199,12 +209,9 @@ impl Build<'_> {
             } else {
                 StepResult::bare(State::Blocked, "it cannot be read")
             };
-            self.tally.settled(place.target, result.state, false);
             document.results[step] = Some(result);
         }
-        self.write_story(doc)?;
-        self.open[doc.0 as usize] = None;
-        self.scheduler.closed(doc);
+        self.scheduler.ready(doc);
         self.commands()
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::engine::loads::PresentCode;
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
-use crate::engine::sets::{before, id_of, is_named};
+use crate::engine::sets::{before, covers, id_of};
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::model::action::{Mark, MarkedTarget, State};
@@ -87,9 +87,11 @@ pub fn redo(
     })?;
     if docs.is_some() || failed {
         for (family, dir, mut entry) in selected {
+            let id = id_of(&family, &dir, &entry.name);
             entry.flags.settled = false;
             let story = entry.story;
             parts.store.put_entry(&family, &dir, entry, story);
+            parts.store.unsettle_ancestors(&id)?;
         }
         parts.store.write_pages()?;
     }
@@ -112,8 +114,7 @@ fn count(
     let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
     let mut failed = None;
     parts.store.scan(&family.name, &mut |dir, entry| {
-        if entry.flags.gone
-            || glob.is_some_and(|glob| !is_named(glob, &id_of(&family.name, dir, &entry.name)))
+        if entry.flags.gone || glob.is_some_and(|glob| !covers(glob, &id_of(&family.name, dir, &entry.name)))
         {
             return true;
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
-use crate::model::pipeline::{Call, Module, ModuleIx, Pipeline, Program, Target, TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{
+    Call, Module, ModuleIx, Pipeline, Program, SplitLimits, Target, TargetIx, Verb, WithFrom,
+};
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
 
@@ -136,6 +138,8 @@ pub struct TargetPlan {
     pub shared: Vec<(String, Shared)>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
+    /// Of a split.
+    pub limits: Option<SplitLimits>,
 }
 
 /// A mark that matters to a target.
@@ -177,7 +181,9 @@ impl TargetPlan {
             definition,
             marks,
             shared,
-            sees: target.sees.clone(),
+            // What a merge takes may be a merge itself, which has no id and no meta.
+            sees: if target.reduce { vec![Field::Ext] } else { target.sees.clone() },
+            limits: target.split.then_some(target.split_limits),
         }
     }
 
@@ -201,7 +207,7 @@ impl TargetPlan {
     }
 
     fn newest_mark(&self, id: &DocId, counts: impl Fn(&PlanMark) -> bool) -> u64 {
-        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
+        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.covers(id.as_str()));
         let marks = self.marks.iter().filter(|mark| counts(mark)).filter(covers);
         marks.map(|mark| mark.number).max().unwrap_or(0)
     }
@@ -307,6 +313,15 @@ fn definition(
             Shared::Unavailable(_) => 1,
             Shared::Unfinished => 2,
         });
+    }
+    if target.verb == Verb::Group {
+        hasher.option(target.by.as_deref().map(str::as_bytes));
+        hasher.option(target.group_missing.as_deref().map(str::as_bytes));
+    }
+    if target.split {
+        for limit in target.split_limits.names() {
+            hasher.text(&limit);
+        }
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());

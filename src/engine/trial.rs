@@ -80,7 +80,9 @@ impl Trial {
     pub fn digest(&self, output: &module::Output) -> Digest {
         match &output.body {
             OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
-            OutputBody::Same => self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest),
+            OutputBody::Same | OutputBody::Children(_) => {
+                self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest)
+            }
         }
     }
 
@@ -275,7 +277,7 @@ impl Preparing<'_> {
             ReadOutcome::Vanished => "there is no such file".to_owned(),
             ReadOutcome::Unreadable(why) => why,
             ReadOutcome::Special => "it is no regular file".to_owned(),
-            ReadOutcome::Changing => "it keeps changing while it is read".to_owned(),
+            ReadOutcome::Changing | ReadOutcome::Stopped => "it keeps changing while it is read".to_owned(),
         };
         if is_known && !reads_it {
             notes.push(format!("`{doc}` itself cannot be read now ({why}); what is stored is used"));
@@ -290,7 +292,8 @@ impl Preparing<'_> {
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
-        let streams = Streams { pipeline, families: self.families, store, only: None, is_current: None };
+        let streams =
+            Streams { pipeline, families: self.families, store, only: None, is_current: None, group: None };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
         if members == 0 && absent > 0 {

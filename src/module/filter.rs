@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::Program;
+use crate::model::pipeline::{Program, SplitLimits};
+use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 use crate::module::log::{Log, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
 use crate::module::output::Place;
-use crate::module::report::{Answer, Died, Done, Output, Report};
+use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
 use crate::module::template::{Hole, Template};
 use crate::module::worker::open_log;
 use crate::sys::{self, Exit, Wish};
@@ -27,6 +28,9 @@ const TRY_AGAIN: i32 = 75;
 const SKIP: i32 = 77;
 /// Above it a shell says the number of a signal.
 const SHELL_SIGNAL: i32 = 128;
+
+/// How often the folder of a split that runs is measured.
+const WATCHED: Duration = Duration::from_millis(250);
 
 /// The thread's whole life; what is in hand at its end.
 pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
@@ -59,8 +63,13 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             },
         };
         let Some(request) = minder.waiting.pop_front() else { continue };
-        if let Ended::Killed = ready.run(minder, log, &request) {
-            return vec![request.id];
+        match ready.run(minder, log, &request) {
+            Ended::Killed => return vec![request.id],
+            Ended::Answered => {}
+            Ended::NoRoom => {
+                minder.waiting.push_front(request);
+                minder.fatal(no_room(&minder.launch.tmp));
+            }
         }
         minder.flush();
     }
@@ -71,10 +80,18 @@ fn begin(minder: &Minder) -> Result<(Filter, Log), Failure> {
     Ok((filter, open_log(&minder.launch)?))
 }
 
+/// With less than this free, a write of a module may have failed: the run proves nothing.
+const NO_ROOM: u64 = 1 << 20;
+
+/// With less than this free, it may have failed while other modules held more.
+const LITTLE_ROOM: u64 = 64 << 20;
+
 /// Whether a document was answered for.
 enum Ended {
     Answered,
     Killed,
+    /// The disk is full: nothing is known of the document.
+    NoRoom,
 }
 
 /// How a process ended.
@@ -84,6 +101,7 @@ enum End {
     Killed,
     Lost(Failure),
     Refused(Failure),
+    TooMuch(Failure),
 }
 
 /// A filter of which everything is known but the document.
@@ -117,7 +135,7 @@ impl Filter {
         let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
         for hole in &holes {
             match hole {
-                Hole::OutFolder => {
+                Hole::OutFolder if launch.split.is_none() => {
                     return Err(cannot_start("`{out}/` (a folder) is not supported yet: use `{out}`"));
                 }
                 Hole::Param(name) if !launch.params.contains_key(name) => {
@@ -129,7 +147,7 @@ impl Filter {
             }
         }
         let takes_file = holes.contains(&&Hole::In);
-        let makes_file = holes.contains(&&Hole::Out);
+        let makes_file = holes.contains(&&Hole::Out) || holes.contains(&&Hole::OutFolder);
         let lost = |error: io::Error| {
             cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
         };
@@ -146,10 +164,16 @@ impl Filter {
         let folder = minder.scratch.join(request.id.to_string());
         let (out, ext) = self.output(&request.input, &folder);
         let (end, input) = match self.begin(minder, log, request, &folder, &out) {
-            Ok(input) => (self.attend(minder, begin), Some(input)),
+            Ok(input) => (self.attend(minder, begin, &out), Some(input)),
             Err(failure) => (End::Refused(failure), None),
         };
-        let done = match end {
+        // On a full disk a command fails as if by a mistake of its own, or cuts its result short without a word.
+        let free = sys::free_space(&minder.launch.tmp).unwrap_or(u64::MAX);
+        if matches!(end, End::Exit(_) | End::Refused(_)) && free < NO_ROOM {
+            drop(crate::fs::remove_dir(&folder));
+            return Ended::NoRoom;
+        }
+        let mut done = match end {
             End::Killed => return Ended::Killed,
             End::Lost(failure) => {
                 let died = Died {
@@ -163,7 +187,7 @@ impl Filter {
                 minder.reports.push(Report::Died(Box::new(died)));
                 return Ended::Answered;
             }
-            End::Refused(failure) => Done::Failed(failure),
+            End::Refused(failure) | End::TooMuch(failure) => Done::Failed(failure),
             End::TimedOut => {
                 let limit = text::duration(self.launch.timeout.unwrap_or_default());
                 let message = format!("not done within {limit}");
@@ -173,9 +197,18 @@ impl Filter {
                 let lines = if end.code == Some(0) { Vec::new() } else { log.tail(mark) };
                 let verdict = self.verdict(end, Some(&lines), memory_kills);
                 let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
-                verdict.unwrap_or_else(|| take_output(&Place { ours: &folder, keep, ext: None }, &out, ext))
+                verdict.unwrap_or_else(|| match &self.launch.split {
+                    Some(limits) => self.take_children(minder, request.id, &out, &folder, limits),
+                    None => take_output(&Place { ours: &folder, keep, ext: None }, &out, ext),
+                })
             }
         };
+        // The disk may have been full a moment ago: such a failure does not stand.
+        if let Done::Failed(failure) = &mut done
+            && free < LITTLE_ROOM
+        {
+            failure.retry |= failure.kind == FailureKind::ModuleError;
+        }
         // Scratch, and nobody's any more.
         clear(&folder, input.as_deref(), &out);
         minder.reports.push(Report::Answer(Box::new(Answer {
@@ -193,6 +226,9 @@ impl Filter {
 
     /// The file that is to be made in a folder, and its extension: the target's, else the document's, else `txt`.
     pub(super) fn output(&self, input: &Input, folder: &Path) -> (PathBuf, String) {
+        if self.launch.split.is_some() {
+            return (folder.join("out"), String::new());
+        }
         let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty());
         let set = matches!(input.body, Body::Manifest { .. });
         let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
@@ -208,7 +244,8 @@ impl Filter {
         folder: &Path,
         out: &Path,
     ) -> Result<(Command, PathBuf), Failure> {
-        std::fs::create_dir_all(folder).map_err(lost)?;
+        let made = if self.launch.split.is_some() { out } else { folder };
+        std::fs::create_dir_all(made).map_err(lost)?;
         let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
         let own = as_files(&request.with, folder).map_err(lost)?;
         let files_of = |name: &str| {
@@ -274,9 +311,20 @@ impl Filter {
     }
 
     /// Waits for its end.
-    fn attend(&self, minder: &mut Minder, begin: Instant) -> End {
+    fn attend(&self, minder: &mut Minder, begin: Instant, out: &Path) -> End {
         let deadline = self.launch.timeout.map(|limit| begin + limit);
+        let mut pause = WATCHED;
         loop {
+            if let Some(limits) = self.launch.split
+                && begin.elapsed() >= pause
+            {
+                let looked = Instant::now();
+                if let Err(failure) = children::watch(out, &limits) {
+                    minder.end_process(Manner::AtOnce);
+                    return End::TooMuch(failure);
+                }
+                pause = begin.elapsed() + WATCHED.max(looked.elapsed() * 20);
+            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 minder.end_process(Manner::Politely);
@@ -284,6 +332,8 @@ impl Filter {
             }
             let Some(channel) = &minder.channel else { return End::Lost(minder.host_lost()) };
             let wishes = [Some((channel.as_fd(), Wish::Read)), Some(minder.bell())];
+            let watched = self.launch.split.map(|_| pause.saturating_sub(begin.elapsed()));
+            let left = [left, watched].into_iter().flatten().min();
             let Ok([heard, rung]) = sys::poll(wishes, left) else { continue };
             if heard {
                 match minder.hear() {
@@ -300,6 +350,48 @@ impl Filter {
                 }
             }
         }
+    }
+
+    /// The files in the folder that a process made: each is a child.
+    fn take_children(
+        &self,
+        minder: &mut Minder,
+        id: u64,
+        out: &Path,
+        folder: &Path,
+        limits: &SplitLimits,
+    ) -> Done {
+        let files = match children::files_below(out, limits) {
+            Ok(files) => files,
+            Err(failure) => return Done::Failed(failure),
+        };
+        let mut sent = Sent::default();
+        for (name, path) in files {
+            let size = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+            if let Err(failure) = sent.add(&name, size, limits) {
+                return Done::Failed(failure);
+            }
+            let keep = minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, sent.count));
+            let body = match (Place { ours: folder, keep, ext: None }).take_file(&path) {
+                Ok(body) => body,
+                Err(failure) => return Done::Failed(failure),
+            };
+            let own = path.extension().map(|ext| ext.to_string_lossy().to_lowercase());
+            let ext = self.launch.ext.clone().or(own).unwrap_or_else(|| "bin".to_owned());
+            let output = Output { body, ext, meta: String::new() };
+            let weight = minder.unheard.weigh(size);
+            minder.reports.push(Report::Child { id, name, output, weight });
+            while minder.unheard.is_full() && !minder.killed {
+                minder.flush();
+                std::thread::sleep(Duration::from_millis(1));
+                minder.take_commands();
+            }
+        }
+        Done::Output(Output {
+            body: OutputBody::Children(sent.count),
+            ext: String::new(),
+            meta: String::new(),
+        })
     }
 
     /// What an exit means; `None`: it is done, and the output decides. `lines` is what it printed, if that is known.
@@ -346,6 +438,12 @@ fn clear(folder: &Path, input: Option<&Path>, out: &Path) {
     if std::fs::remove_dir(folder).is_err() {
         drop(crate::fs::remove_dir(folder));
     }
+}
+
+/// The disk of the scratch files is full: everything is handed back, nobody's document has failed.
+fn no_room(tmp: &Path) -> Failure {
+    let message = format!("less than 1 MiB is free at `{}`; {}", tmp.display(), crate::error::ROOM_HINT);
+    Failure::new(FailureKind::Lost, "no space left on device", message)
 }
 
 /// The result of a process that ended well.

@@ -5,6 +5,7 @@
 //! Knows nothing of keys, caches, stores or pipelines. `docs/design/modules.md` has the picture.
 
 pub mod base64;
+mod children;
 mod command;
 mod describe;
 mod filter;
@@ -23,6 +24,7 @@ mod template;
 pub mod trial;
 mod worker;
 
+pub use children::Weight;
 pub use describe::{Description, Param, describe};
 pub use host::Host;
 pub use launch::{Body, Input, Launch, Request, SETUP_TIMEOUT, Side};

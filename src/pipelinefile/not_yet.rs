@@ -2,7 +2,7 @@
 
 use super::command::{self, Brace};
 use crate::model::pipeline::{
-    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb,
+    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx,
 };
 
 /// A key that this version cannot act on.
@@ -43,10 +43,12 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             let key = match &module.program {
                 Program::Url(_) => Some("url"),
                 Program::Image(..) => Some("image"),
-                program if command::braces_of(program).contains(&Brace::OutFolder) => match program {
-                    Program::Shell(_) => Some("shell"),
-                    _ => Some("cmd"),
-                },
+                program if !target.split && command::braces_of(program).contains(&Brace::OutFolder) => {
+                    match program {
+                        Program::Shell(_) => Some("shell"),
+                        _ => Some("cmd"),
+                    }
+                }
                 _ => None,
             };
             for key in key.into_iter().chain(of_settings(&module.settings)) {
@@ -73,9 +75,6 @@ fn modules_of(target: &Target) -> Vec<ModuleIx> {
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("group", target.verb == Verb::Group),
-        ("split", target.split),
-        ("reduce", target.reduce),
         ("route", matches!(target.call, Call::Route(_))),
         ("hold", target.hold.is_some()),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::requests::origin;
-use crate::engine::sets::{before, id_of, result_of};
+use crate::engine::sets::{above, before, id_of, result_of};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
@@ -80,15 +80,14 @@ impl<'a> Documents<'a> {
     /// A document by its entry; nothing if its story cannot be read.
     pub fn open(&self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<Option<Document>> {
         let Some(found) = before(self.store, entry.story)? else { return Ok(None) };
-        let mut document = self.bare(ix, dir, entry, found);
-        self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
-        Ok(Some(document))
+        self.as_told(ix, dir, entry, found).map(Some)
     }
 
     /// A document as it stood by one of its stories.
     pub fn as_told(&self, ix: FamilyIx, dir: &str, entry: &Entry, told: Before) -> Result<Document> {
         let mut document = self.bare(ix, dir, entry, told);
         self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
+        self.inherit(&mut document)?;
         Ok(document)
     }
 
@@ -122,6 +121,15 @@ impl<'a> Documents<'a> {
         Ok(())
     }
 
+    /// A child has the meta of what it was split from.
+    fn inherit(&self, document: &mut Document) -> Result<()> {
+        if self.families.family(document.family).is_children() {
+            let dir = Arc::clone(&document.dir);
+            document.above = above(self.store, self.pipeline, &self.families, document.family, &dir)?;
+        }
+        Ok(())
+    }
+
     /// Visits the documents of a stream in byte order of ids, in whatever state, as long as `visit` says true.
     pub fn visit(
         &self,
@@ -132,7 +140,7 @@ impl<'a> Documents<'a> {
         let mut families = self.families.of_stream(stream);
         families.sort_by_key(|(ix, _)| {
             let family = self.families.family(*ix);
-            if family.is_set() { family.name.clone() } else { format!("{}/", family.name) }
+            crate::engine::sets::order(&self.families, *ix, family)
         });
         for (ix, place) in families {
             let mut outcome = Ok(true);
@@ -163,7 +171,10 @@ impl<'a> Documents<'a> {
         let family = self.families.family(ix);
         let mut document = self.bare(ix, dir, entry, found);
         match (depth, place) {
-            (Depth::All, _) => self.fill(&mut document, 0..family.steps.len())?,
+            (Depth::All, _) => {
+                self.fill(&mut document, 0..family.steps.len())?;
+                self.inherit(&mut document)?;
+            }
             (Depth::Place, Input::Step(step)) => {
                 self.fill(&mut document, [step])?;
                 let output = document.results[step].as_ref().and_then(StepResult::output);
@@ -190,7 +201,7 @@ impl<'a> Documents<'a> {
     pub fn source_path(&self, document: &Document) -> Option<PathBuf> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => Some(self.roots[ix.0].path_of(document.id.rel())),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         }
     }
 
@@ -198,7 +209,7 @@ impl<'a> Documents<'a> {
     pub fn of_file(&self, path: &Path) -> Option<(FamilyIx, String)> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         })
     }
 

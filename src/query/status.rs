@@ -12,6 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Run, State};
+use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -180,8 +181,17 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let mut targets: Vec<TargetStatus> = asked.pipeline.targets.iter().map(bare).collect();
     let sources = asked.pipeline.sources.iter().map(|source| source.name.as_str());
     let sets = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::All);
-    let families: Vec<&str> = sources.chain(sets.map(|target| target.name.as_str())).collect();
-    for family in families {
+    let sets = sets.map(|target| target.name.clone());
+    let splits = asked.pipeline.targets.iter().filter(|target| target.split);
+    let children = splits.map(|target| format!("{}{CHILDREN}", target.name));
+    let groups = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::Group);
+    let groups = groups.map(|target| format!("{}{GROUPS}", target.name));
+    let families: Vec<String> =
+        sources.map(str::to_owned).chain(sets).chain(children).chain(groups).collect();
+    for family in &families {
+        let family = family.as_str();
+        let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
+        let mut documents = 0;
         let mut failed = None;
         // Most documents share a definition: its targets are found by name once.
         let mut places: std::collections::HashMap<_, Vec<Option<usize>>> = std::collections::HashMap::new();
@@ -201,7 +211,12 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 let names = told.definition.targets.iter().map(|defined| &defined.name);
                 names.map(|name| asked.pipeline.find_target(name).map(|ix| ix.0)).collect()
             });
+            documents += 1;
             for (place, entry) in places.iter().zip(&told.story.entries) {
+                if split.is_some_and(|split| *place == Some(split.0)) {
+                    // Counted where it was split.
+                    continue;
+                }
                 let Some(of) = place.map(|place| &mut targets[place]) else { continue };
                 let count = match entry.state {
                     _ if is_failed(entry) => &mut of.failed,
@@ -223,6 +238,18 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         })?;
         if let Some(error) = failed {
             return Err(error);
+        }
+        if let Some(split) = split {
+            targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
+        }
+    }
+    for target in targets.iter_mut().filter(|target| target.verb == "group") {
+        let head = asked.store.entry(&format!("{}{GROUPS}{GROUPS}", target.target), "", "")?;
+        let told = head.map(|head| before(asked.store, head.story)).transpose()?.flatten();
+        if let Some(entry) = told.as_ref().and_then(|told| told.entry(&target.target)) {
+            target.note.clone_from(&entry.note);
+            target.failed += u64::from(is_failed(entry));
+            target.blocked += u64::from(entry.state == State::Blocked);
         }
     }
     for target in &mut targets {

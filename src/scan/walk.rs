@@ -123,7 +123,9 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
             }
             Ok(worker.tally)
         };
-        let helpers: Vec<_> = (1..request.threads.max(1)).map(|_| scope.spawn(walk)).collect();
+        // Without a thread to be had, those that there are walk it all.
+        let start = |_| std::thread::Builder::new().name("scan".into()).spawn_scoped(scope, walk).ok();
+        let helpers: Vec<_> = (1..request.threads.max(1)).map_while(start).collect();
         let mut results = vec![walk()];
         for helper in helpers {
             results.push(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

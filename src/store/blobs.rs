@@ -107,6 +107,15 @@ impl Blobs {
         }
     }
 
+    /// Sets a blob aside whose length alone says that it is wrong: nothing of it is read, however much it claims to hold.
+    pub fn check_length(&self, digest: &Digest, length: u64) -> Result<()> {
+        match self.disk.open(&self.path(digest), Access::Read).and_then(|file| file.size()) {
+            Ok(size) if size != length => self.set_aside(digest),
+            // What cannot be opened says so when it is read.
+            _ => Ok(()),
+        }
+    }
+
     /// The path of a blob whose bytes are proved, now or before in this process; nothing as for [`Blobs::read`].
     pub fn proved_path(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         Ok(self.holds(digest)?.then(|| self.path(digest)))

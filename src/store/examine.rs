@@ -289,6 +289,7 @@ impl Log {
             Place::Blob => match self.blobs.get(&output.digest) {
                 Some(known) => return Ok(*known),
                 None => {
+                    blobs.check_length(&output.digest, output.length)?;
                     let is_right = blobs.holds(&output.digest)?;
                     self.blobs.insert(output.digest, is_right);
                     is_right

@@ -47,7 +47,7 @@ pub(super) struct Remembered {
     pub(super) changes: BTreeMap<String, Position>,
 }
 
-type SyncListener = Box<dyn Fn(Result<Position, String>) + Send>;
+type SyncListener = Box<dyn Fn(Result<Position>) + Send>;
 
 /// Told by the log's commit thread, which is there before the store is.
 #[derive(Default)]
@@ -306,7 +306,10 @@ impl Store {
         let Some(name) = names.name(number) else { return Ok(None) };
         Ok(Some(match names.directory.as_str() {
             "" => DocId::of_set(name),
-            directory => DocId::parse(format!("{directory}/{name}")),
+            directory => {
+                let (family, dir) = directory.split_once('/').unwrap_or((directory, ""));
+                DocId::at(family, dir, name)
+            }
         }))
     }
 
@@ -374,7 +377,7 @@ impl Store {
         let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
         let at = self.add_story(&story)?;
         self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
-        Ok(())
+        self.unsettle_ancestors(&DocId::at(family, dir, &entry.name))
     }
 
     /// Writes what is due into the index now.
@@ -410,6 +413,7 @@ impl Store {
         if let (Outcome::Output(output), Some(bytes)) = (&mut act.outcome, bytes)
             && bytes.len() as u64 > self.largest_payload
         {
+            self.blobs.check_length(&output.digest, bytes.len() as u64)?;
             self.blobs.put(&output.digest, bytes)?;
             output.place = Place::Blob;
             payload = None;
@@ -481,7 +485,10 @@ impl Store {
     pub fn output_bytes(&self, output: &Output) -> Result<Option<Arc<[u8]>>> {
         let bytes = match output.place {
             Place::Payload(place) => self.log.read_payload(place, output.length, &output.digest)?,
-            Place::Blob => self.blobs.read(&output.digest)?,
+            Place::Blob => {
+                self.blobs.check_length(&output.digest, output.length)?;
+                self.blobs.read(&output.digest)?
+            }
             Place::Input => None,
         };
         Ok(bytes.map(Arc::from))
@@ -497,13 +504,17 @@ impl Store {
         self.blobs.path(digest)
     }
 
-    /// Whether a blob's bytes are right, hashed once a process.
-    pub fn prove_blob(&self, digest: &Digest) -> Result<bool> {
-        self.blobs.holds(digest)
+    /// Where a blob lies whose bytes are right, hashed once a process; nothing if they are gone or wrong. What is handed
+    /// to a module is asked for here: a result of wrong bytes would stand under the key of the right ones.
+    pub fn proved_blob(&self, output: &Output) -> Result<Option<PathBuf>> {
+        self.blobs.check_length(&output.digest, output.length)?;
+        self.blobs.proved_path(&output.digest)
     }
 
     /// Takes over a file of `tmp/` as the bytes of an output.
     pub fn adopt_blob(&self, digest: &Digest, path: &Path) -> Result<()> {
+        let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
+        self.blobs.check_length(digest, length)?;
         self.blobs.adopt(digest, path)
     }
 

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    /// Whoever removes `lock` does not let a second owner in.
+    _folder: Option<File>,
 }
 
 impl Lock {
@@ -40,12 +42,20 @@ impl Lock {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed("read", &e)),
                 _ => continue,
             }
+            // A file system that locks no folders has the file alone.
+            let folder = File::open(dir).ok();
+            if folder
+                .as_ref()
+                .is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
+            {
+                return Ok(None);
+            }
             // The text is for people: a full disk does not keep the owner out.
             let text = format!("{}\n", std::process::id());
             if let Err(e) = file.set_len(0).and_then(|()| file.write_all(text.as_bytes())) {
                 tracing::debug!("cannot write the owner into `{}`: {e}", path.display());
             }
-            return Ok(Some(Lock { _file: file }));
+            return Ok(Some(Lock { _file: file, _folder: folder }));
         }
     }
 }
@@ -75,13 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_whose_file_was_replaced_does_not_count() {
+    fn who_removes_the_file_lets_nobody_in() {
         let dir = tempfile::tempdir().unwrap();
         let old = Lock::try_take(dir.path()).unwrap().unwrap();
         crate::fs::remove_file(&dir.path().join("lock")).unwrap();
+        assert!(Lock::try_take(dir.path()).unwrap().is_none());
+        drop(old);
         let new = Lock::try_take(dir.path()).unwrap();
         assert!(new.is_some());
-        drop(old);
         assert!(Lock::try_take(dir.path()).unwrap().is_none());
     }
 }

@@ -25,6 +25,7 @@ pub mod tables;
 pub mod examine;
 pub mod gc;
 
+mod ancestors;
 mod facade;
 mod interned;
 mod opening;

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::model::action::{Mark, Position, State, Story};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
 use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
 use crate::store::disk::{Disk, RealDisk};
@@ -154,7 +154,7 @@ impl Store {
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
                 found.notices.push("the end of the log is gone; what it held is done again".to_owned());
-                finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
+                finder = Finder::fresh(&disk, &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
@@ -190,7 +190,7 @@ impl Store {
             Box::new(move |position, result| {
                 let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(listener) = listener.as_ref() {
-                    listener(result.map(|()| position).map_err(|error| error.to_string()));
+                    listener(result.map(|()| position));
                 }
             }),
         )?;
@@ -245,7 +245,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         if setup.background {
-            start_writer(&store);
+            start_writer(&store)?;
         }
         Ok((store, notices))
     }
@@ -253,6 +253,7 @@ impl Store {
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
         let marks = self.globs(|_| true);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut unsettled: Vec<DocId> = Vec::new();
         for ((family, dir), entries) in entries {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
@@ -261,8 +262,17 @@ impl Store {
                 }
             }
             self.index.put(&family, &dir, &entries)?;
+            if family.ends_with(CHILDREN) && entries.iter().any(|entry| !entry.flags.settled) {
+                // Any of them stands for all: they were split from one document.
+                unsettled.push(DocId::at(&family, &dir, ""));
+            }
         }
-        Ok(())
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        unsettled.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 
     /// What was marked or set aside behind the last checkpoint concerns documents that the index has for settled.
@@ -272,6 +282,7 @@ impl Store {
         if marks.is_empty() && bad.is_empty() {
             return Ok(());
         }
+        let mut ancestors: Vec<DocId> = Vec::new();
         for family in self.families() {
             let mut concerned = Vec::new();
             let mut failed = None;
@@ -287,18 +298,34 @@ impl Store {
                 return Err(error);
             }
             for (dir, mut entry) in concerned {
+                let id = DocId::at(&family, &dir, &entry.name);
                 entry.flags.settled = false;
                 self.index.put(&family, &dir, &[entry])?;
+                if id.parent().is_some() {
+                    ancestors.push(id);
+                }
             }
         }
-        Ok(())
+        if ancestors.is_empty() {
+            return Ok(());
+        }
+        ancestors.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 
-    /// The marks that select documents.
-    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<(Position, Glob)> {
+    /// The marks that select documents, by id or because they failed.
+    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
-        marks.iter().filter(|(at, _)| wanted(at)).filter_map(glob).collect()
+        let selecting = |(at, mark): &(Position, Mark)| {
+            let docs = match &mark.docs {
+                Some(docs) => Some(Glob::new(docs).ok()?),
+                None if mark.failed => None,
+                None => return None,
+            };
+            Some(Selecting { at: *at, docs, failed: mark.failed })
+        };
+        marks.iter().filter(|(at, _)| wanted(at)).filter_map(selecting).collect()
     }
 
     /// Whether a settled document is to be looked at: marked since its story, or its story names what was set aside.
@@ -307,18 +334,19 @@ impl Store {
         family: &str,
         dir: &str,
         entry: &Entry,
-        marks: &[(Position, Glob)],
+        marks: &[Selecting],
         bad: &HashSet<Position>,
     ) -> Result<bool> {
         if !entry.flags.settled {
             return Ok(false);
         }
-        let id = || match (dir, entry.name.as_str()) {
-            ("", "") => family.to_owned(),
-            ("", name) => format!("{family}/{name}"),
-            (dir, name) => format!("{family}/{dir}/{name}"),
+        let id = || DocId::at(family, dir, &entry.name);
+        let selects = |mark: &Selecting| {
+            entry.story < mark.at
+                && (entry.flags.failed || !mark.failed)
+                && mark.docs.as_ref().is_none_or(|glob| glob.selects(id().as_str()))
         };
-        if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id())) {
+        if marks.iter().any(selects) {
             return Ok(true);
         }
         if bad.is_empty() {
@@ -331,6 +359,15 @@ impl Store {
     }
 }
 
+/// A mark that selects documents.
+struct Selecting {
+    at: Position,
+    /// Absent: whatever its id.
+    docs: Option<Glob>,
+    /// Only what failed.
+    failed: bool,
+}
+
 /// What was said of documents behind the last checkpoint of the index.
 struct News {
     marks: Vec<Position>,
@@ -338,10 +375,10 @@ struct News {
 }
 
 /// Writes pages behind the commits for as long as the store is open.
-fn start_writer(store: &Arc<Store>) {
+fn start_writer(store: &Arc<Store>) -> Result<()> {
     let writer = Arc::clone(&store.writer);
     let store = Arc::downgrade(store);
-    std::thread::spawn(move || {
+    let work = move || {
         let mut rounds = 0;
         loop {
             {
@@ -365,7 +402,11 @@ fn start_writer(store: &Arc<Store>) {
             }
             store.make_tables();
         }
-    });
+    };
+    let started = std::thread::Builder::new().name("pages".into()).spawn(work);
+    started
+        .map(drop)
+        .map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {

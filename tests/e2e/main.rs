@@ -32,6 +32,8 @@ mod gc;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `group`: by value, by parent, by what another target says.
+mod groups;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
@@ -60,14 +62,20 @@ mod publishing;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `reduce`: a tree of merges.
+mod reduce;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
+/// All shapes at once, against an oracle.
+mod shapes;
 /// Published files and people.
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
 mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
+/// `split`: children as documents of their own.
+mod split;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.

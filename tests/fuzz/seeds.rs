@@ -2,6 +2,7 @@
 //! them; after a change of a format: `UPDATE_SEEDS=1 cargo test --test fuzz seeds`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pipelinefile::hash::Digest;
 use pipelinefile::model::action::{
@@ -12,6 +13,7 @@ use pipelinefile::probe;
 use pipelinefile::query::Question;
 use pipelinefile::socket::Request;
 use pipelinefile::store::Entry;
+use pipelinefile::store::disk::RealDisk;
 use pipelinefile::store::frame::{Frame, Names};
 use pipelinefile::store::group::Group;
 use pipelinefile::store::index::Flags;
@@ -123,8 +125,13 @@ struct Segment {
 
 impl Segment {
     fn new(number: u32, after: Position) -> Segment {
-        let header =
-            SegmentHeader { number, store: segment::FORMAT.id, after, begun: Millis(0x0190_0000_0000) };
+        let header = SegmentHeader {
+            number,
+            store: segment::FORMAT.id,
+            after,
+            begun: Millis(0x0190_0000_0000),
+            is_mapped: false,
+        };
         let (bytes, previous) = header.encode(segment::FORMAT.salt, segment::FORMAT.seal());
         assert_eq!(bytes.len(), FIRST_GROUP as usize);
         Segment { bytes: bytes.to_vec(), number, groups: 0, previous }
@@ -227,7 +234,7 @@ fn pages() -> Seeds {
 fn tables() -> Seeds {
     let table = |keys: u64, mode: u8| {
         let dir = tempfile::tempdir().unwrap();
-        let (mut finder, _) = Finder::open(dir.path(), table::SALT).unwrap();
+        let (mut finder, _) = Finder::open(Arc::new(RealDisk), dir.path(), table::SALT).unwrap();
         for number in 0..keys {
             // Two records of each key.
             let key = (number / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);

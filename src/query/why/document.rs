@@ -262,7 +262,9 @@ impl Asker<'_> {
             ReadOutcome::Special => {
                 return Ok(SourceState::Unreadable { why: "it is no regular file".into() });
             }
-            ReadOutcome::Changing => return Ok(SourceState::Unreadable { why: "it keeps changing".into() }),
+            ReadOutcome::Changing | ReadOutcome::Stopped => {
+                return Ok(SourceState::Unreadable { why: "it keeps changing".into() });
+            }
         };
         let (old, new) = (document.digest, read.digest);
         let mime = read.mime.map(str::to_owned);
@@ -385,6 +387,7 @@ impl Asker<'_> {
             store: self.asked.store,
             only: None,
             is_current: None,
+            group: None,
         };
         let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 {

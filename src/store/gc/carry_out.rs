@@ -129,7 +129,7 @@ impl Store {
     fn make_tables_anew(&self) -> Result<()> {
         let mut finder = {
             let disk = Arc::clone(self.log.segments().disk());
-            Finder::fresh(disk, &self.dir.join("tables"), self.format.salt)?
+            Finder::fresh(&disk, &self.dir.join("tables"), self.format.salt)?
         };
         let mut failed = Ok(());
         self.log.replay(Position(0), &mut |_, frame| {

@@ -290,7 +290,9 @@ impl World {
                 let fingerprint = fingerprint(&recipe(self.code));
                 let targets = vec![MarkedTarget { name: "t".to_owned(), fingerprint }];
                 let docs = (doc != 0).then(|| format!("{}/d/{doc}.txt", family(doc)));
-                self.store.add_mark(Redo { number: self.marks, time: Millis(1), targets, docs, failed: false }).unwrap();
+                self.store
+                    .add_mark(Redo { number: self.marks, time: Millis(1), targets, docs, failed: false })
+                    .unwrap();
             }
             Step::Remove { .. } | Step::Fail { .. } => {}
         }

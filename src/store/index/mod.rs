@@ -115,9 +115,7 @@ impl Home {
         Ok(match self.engine {
             Engine::Sled => Box::new(Sled::open(&epoch.join("sled"))?),
             #[cfg(test)]
-            Engine::Plain => {
-                Box::new(database::plain::Plain::open(Arc::clone(&self.disk), &epoch.join("plain"))?)
-            }
+            Engine::Plain => Box::new(database::plain::Plain::open(&*self.disk, &epoch.join("plain"))?),
         })
     }
 }
