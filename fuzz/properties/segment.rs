@@ -104,6 +104,7 @@ pub(crate) fn seal(file: &mut [u8], number: u32) {
         store: FORMAT.id,
         after: Position(eight(&file[40..48])),
         begun: Millis(eight(&file[48..56])),
+        is_mapped: false,
     };
     let (bytes, mut previous) = header.encode(FORMAT.salt, seal);
     file[..FIRST_GROUP as usize].copy_from_slice(&bytes);
