@@ -99,7 +99,6 @@ pub(crate) fn seal(file: &mut [u8], number: u32) {
     }
     let eight = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("there are eight"));
     let header = SegmentHeader {
-        is_mapped: false,
         number,
         store: FORMAT.id,
         after: Position(eight(&file[40..48])),
