@@ -29,8 +29,7 @@ impl Kind {
 }
 
 /// What to do about a full disk. The room is that of `RESERVE` and of what is written at once.
-pub const ROOM_HINT: &str =
-    "free some space there, 32 MiB at least, then: pipe build (what is done is kept)";
+pub const ROOM_HINT: &str = "free some space there, 32 MiB at least, then: pipe build (what is done is kept)";
 
 /// An error that ends a command. Shown as `error:`, `caused by:` and `hint:` lines.
 #[derive(Debug)]
@@ -75,9 +74,7 @@ impl Error {
     pub fn io(doing: &str, path: &std::path::Path, cause: &io::Error) -> Self {
         let error = Self::unfinished(format!("cannot {doing} `{}`: {}", path.display(), io_text(cause)));
         match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                error.hint(ROOM_HINT)
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => error.hint(ROOM_HINT),
             _ => error,
         }
     }

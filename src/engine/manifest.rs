@@ -95,12 +95,10 @@ impl Streams<'_> {
                 Some(path) => text_of(&path),
                 None => return Ok(None),
             },
-            (None, Some(output)) if output.place == Place::Blob => {
-                match self.store.proved_blob(output)? {
-                    Some(path) => text_of(&path),
-                    None => return Ok(None),
-                }
-            }
+            (None, Some(output)) if output.place == Place::Blob => match self.store.proved_blob(output)? {
+                Some(path) => text_of(&path),
+                None => return Ok(None),
+            },
             (None, Some(output)) => return Ok(self.store.output_bytes(output)?.map(LineContent::Bytes)),
             (None, None) => return Ok(None),
         };

@@ -114,8 +114,9 @@ impl Publisher {
             serial: 0,
         };
         let started = std::thread::Builder::new().name("publish".into()).spawn(move || work.run(&inbox));
-        let thread = started
-            .map_err(|e| Error::unfinished("cannot start the thread that publishes").caused_by(io_text(&e)))?;
+        let thread = started.map_err(|e| {
+            Error::unfinished("cannot start the thread that publishes").caused_by(io_text(&e))
+        })?;
         Ok(Publisher { jobs, thread, published })
     }
 

@@ -136,10 +136,9 @@ impl<'a> Supply<'a> {
             // Nobody waits for the rest after a stop.
             drop(sender.send(batch));
         };
-        std::thread::Builder::new()
-            .name("supply".into())
-            .spawn_scoped(scope, read)
-            .map_err(|e| Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e)))?;
+        std::thread::Builder::new().name("supply".into()).spawn_scoped(scope, read).map_err(|e| {
+            Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e))
+        })?;
         self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
         Ok(())
     }

@@ -95,7 +95,10 @@ impl Reader {
             .thread_name(|i| format!("read-{i}"))
             .build()
             .map_err(|e| Error::unfinished("cannot start the threads that read files").caused_by(e))?;
-        Ok(Reader { pool, shared: Arc::new(Shared { salt, windows: Mutex::default(), is_stopped: AtomicBool::new(false) }) })
+        Ok(Reader {
+            pool,
+            shared: Arc::new(Shared { salt, windows: Mutex::default(), is_stopped: AtomicBool::new(false) }),
+        })
     }
 
     /// Reads a document's file on this thread.

@@ -1,6 +1,6 @@
 //! The lock of a store: one process owns it. Gone with the process, whatever ends it; never broken by hand.
 //!
-//! An advisory lock on `lock`. The text inside is for people; only the lock itself decides.
+//! An advisory lock on `lock`, and one on the folder. The text inside is for people; only the lock itself decides.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -44,7 +44,10 @@ impl Lock {
             }
             // A file system that locks no folders has the file alone.
             let folder = File::open(dir).ok();
-            if folder.as_ref().is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock))) {
+            if folder
+                .as_ref()
+                .is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
+            {
                 return Ok(None);
             }
             // The text is for people: a full disk does not keep the owner out.

@@ -394,7 +394,9 @@ fn start_writer(store: &Arc<Store>) -> Result<()> {
         }
     };
     let started = std::thread::Builder::new().name("pages".into()).spawn(work);
-    started.map(drop).map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
+    started
+        .map(drop)
+        .map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {

@@ -63,8 +63,8 @@ fn fault_b02_lengths_that_are_lies() {
         project.clear(".pipe/index");
         use_everything(&project);
         // A length is never believed: no more memory than there is in a small machine.
-        let command =
-            project.command_through(&["sh", "-c", "ulimit -v 3000000; exec \"$@\"", "sh"], &["build", "--json"]);
+        let command = project
+            .command_through(&["sh", "-c", "ulimit -v 3000000; exec \"$@\"", "sh"], &["build", "--json"]);
         let ended = project.start_command(command).end();
         assert!([0, 1, 3].contains(&ended.status), "round {round}: {}", ended.text());
         heals(&project, &expected, &format!("round {round}"));
@@ -170,12 +170,15 @@ fn fault_b07_tables_of_keys_that_are_gone_or_wrong() {
             publish = "out/all.txt"
             "#,
         )
-        .counted("first", "
+        .counted(
+            "first",
+            "
             @module
             def first(doc):
                 ran('first', doc.text())
                 return doc.text() + '!'
-            ");
+            ",
+        );
     for n in 0..4200 {
         project.write(&format!("docs/{:02}/{n}.txt", n % 50), n.to_string());
     }
@@ -306,7 +309,7 @@ fn fault_b11_a_sync_that_fails_is_never_tried_again() {
         assert!([0, 1, 3].contains(&ended.status), "{what}: {}", ended.text());
         let calls = project.read("calls");
         let failed = calls.lines().nth(at - 1).and_then(|line| line.split(' ').nth(2)).unwrap();
-        if failed.ends_with(".seg") {
+        if failed.contains("/segments/") && failed.contains(".seg") {
             let after = calls.lines().skip(at).filter(|line| line.ends_with(failed)).count();
             assert_eq!(after, 0, "{what}: the segment was synced again\n{calls}");
             assert_eq!(ended.status, 3, "{what}: {}", ended.text());
@@ -343,7 +346,8 @@ fn fault_b13_short_reads_and_writes_and_interrupted_calls() {
     for (every, what) in [(1, "short"), (2, "short"), (2, &error(Errno::INTR) as &str)] {
         let project = library(DOCUMENTS);
         let calls = "read,pread64,write,pwrite64,pwritev,writev,fdatasync,fsync";
-        let fault = Fault::at_calls(calls).under(&project, ".pipe").under(&project, "docs").under(&project, "out");
+        let fault =
+            Fault::at_calls(calls).under(&project, ".pipe").under(&project, "docs").under(&project, "out");
         let fault = fault.every(every, what);
         let mut witness = Witness::new(&project, &expected);
         let ended = fault.start(&project, &["build"]).end().ends(0);
@@ -441,9 +445,8 @@ fn fault_b19_somebody_removes_and_cuts_files_of_the_store_while_it_is_at_work() 
         use_everything(&project);
         let fault = Fault::at_calls(CHANGES).under(&project, ".pipe");
         let pause = project.root().join("stop");
-        let running = fault
-            .at(1 + random.below(60), &format!("pause={}", pause.display()))
-            .start(&project, &["build"]);
+        let running =
+            fault.at(1 + random.below(60), &format!("pause={}", pause.display())).start(&project, &["build"]);
         project.wait_for_file("stop.here");
         let mut changed = Vec::new();
         for _ in 0..3 {

@@ -49,7 +49,8 @@ fn shows_what_is_there(project: &Project) {
 
 fn set_mtime(path: &std::path::Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    utimensat(CWD, path, &Timestamps { last_access: time, last_modification: time }, AtFlags::empty()).unwrap();
+    utimensat(CWD, path, &Timestamps { last_access: time, last_modification: time }, AtFlags::empty())
+        .unwrap();
 }
 
 #[test]
@@ -103,7 +104,10 @@ fn fault_c02_a_file_that_is_edited_between_its_hash_and_its_module() {
     // Too large to be handed over in memory: the module opens it by name.
     let text = |letter: &str| letter.repeat(600_000);
     project.write("docs/a.txt", text("1"));
-    project.write("modules/pass.sh", "touch here; while [ ! -e go ]; do sleep 0.01; done; echo run >> runs-pass; cat \"$1\"\n");
+    project.write(
+        "modules/pass.sh",
+        "touch here; while [ ! -e go ]; do sleep 0.01; done; echo run >> runs-pass; cat \"$1\"\n",
+    );
     project.write("Pipelinefile", project.read("Pipelinefile").replace("pass.sh\"", "pass.sh {in}\""));
     let running = project.start(&["build"]);
     project.wait_for_file("here");
@@ -194,7 +198,12 @@ fn fault_c07_an_edit_through_another_name_of_the_file() {
     std::fs::hard_link(at(&project, "docs/a.txt"), at(&project, "docs/b.txt")).unwrap();
     std::fs::hard_link(at(&project, "docs/a.txt"), at(&project, "elsewhere")).unwrap();
     drop(project.build().ends(0));
-    std::fs::File::options().write(true).open(at(&project, "elsewhere")).unwrap().write_all_at(b"two", 0).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(at(&project, "elsewhere"))
+        .unwrap()
+        .write_all_at(b"two", 0)
+        .unwrap();
     drop(project.build().ends(0));
     assert_eq!((project.read("out/a.txt").as_str(), project.read("out/b.txt").as_str()), ("two", "two"));
     // One of two names goes: the other stays what it is.
@@ -231,7 +240,15 @@ fn fault_c09_pipes_sockets_devices_and_folders_are_never_opened() {
     project.write("docs/a.txt", "a");
     mknodat(CWD, at(&project, "docs/fifo.txt"), FileType::Fifo, 0o644.into(), 0).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(at(&project, "docs/socket.txt")).unwrap();
-    if mknodat(CWD, at(&project, "docs/zero.txt"), FileType::CharacterDevice, 0o644.into(), rustix::fs::makedev(1, 5)).is_err() {
+    if mknodat(
+        CWD,
+        at(&project, "docs/zero.txt"),
+        FileType::CharacterDevice,
+        0o644.into(),
+        rustix::fs::makedev(1, 5),
+    )
+    .is_err()
+    {
         eprintln!("without a device: making one needs root");
     }
     std::fs::create_dir(at(&project, "docs/folder.txt")).unwrap();
@@ -276,7 +293,10 @@ fn fault_c10_a_file_that_grows_and_one_that_says_it_is_empty() {
     shows_what_is_there(&project);
     // Files of /proc say 0 and hold more.
     let proc = self::project();
-    proc.write("Pipelinefile", proc.read("Pipelinefile").replace("path = \"docs\"", "path = \"/proc/sys/kernel/ostype\""));
+    proc.write(
+        "Pipelinefile",
+        proc.read("Pipelinefile").replace("path = \"docs\"", "path = \"/proc/sys/kernel/ostype\""),
+    );
     let ended = proc.build();
     assert!([0, 1].contains(&ended.status), "{}", ended.text());
     for (name, bytes) in proc.files("out") {
@@ -327,8 +347,16 @@ fn fault_c11_an_empty_file_is_a_document() {
 #[test]
 fn fault_c12_every_byte_in_a_name() {
     let project = project();
-    let mut names: Vec<Vec<u8>> = (1..=255u8).filter(|byte| !b"/.".contains(byte)).map(|byte| vec![b'n', byte]).collect();
-    names.extend([b"-rf".to_vec(), b"end ".to_vec(), b"end.".to_vec(), b"%FF".to_vec(), "ü".repeat(127).into_bytes(), vec![0xfe; 255]]);
+    let mut names: Vec<Vec<u8>> =
+        (1..=255u8).filter(|byte| !b"/.".contains(byte)).map(|byte| vec![b'n', byte]).collect();
+    names.extend([
+        b"-rf".to_vec(),
+        b"end ".to_vec(),
+        b"end.".to_vec(),
+        b"%FF".to_vec(),
+        "ü".repeat(127).into_bytes(),
+        vec![0xfe; 255],
+    ]);
     for (n, name) in names.iter().enumerate() {
         let mut path = b"docs/".to_vec();
         path.extend(name);
@@ -346,7 +374,10 @@ fn fault_c12_every_byte_in_a_name() {
 #[test]
 fn fault_c13_names_that_differ_in_case_or_composition_alone() {
     let project = project();
-    for (n, name) in ["a.txt", "A.txt", "caf\u{e9}.txt", "cafe\u{301}.txt", "\u{212b}.txt", "\u{c5}.txt"].into_iter().enumerate() {
+    for (n, name) in ["a.txt", "A.txt", "caf\u{e9}.txt", "cafe\u{301}.txt", "\u{212b}.txt", "\u{c5}.txt"]
+        .into_iter()
+        .enumerate()
+    {
         project.write(&format!("docs/{name}"), n.to_string());
     }
     drop(project.build().ends(0));
@@ -359,7 +390,15 @@ fn fault_c14_paths_longer_than_the_kernel_takes() {
     let project = project();
     // 60 folders of 120 letters: 7,200 bytes.
     let script = "cd docs; n=$(printf 'd%.0s' $(seq 120)); for i in $(seq 60); do mkdir $n; cd $n; done; echo deep > f.txt; cd \"$0\"; echo flat > docs/a.txt";
-    assert!(Command::new("bash").args(["-c", script]).arg(project.root()).current_dir(project.root()).status().unwrap().success());
+    assert!(
+        Command::new("bash")
+            .args(["-c", script])
+            .arg(project.root())
+            .current_dir(project.root())
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = project.build();
     // Found and done; only its published file has no place, and that is said.
     assert!([0, 1].contains(&ended.status), "{}", ended.text());
@@ -482,7 +521,9 @@ fn fault_c19_files_that_an_overlay_copies_up() {
     project.write("layers/lower/a.txt", "a");
     project.write("layers/lower/b.txt", "b");
     let layers = layers.replace(&root, &format!("{root}/layers"));
-    let Some(_overlay) = Mount::new(&project, "docs", &["-t", "overlay", "-o", &layers, "overlay"]) else { return };
+    let Some(_overlay) = Mount::new(&project, "docs", &["-t", "overlay", "-o", &layers, "overlay"]) else {
+        return;
+    };
     drop(project.build().ends(0));
     assert_eq!(runs(&project), 2);
     // Copied up without another content; then with one.
@@ -535,7 +576,10 @@ fn fault_c21_a_file_and_a_folder_take_each_others_place() {
 #[test]
 fn fault_c22_files_that_are_named_like_ours() {
     let project = project();
-    project.write("Pipelinefile", project.read("Pipelinefile").replace("path = \"docs\"", "path = \"docs\"\ninclude = \"**\""));
+    project.write(
+        "Pipelinefile",
+        project.read("Pipelinefile").replace("path = \"docs\"", "path = \"docs\"\ninclude = \"**\""),
+    );
     for name in [".pipe/lock", "FORMAT", "lock", "publish-0", "a.tmp", "blob-1-0", "socket", "RESERVE"] {
         project.write(&format!("docs/{name}"), name);
     }
@@ -552,7 +596,8 @@ fn fault_c22_files_that_are_named_like_ours() {
 
 #[test]
 fn fault_c23_a_source_inside_the_results_or_the_other_way_round() {
-    for (path, publish) in [("docs", "docs/out/{id.rel}"), ("out/in", "out/{id.rel}"), (".", "out/{id.rel}")] {
+    for (path, publish) in [("docs", "docs/out/{id.rel}"), ("out/in", "out/{id.rel}"), (".", "out/{id.rel}")]
+    {
         let project = project();
         project.write(&format!("{path}/a.txt"), "a");
         let text = project.read("Pipelinefile").replace("\"docs\"\n[", &format!("\"{path}\"\n["));
@@ -587,7 +632,16 @@ fn fault_c24_bytes_are_bytes() {
 #[test]
 fn fault_c26_times_of_1970_2038_2106_before_and_ahead() {
     let project = project();
-    let times = [0, 1, -1, -2_000_000_000, i64::from(i32::MAX), i64::from(i32::MAX) + 1, i64::from(u32::MAX) + 1, 9_000_000_000];
+    let times = [
+        0,
+        1,
+        -1,
+        -2_000_000_000,
+        i64::from(i32::MAX),
+        i64::from(i32::MAX) + 1,
+        i64::from(u32::MAX) + 1,
+        9_000_000_000,
+    ];
     for (n, seconds) in times.into_iter().enumerate() {
         project.write(&format!("docs/{n}.txt"), format!("{n} one"));
         set_mtime(&at(&project, format!("docs/{n}.txt")), seconds, 999_999_999);

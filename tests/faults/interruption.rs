@@ -66,8 +66,7 @@ fn goes_on(project: &Project, cut_off: &[&str]) {
     drop(project.build().ends(0));
     assert_eq!(project.names("out").len(), 40);
     let all = project.counts("clean");
-    let twice: Vec<&String> =
-        all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    let twice: Vec<&String> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
     assert!(twice.iter().all(|word| cut_off.contains(&word.as_str())), "ran twice: {twice:?}");
     assert!(project.build().ends(0).all("plan").is_empty());
     project.no_process_is_left();
@@ -83,7 +82,8 @@ fn in_a_terminal(project: &Project, steps: &[&str]) -> crate::harness::Outcome {
 #[test]
 fn fault_a01_ctrl_c_in_a_terminal_keeps_what_is_in_hand_and_says_how_to_go_on() {
     let project = held_project("");
-    let said = in_a_terminal(&project, &["wait:here-slow", "key:C-c", "say:Stopping", "touch:go-slow"]).ends(130);
+    let said =
+        in_a_terminal(&project, &["wait:here-slow", "key:C-c", "say:Stopping", "touch:go-slow"]).ends(130);
     assert!(said.stdout.contains("\"pipe build\" goes on from here"), "{}", said.text());
     let done = project.counts("clean").len();
     assert!((4..40).contains(&done), "{done}: {}", said.text());
@@ -280,7 +280,8 @@ fn fault_a07_power_loss_on_a_real_file_system() {
             left == 0
         });
         running.signal(Signal::STOP);
-        let told: Vec<_> = running.events().iter().filter(|event| event["event"] == "done").cloned().collect();
+        let told: Vec<_> =
+            running.events().iter().filter(|event| event["event"] == "done").cloned().collect();
         // What is in the image is what the disk would have: pages that were not synced are still in memory.
         let after = image.copied();
         running.signal(Signal::CONT);
@@ -293,7 +294,10 @@ fn fault_a07_power_loss_on_a_real_file_system() {
         let ended = project.build().ends(0);
         for (run, count) in runs(&project) {
             let ran = count - before.get(&run).copied().unwrap_or(0);
-            assert!(ran == 0 || !done_then.contains(&run), "round {round}: {run:?} was on disk, and was lost");
+            assert!(
+                ran == 0 || !done_then.contains(&run),
+                "round {round}: {run:?} was on disk, and was lost"
+            );
         }
         witness.saw(&ended, "after the power loss");
         witness.ends_well(&format!("round {round}"));
@@ -314,21 +318,28 @@ fn fault_a08_everything_is_synced_before_what_relies_on_it() {
     let mut blobs = 0;
     for (at, call) in calls.iter().enumerate() {
         // A blob gets its name: its bytes were synced before, its folder is before the next record.
-        if is(call, &["rename", "renameat", "renameat2"], "/.pipe/tmp/") || is(call, &["rename"], "/.pipe/blobs/") {
-            let synced_before = calls[..at].iter().rev().take(8).any(|c| is(c, &["fsync", "fdatasync"], "/.pipe/tmp/"));
+        if is(call, &["rename", "renameat", "renameat2"], "/.pipe/tmp/")
+            || is(call, &["rename"], "/.pipe/blobs/")
+        {
+            let synced_before =
+                calls[..at].iter().rev().take(8).any(|c| is(c, &["fsync", "fdatasync"], "/.pipe/tmp/"));
             let is_blob = calls[at..].iter().take(4).any(|c| is(c, &["fsync", "fdatasync"], "/.pipe/blobs/"));
             if is_blob {
                 blobs += 1;
                 assert!(synced_before, "call {at}: {:#?}", &calls[at.saturating_sub(8)..at + 4]);
                 let named = calls[at..].iter().position(|c| is(c, &["pwritev", "pwrite64"], ".seg")).unwrap();
                 let folder = calls[at..].iter().position(|c| is(c, &["fsync"], "/.pipe/blobs/")).unwrap();
-                assert!(folder < named, "a record may be on disk before the blob's name: {:#?}", &calls[at..]);
+                assert!(
+                    folder < named,
+                    "a record may be on disk before the blob's name: {:#?}",
+                    &calls[at..]
+                );
             }
         }
     }
     assert_eq!(blobs, 1, "{calls:#?}");
     // Every write to the log is synced before the next one and before the end.
-    let log: Vec<&String> = calls.iter().filter(|c| c.ends_with(".seg")).collect();
+    let log: Vec<&String> = calls.iter().filter(|c| c.contains(".seg")).collect();
     assert!(log.len() >= 4 && log.last().is_some_and(|last| last.starts_with("fdatasync")), "{log:#?}");
 }
 
@@ -479,7 +490,8 @@ fn growing(documents: usize) -> Project {
         shell = "sh modules/grow.sh"
         "#,
     );
-    project.write("modules/grow.sh", "read -r name size; echo $name >> runs-grow; yes $name | head -c $size\n");
+    project
+        .write("modules/grow.sh", "read -r name size; echo $name >> runs-grow; yes $name | head -c $size\n");
     for n in 0..documents {
         // Every third is no blob.
         let size = if n % 3 == 0 { 200_000 } else { 1_400_000 };
@@ -562,7 +574,8 @@ fn fault_a16_a_full_disk_of_every_size() {
 fn fails_at(n: usize, errno: Errno, for_good: bool, expected: &Shown) {
     let project = library(DOCUMENTS);
     let mut witness = Witness::new(&project, expected);
-    let what = format!("call {n} fails with {errno:?}, {}", if for_good { "and all after it" } else { "once" });
+    let what =
+        format!("call {n} fails with {errno:?}, {}", if for_good { "and all after it" } else { "once" });
     let fault = changes(&project);
     let fault = if for_good { fault.from(n, &error(errno)) } else { fault.at(n, &error(errno)) };
     let ended = fault.start(&project, &["build"]).end();
@@ -650,7 +663,11 @@ fn fault_a18_few_descriptors() {
         let command = project.command_through(&["sh", "-c", &script, "sh"], &["build", "--json"]);
         let ended = project.start_command(command).end();
         assert!([0, 1, 3].contains(&ended.status), "{limit}: {}", ended.text());
-        assert!(ended.status == 0 || ended.text().contains("too many open files"), "{limit}: {}", ended.text());
+        assert!(
+            ended.status == 0 || ended.text().contains("too many open files"),
+            "{limit}: {}",
+            ended.text()
+        );
         assert!(limit < 32 || ended.status == 0, "{limit}: {}", ended.text());
         witness.saw(&ended, &format!("{limit} descriptors"));
         witness.ends_well(&format!("after {limit} descriptors"));

@@ -97,11 +97,8 @@ pub(crate) fn announced(ended: &Ended) -> Vec<Run> {
     let word = |event: &serde_json::Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
     let runs = ended.all("done").into_iter().map(|event| {
         let (target, doc) = (word(event, "target"), word(event, "doc"));
-        let name = if target == "sum" {
-            "sum"
-        } else {
-            doc.rsplit('/').next().unwrap().trim_end_matches(".txt")
-        };
+        let name =
+            if target == "sum" { "sum" } else { doc.rsplit('/').next().unwrap().trim_end_matches(".txt") };
         (target, name.to_owned())
     });
     runs.collect()

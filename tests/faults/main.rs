@@ -8,7 +8,11 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 #[path = "../e2e/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "what the tests of `tests/e2e` need is more than what these need")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "what the tests of `tests/e2e` need is more than what these need"
+)]
 mod harness;
 
 /// G: two at once, locks, readers, clocks.

@@ -262,7 +262,9 @@ impl Asker<'_> {
             ReadOutcome::Special => {
                 return Ok(SourceState::Unreadable { why: "it is no regular file".into() });
             }
-            ReadOutcome::Changing | ReadOutcome::Stopped => return Ok(SourceState::Unreadable { why: "it keeps changing".into() }),
+            ReadOutcome::Changing | ReadOutcome::Stopped => {
+                return Ok(SourceState::Unreadable { why: "it keeps changing".into() });
+            }
         };
         let (old, new) = (document.digest, read.digest);
         let mime = read.mime.map(str::to_owned);
