@@ -12,7 +12,7 @@ use crate::engine::sets::{above, before, id_of, result_of, stored};
 use crate::engine::standing::Limits;
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
-use crate::model::action::{State, Story};
+use crate::model::action::{Outcome, Place, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input};
@@ -312,6 +312,17 @@ fn add_published(
     Ok(())
 }
 
+/// Whether a record's own bytes are there and right.
+fn is_whole(store: &Store, at: Position) -> Result<bool> {
+    let Some(act) = store.act(at)? else { return Ok(false) };
+    let Outcome::Output(output) = &act.outcome else { return Ok(false) };
+    Ok(match output.place {
+        Place::Payload(_) => store.output_bytes(output)?.is_some(),
+        Place::Blob => store.proved_blob(output)?.is_some(),
+        Place::Input => false,
+    })
+}
+
 /// A result that could not be shown stands as a failure with its document, and is tried again next time.
 pub(super) fn note_unpublished(store: &Store, families: &Families, published: &Published) -> Result<()> {
     let failures = published
@@ -333,6 +344,10 @@ pub(super) fn note_unpublished(store: &Store, families: &Families, published: &P
                 }
                 None => {
                     if let Some(at) = of.act {
+                        // The damaged one may be that of before: this build has made it again, and shown it.
+                        if is_whole(store, at)? {
+                            continue;
+                        }
                         store.mark_bad(at)?;
                     }
                 }

@@ -1,6 +1,6 @@
 //! The lock of a store: one process owns it. Gone with the process, whatever ends it; never broken by hand.
 //!
-//! An advisory lock on `lock`. The text inside is for people; only the lock itself decides.
+//! An advisory lock on `lock`, and one on the folder. The text inside is for people; only the lock itself decides.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};

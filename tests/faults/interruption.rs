@@ -339,7 +339,7 @@ fn fault_a08_everything_is_synced_before_what_relies_on_it() {
     }
     assert_eq!(blobs, 1, "{calls:#?}");
     // Every write to the log is synced before the next one and before the end.
-    let log: Vec<&String> = calls.iter().filter(|c| c.contains("/segments/")).collect();
+    let log: Vec<&String> = calls.iter().filter(|c| c.contains(".seg")).collect();
     assert!(log.len() >= 4 && log.last().is_some_and(|last| last.starts_with("fdatasync")), "{log:#?}");
 }
 
