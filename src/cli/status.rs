@@ -113,7 +113,10 @@ fn remarks(target: &TargetStatus) -> String {
         None => "to look at".to_owned(),
     });
     let note = Some(target.note.clone()).filter(|note| !note.is_empty());
-    [note, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let of = |(module, documents): (&String, &u64)| format!("{module} {}", text::thousands(*documents));
+    let routed: Vec<String> = target.routed.iter().map(of).collect();
+    let routed = (!routed.is_empty()).then(|| format!("by {}", routed.join(", ")));
+    [note, routed, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn failures(status: &Status) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
-use crate::engine::build::{Announcement, Build, InHand};
+use crate::engine::build::{Announcement, Build};
 use crate::engine::decide::derived_note;
 use crate::engine::document::StepResult;
 use crate::engine::lookup::is_result;
@@ -101,7 +101,8 @@ impl Build<'_> {
         let Some(mut plan) = self.plans[target.0].take() else { return Ok(()) };
         let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
         packages.sort();
-        let at = self.store.intern_loads(&Loads { module: plan.identity, files, packages })?;
+        let module = plan.call(self.scheduler.module_of(worker)).identity;
+        let at = self.store.intern_loads(&Loads { module, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
         if self.store.loads_count() != self.outline.loads_known() {
             self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
@@ -137,7 +138,7 @@ impl Build<'_> {
         };
         let ended =
             Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
-        let state = self.record(worker, &request, ended)?;
+        let state = self.record(Some(worker), ticket, request.target, request.extras, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
         Ok(())
     }
@@ -237,20 +238,37 @@ impl Build<'_> {
         }))
     }
 
+    /// A branch passes a document on: a record like any other, without a module.
+    pub(super) fn pass_on(&mut self, ticket: Ticket, target: TargetIx) -> Result<State> {
+        let same = crate::module::Output { body: OutputBody::Same, ext: String::new(), meta: String::new() };
+        let (outcome, bytes) = match self.outcome(ticket, Done::Output(same))? {
+            Ok(made) => made,
+            Err(failure) => (Outcome::Failed(failure), None),
+        };
+        let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0 };
+        self.record(None, ticket, target, Extras::default(), ended)
+    }
+
     /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
-    fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
-        let InHand { ticket, target, .. } = *request;
+    fn record(
+        &mut self,
+        worker: Option<WorkerIx>,
+        ticket: Ticket,
+        target: TargetIx,
+        mut extras: Extras,
+        ended: Ended,
+    ) -> Result<State> {
         let (Some(open), Some(plan)) =
             (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
         else {
             return Ok(State::Unfinished);
         };
         let Some(work) = open.work[ticket.step].take() else { return Ok(State::Unfinished) };
+        let plan = plan.call_mut(work.call);
         let recipe = match plan.recipe_at {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
         };
-        let mut extras = request.extras.clone();
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
             extras.reasons = work.reasons;
         }
@@ -263,14 +281,14 @@ impl Build<'_> {
             key: work.key.0.prefix(),
             run: self.store.run(),
             recipe,
-            loads: self.loads[worker.0 as usize],
+            loads: worker.and_then(|worker| self.loads[worker.0 as usize]),
             doc: open.document.number,
             mark: self.mark,
             inputs: work.inputs,
             outcome: ended.outcome,
             start: ended.start,
             duration: ended.duration,
-            worker: worker.0,
+            worker: worker.map_or(0, |worker| worker.0),
             attempt: 1,
             log: ended.log,
             extras,
@@ -335,7 +353,7 @@ impl Build<'_> {
     /// The module cannot start: said once, and all that it has to do stays open.
     fn fatal(&mut self, worker: WorkerIx, failure: Failure) {
         let target = self.scheduler.target_of(worker);
-        self.scheduler.disable(target);
+        self.scheduler.disable(worker);
         let name = self.pipeline.target(target).name.clone();
         if self.stopped.is_none() {
             self.stopped = Some(Stopped::Module { target: name, failure });
@@ -368,7 +386,7 @@ impl Build<'_> {
             start: died.start,
             duration: died.duration_us,
         };
-        let state = self.record(worker, &request, ended)?;
+        let state = self.record(Some(worker), ticket, request.target, request.extras, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())
     }

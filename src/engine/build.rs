@@ -20,6 +20,7 @@ use crate::engine::sets::Streams;
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
+use crate::engine::unseen::Unseen;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::action::{Extras, KeyInput, Position, State};
@@ -28,7 +29,6 @@ use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Report, Slot};
 use crate::plan::family::{Families, FamilyIx, Input};
-use crate::plan::key::action_key;
 use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
 
@@ -107,7 +107,8 @@ pub(super) struct Build<'a> {
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) readings: u32,
-    said_starting: HashSet<TargetIx>,
+    unseen: Unseen,
+    said_starting: HashSet<(TargetIx, usize)>,
     replanned: HashSet<usize>,
     last_counts: Instant,
 }
@@ -145,8 +146,8 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
-        let limits: Vec<TargetLimits> =
-            pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
+        let limits: Vec<Vec<TargetLimits>> =
+            (0..pipeline.targets.len()).map(|ix| limits(pipeline, TargetIx(ix))).collect();
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
@@ -164,7 +165,7 @@ impl<'a> Build<'a> {
             outline,
             sink,
             interrupts,
-            scheduler: Scheduler::new(families, &limits, options.jobs),
+            scheduler: Scheduler::with_routes(families, &limits, options.jobs),
             open: Vec::new(),
             plans: vec![None; pipeline.targets.len()],
             lookup: Lookup::new(crate::engine::loads::PresentCode::new(&pipeline.root)),
@@ -188,6 +189,7 @@ impl<'a> Build<'a> {
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
             readings: 0,
+            unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
             last_counts: Instant::now(),
@@ -242,6 +244,9 @@ impl<'a> Build<'a> {
 
     /// Ends the build.
     pub(super) fn finish(self) -> Finished {
+        if self.stopped.is_none() && !self.options.is_partial() {
+            self.unseen.notices(self.pipeline).iter().for_each(|notice| self.sink.event(notice));
+        }
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
         Finished { counts, through: self.tally.through, stopped: self.stopped, published }
@@ -425,6 +430,8 @@ impl<'a> Build<'a> {
                 }
             }
         } else {
+            let name = &self.pipeline.target(target).name;
+            self.unseen.note(self.store, (target, name), &open.document, family, ticket.step)?;
             let mut deciding =
                 Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
             deciding.decide(plan, &open.document, ticket.step)?
@@ -437,9 +444,11 @@ impl<'a> Build<'a> {
                 self.scheduler.decided(ticket, Verdict::Settled(state));
             }
             Decision::Run(work) => {
-                let key = work.key;
+                let verdict = Verdict::Routed(work.key, work.call);
+                let passes = plan.call(work.call).module.is_none();
                 open.work[ticket.step] = Some(*work);
-                self.scheduler.decided(ticket, Verdict::Run(key));
+                let verdict = if passes { Verdict::Settled(self.pass_on(ticket, target)?) } else { verdict };
+                self.scheduler.decided(ticket, verdict);
             }
         }
         Ok(())
@@ -447,7 +456,9 @@ impl<'a> Build<'a> {
 
     fn start_worker(&mut self, worker: WorkerIx, target: TargetIx) -> Result<()> {
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
-        let first = self.said_starting.insert(target);
+        let call = self.scheduler.module_of(worker);
+        let plan = plan.call(call);
+        let first = self.said_starting.insert((target, call));
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
         let slot = Slot::start(Arc::clone(&self.parts.host), worker.0, Arc::new(launch), move |reports| {
@@ -458,9 +469,9 @@ impl<'a> Build<'a> {
         self.slots.resize_with(self.slots.len().max(ix + 1), || None);
         self.loads.resize(self.loads.len().max(ix + 1), None);
         self.slots[ix] = Some(slot);
-        if first {
+        if first && let Some(module) = plan.module {
             let target = self.pipeline.target(target);
-            let module = self.pipeline.module(plan.module).name.clone();
+            let module = self.pipeline.module(module).name.clone();
             self.sink.event(&Event::Starting { target: target.name.clone(), module });
         }
         Ok(())
@@ -680,16 +691,7 @@ fn set_work(
     let facts =
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    let key = action_key(&plan.recipe_digest, &inputs);
-    let work = Work {
-        key,
-        inputs,
-        main: Input::Origin,
-        with: Vec::new(),
-        reasons: Vec::new(),
-        replaces: None,
-        note,
-    };
+    let work = Work { note, ..Work::of(plan, inputs, Input::Origin) };
     Ok(SetWork::Members(Box::new(work)))
 }
 
@@ -698,12 +700,17 @@ fn members_of(input: &KeyInput) -> u64 {
     facts.and_then(|facts| facts.get("members")?.as_u64()).unwrap_or(0)
 }
 
-fn limits(pipeline: &Pipeline, target: &crate::model::pipeline::Target) -> TargetLimits {
-    let module = pipeline.module(crate::engine::target::module_of(target));
-    // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
-    let window = if module.program.is_filter() { 16 } else { 64 };
+/// What the scheduler must know of each module of a target.
+fn limits(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetLimits> {
+    let target = pipeline.target(ix);
     let set = target.verb != crate::model::pipeline::Verb::Each;
-    TargetLimits { workers: target.settings.workers, window: if set { 1 } else { window } }
+    let of_module = |ix| {
+        // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
+        let window = if pipeline.module(ix).program.is_filter() { 16 } else { 64 };
+        let workers = crate::engine::target::settings_of(pipeline, target, ix).workers;
+        TargetLimits { workers, window: if set { 1 } else { window } }
+    };
+    pipeline.modules_of(ix).into_iter().map(of_module).collect()
 }
 
 pub(super) fn store_failed(message: &str) -> Error {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
+use crate::engine::route::{self, Chosen};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::Result;
 use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
@@ -31,6 +32,8 @@ pub enum Decision {
 /// An action that must run.
 #[derive(Clone, Debug)]
 pub struct Work {
+    /// Which of its target's modules does it: the number of its plan.
+    pub call: usize,
     /// Its key.
     pub key: ActionKey,
     /// The key's own parts.
@@ -45,6 +48,22 @@ pub struct Work {
     pub replaces: Option<Position>,
     /// What its story says of the result: of a set, which part of its members it is over.
     pub note: String,
+}
+
+impl Work {
+    /// The action by this plan over these inputs, with no side inputs.
+    pub fn of(plan: &TargetPlan, inputs: Vec<KeyInput>, main: Input) -> Work {
+        Work {
+            call: 0,
+            key: action_key(&plan.recipe_digest, &inputs),
+            inputs,
+            main,
+            with: Vec::new(),
+            reasons: Vec::new(),
+            replaces: None,
+            note: String::new(),
+        }
+    }
 }
 
 /// What deciding needs beside the document.
@@ -90,7 +109,20 @@ impl Deciding<'_> {
         {
             return settled(State::LeftOut, String::new());
         }
+        let mut call = 0;
+        if target.route().is_some() {
+            let branch = route::branch(target, &|field| self.field(document, main, field));
+            match route::chosen(target, plan, branch) {
+                Chosen::Call(number) => call = number,
+                Chosen::Skip(reason) => return settled(State::Skipped, reason),
+                Chosen::Fail(failure) => return settled(State::Failed, derived_note(&failure)),
+            }
+        }
+        let plan = plan.call(call);
         let mut inputs = vec![self.key_input(plan, document, main)];
+        if plan.module.is_none() {
+            return Ok(Work { call, ..Work::of(plan, inputs, main) });
+        }
         let mut with = Vec::new();
         for (number, side) in target.with.iter().enumerate() {
             if let Some((_, shared)) = plan.shared.iter().find(|(name, _)| *name == side.name) {
@@ -114,15 +146,7 @@ impl Deciding<'_> {
                 Side::Settled(result) => return Err(result),
             }
         }
-        Ok(Work {
-            key: action_key(&plan.recipe_digest, &inputs),
-            inputs,
-            main,
-            with,
-            reasons: Vec::new(),
-            replaces: None,
-            note: String::new(),
-        })
+        Ok(Work { call, with, ..Work::of(plan, inputs, main) })
     }
 
     /// Looks for a record of this work; the module must run where there is none.
@@ -133,6 +157,7 @@ impl Deciding<'_> {
         target: &Target,
         mut work: Work,
     ) -> Result<Decision> {
+        let plan = plan.call(work.call);
         let own = document
             .before
             .as_ref()

@@ -112,6 +112,10 @@ impl Lookup {
         let Some(at) = wanted.own else { return Ok(vec![Reason::NeverRun]) };
         let Some(act) = store.act(at)? else { return Ok(vec![Reason::OutputLost]) };
         let Some(recipe) = store.recipe(act.recipe)? else { return Ok(vec![Reason::OutputLost]) };
+        if wanted.plan.in_route && recipe.module != wanted.plan.recipe.module {
+            let (old, new) = (recipe.module.clone(), wanted.plan.recipe.module.clone());
+            return Ok(vec![Reason::Route { old, new }]);
+        }
         let old = KeyParts { recipe: &recipe, inputs: &act.inputs };
         let new = KeyParts { recipe: &wanted.plan.recipe, inputs: wanted.inputs };
         let mut reasons = differences(old, new);

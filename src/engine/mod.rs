@@ -1,7 +1,7 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `decide` ·
-//! `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
+//! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `route`, `decide` ·
+//! `requests`, `modules`, `unseen` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
 //! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
@@ -20,6 +20,7 @@ pub mod publish;
 pub mod redo;
 mod replaced;
 pub mod requests;
+pub mod route;
 pub mod scheduler;
 mod session;
 pub mod sets;
@@ -28,6 +29,7 @@ mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
+mod unseen;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::target::TargetPlan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::document::DocId;
 use crate::model::pipeline::{Pipeline, TargetIx, Verb, WithFrom};
@@ -157,7 +159,11 @@ impl<'a> Parts<'a> {
     /// How the workers of a target are started.
     pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
         let target = self.pipeline.target(plan.ix);
-        let module = self.pipeline.module(plan.module);
+        let Some(module) = plan.module else {
+            return Err(Error::unfinished(format!("`{}` only passes its input on", target.name)));
+        };
+        let settings = target::settings_of(self.pipeline, target, module);
+        let module = self.pipeline.module(module);
         let by_document =
             target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
         let default = (target.verb == Verb::Each).then_some(TIMEOUT);
@@ -165,14 +171,14 @@ impl<'a> Parts<'a> {
             program: module.program.clone(),
             root: self.pipeline.root.clone(),
             python: self.python.clone(),
-            env: target.settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            params: target.params.clone(),
+            env: settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            params: plan.params.clone(),
             with: requests::shared(plan),
             with_each: by_document.map(|with| with.name.clone()).collect(),
             sees: plan.sees.iter().map(ToString::to_string).collect(),
             log: self.store.worker_log(self.store.run(), worker),
             tmp: self.store.tmp(),
-            timeout: target.settings.timeout.or(default),
+            timeout: settings.timeout.or(default),
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
         })

@@ -83,7 +83,15 @@ impl Build<'_> {
         if let (Origin::Source(ix), Some(digest)) = (of.origin, document.digest)
             && !must_read
         {
-            document.content = Some(source_content(&self.parts.roots[ix.0], document.id.rel(), digest));
+            let roots = &self.parts.roots[ix.0];
+            let mut content = source_content(roots, document.id.rel(), digest);
+            if self.options.reads_all
+                && let Some((length, mime)) = crate::scan::peek(roots, document.id.rel())
+            {
+                // If it is another file by now, the next build finds its stamp changed and decides all anew.
+                (content.length, content.mime) = (length, Some(mime.to_owned()));
+            }
+            document.content = Some(content);
         }
         let rel = document.id.rel().to_owned();
         let doc = self.scheduler.open(family, stratum, &states);

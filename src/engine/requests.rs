@@ -94,6 +94,7 @@ pub fn request(
     work: &Work,
     number: u64,
 ) -> Result<Made<Request>> {
+    let plan = plan.call(work.call);
     let body = match body(deciding, inputs, document, work.main)? {
         Ok(body) => body,
         Err(damaged) => return Ok(Err(damaged)),

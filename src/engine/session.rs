@@ -148,9 +148,11 @@ fn not_named(options: &Options, scans: &[Scan]) -> HashMap<String, u64> {
 /// Whether a target asks for what only the bytes of a source tell.
 fn asks_content(pipeline: &Pipeline, options: &Options) -> bool {
     let asks = |field: &Field| matches!(field, Field::Mime | Field::Size);
-    options.wanted.iter().map(|ix| pipeline.target(*ix)).any(|target| {
-        target.sees.iter().any(asks) || target.test.as_ref().is_some_and(|test| test.fields().any(asks))
-    })
+    options
+        .wanted
+        .iter()
+        .map(|ix| pipeline.target(*ix))
+        .any(|target| target.sees.iter().any(asks) || target.tested().any(asks))
 }
 
 /// Plans every target with the sets as they are now: what must be so if nothing has changed.
@@ -214,7 +216,7 @@ pub fn is_set_current(
     let mut names: Vec<&str> = streams.iter().map(|stream| parts.pipeline.node_name(*stream)).collect();
     // What members inherit may change where their own result does not.
     let is_meta = |field: &Field| matches!(field, Field::Meta(_));
-    if of.sees.iter().any(is_meta) || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta)) {
+    if of.sees.iter().any(is_meta) || of.tested().any(is_meta) {
         let targets = streams.iter().filter_map(|stream| match stream {
             Node::Target(ix) => Some(*ix),
             Node::Source(_) => None,

@@ -214,13 +214,19 @@ impl Preparing<'_> {
         let work = deciding
             .work(self.plan, &document, step)
             .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
+        let plan = self.plan.call(work.call);
+        if plan.module.is_none() {
+            let message =
+                format!("the route of `{}` passes `{doc}` on unchanged: no module runs", self.name());
+            return Err(Error::no_match(message));
+        }
         let made = requests::request(&deciding, &mut inputs, self.plan, &document, &work, 1)?;
         let request = made.map_err(|_| self.damaged(doc))?;
         Ok(Trial {
             doc: doc.clone(),
             input: self.described(&document, family, &work),
             notes,
-            launch: self.parts.launch(self.plan, 0)?,
+            launch: self.parts.launch(plan, 0)?,
             request,
             stored: document.results[step]
                 .as_ref()

@@ -1,9 +1,7 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
 use super::command::{self, Brace};
-use crate::model::pipeline::{
-    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb,
-};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             found.push(NotYet { place, module, key: key.to_owned() });
         };
         of_target(target, &mut |key| add(key, None));
-        let modules = modules_of(target);
+        let modules = pipeline.modules_of(TargetIx(ix));
         let of_modules: Vec<&str> =
             modules.iter().flat_map(|ix| of_settings(&pipeline.module(*ix).settings)).collect();
         // The target's settings hold those of its module.
@@ -57,26 +55,12 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
     found
 }
 
-fn modules_of(target: &Target) -> Vec<ModuleIx> {
-    match &target.call {
-        Call::Module(ix) => vec![*ix],
-        Call::Route(branches) => {
-            let called = branches.iter().filter_map(|branch| match branch.action {
-                BranchAction::Module(ix) => Some(ix),
-                _ => None,
-            });
-            called.collect()
-        }
-    }
-}
-
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
         ("group", target.verb == Verb::Group),
         ("split", target.split),
         ("reduce", target.reduce),
-        ("route", matches!(target.call, Call::Route(_))),
         ("hold", target.hold.is_some()),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
         ("publish.content", publish.is_some_and(|publish| publish.content)),

@@ -11,7 +11,7 @@ use crate::engine::publish::missing;
 use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
-use crate::model::action::{Run, State};
+use crate::model::action::{Position, Run, State};
 use crate::model::event::{Event, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -94,6 +94,9 @@ pub struct TargetStatus {
     pub unfinished: u64,
     /// Shown as files.
     pub published: u64,
+    /// Of a target with a route: results by the module that made them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routed: BTreeMap<String, u64>,
     /// Of a set: over how many of its members, or what blocks it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -172,6 +175,8 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let sources = asked.pipeline.sources.iter().map(|source| source.name.as_str());
     let sets = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::All);
     let families: Vec<&str> = sources.chain(sets.map(|target| target.name.as_str())).collect();
+    let routes: Vec<bool> = asked.pipeline.targets.iter().map(|target| target.route().is_some()).collect();
+    let mut routed = Routed::default();
     for family in families {
         let mut failed = None;
         // Most documents share a definition: its targets are found by name once.
@@ -193,7 +198,8 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 names.map(|name| asked.pipeline.find_target(name).map(|ix| ix.0)).collect()
             });
             for (place, entry) in places.iter().zip(&told.story.entries) {
-                let Some(of) = place.map(|place| &mut targets[place]) else { continue };
+                let Some(place) = *place else { continue };
+                let of = &mut targets[place];
                 let count = match entry.state {
                     _ if is_failed(entry) => &mut of.failed,
                     State::Done => &mut of.done,
@@ -205,12 +211,19 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                     State::Absent => continue,
                 };
                 *count += 1;
+                if let Some(at) = entry.act.filter(|_| routes[place]) {
+                    match routed.module(asked.store, at) {
+                        Ok(Some(module)) => *of.routed.entry(module).or_default() += 1,
+                        Ok(None) => {}
+                        Err(error) => failed = Some(error),
+                    }
+                }
                 of.published += u64::from(entry.published);
                 if of.target == family {
                     of.note.clone_from(&entry.note);
                 }
             }
-            true
+            failed.is_none()
         })?;
         if let Some(error) = failed {
             return Err(error);
@@ -222,6 +235,22 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
     }
     Ok(targets)
+}
+
+/// Which module made a result: most results share a recipe, which is read once.
+#[derive(Default)]
+struct Routed(std::collections::HashMap<Position, String>);
+
+impl Routed {
+    fn module(&mut self, store: &crate::store::Store, act: Position) -> Result<Option<String>> {
+        let Some(act) = store.act(act)? else { return Ok(None) };
+        if let Some(known) = self.0.get(&act.recipe) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(recipe) = store.recipe(act.recipe)? else { return Ok(None) };
+        self.0.insert(act.recipe, recipe.module.clone());
+        Ok(Some(recipe.module.clone()))
+    }
 }
 
 /// Takes down what a build would say that only plans.

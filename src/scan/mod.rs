@@ -7,6 +7,7 @@ mod differences;
 mod directory;
 mod files;
 mod mime;
+mod peek;
 mod reader;
 mod roots;
 mod walk;
@@ -23,6 +24,7 @@ use crate::text;
 pub use differences::{Differences, Found, Iter, Kind};
 pub use files::racy_window;
 pub use mime::mime_of;
+pub use peek::peek;
 pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};
 pub use roots::Roots;
 

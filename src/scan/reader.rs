@@ -24,7 +24,7 @@ const TRIES: u32 = 3;
 const CHUNK: usize = 128 * 1024;
 
 /// How many first bytes tell the kind of content: enough for the file names inside an office document.
-const SNIFF: usize = 32 * 1024;
+pub(super) const SNIFF: usize = 32 * 1024;
 
 /// What is wanted beside digest and stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn hash(file: &mut File, size: u64, keep: bool, sniff: bool) -> io::Result<Optio
 }
 
 /// Opens a document's file; nothing if it is a link that leads out of the source.
-fn open(roots: &Roots, path: &Path) -> io::Result<Option<File>> {
+pub(super) fn open(roots: &Roots, path: &Path) -> io::Result<Option<File>> {
     match files::open_file(path) {
         Err(error) if files::is_link(&error) => {
             let target = std::fs::canonicalize(path)?;

@@ -54,6 +54,8 @@ mod publishing;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `route`: which module takes a document.
+mod routes;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// Published files and people.

@@ -418,8 +418,8 @@ fn a_disabled_target_gets_nothing_and_holds_nothing() {
     loop {
         match scheduler.next_command() {
             Some(Command::Decide(ticket)) => scheduler.decided(ticket, run(ticket)),
-            Some(Command::Start(_, target)) => {
-                scheduler.disable(target);
+            Some(Command::Start(worker, _)) => {
+                scheduler.disable(worker);
                 break;
             }
             other => panic!("unexpected: {other:?}"),

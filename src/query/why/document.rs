@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::decide::{Deciding, Decision, Work};
-use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::is_set_current;
+use crate::engine::route;
 use crate::engine::sets::Streams;
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
@@ -16,7 +17,6 @@ use crate::model::pipeline::{Node, TargetIx, Verb, WithFrom};
 use crate::model::reason::Reason;
 use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Family, FamilyIx, Input, Origin, needs};
-use crate::plan::key::action_key;
 use crate::query::Asked;
 use crate::query::documents::Documents;
 use crate::query::find::Found;
@@ -74,10 +74,24 @@ pub enum SourceState {
 pub struct Verdict {
     /// The target.
     pub target: String,
+    /// Of a target with a route: the branch that takes the document now, if its input is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Routed>,
     /// What happened last.
     pub last: Last,
     /// What a build would do.
     pub now: Now,
+}
+
+/// The branch of a route that takes a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// From 1.
+    pub branch: usize,
+    /// The module's name, `pass`, `skip` or `fail`.
+    pub action: String,
+    /// The test that it passes.
+    pub test: String,
 }
 
 /// What happened last in a target.
@@ -214,7 +228,11 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         }
         document.results[step] = decided;
         let last = asker.last(family, step, &told)?;
-        targets.push(Verdict { target: name.clone(), last, now });
+        let route = match source {
+            SourceState::Gone | SourceState::Unreadable { .. } => None,
+            _ => asker.route(&document, family, step),
+        };
+        targets.push(Verdict { target: name.clone(), route, last, now });
     }
     let run = told.last().map(|newest| newest.story.run);
     Ok(WhyDocument { doc: found.id.to_string(), source, run, targets })
@@ -245,9 +263,9 @@ impl Asker<'_> {
         let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
         let path = roots.path_of(&rel);
         let asks = |field: &Field| matches!(field, Field::Mime | Field::Size);
-        let asks_content = self.asked.pipeline.targets.iter().any(|target| {
-            target.sees.iter().any(asks) || target.test.as_ref().is_some_and(|test| test.fields().any(asks))
-        });
+        let targets = &self.asked.pipeline.targets;
+        let asks_content =
+            targets.iter().any(|target| target.sees.iter().any(asks) || target.tested().any(asks));
         if let Some(digest) = document.digest
             && stamp == document.stamp
             && !(document.racy || was_gone || asks_content)
@@ -321,6 +339,18 @@ impl Asker<'_> {
             _ => None,
         });
         shared.collect()
+    }
+
+    /// Which branch of its route takes the document, as far as that is known.
+    fn route(&mut self, document: &Document, family: &Family, step: usize) -> Option<Routed> {
+        let pipeline = self.asked.pipeline;
+        let target = pipeline.target(family.steps[step].target);
+        target.route()?;
+        let MainInput::One(input) = document.main_input(&family.steps[step]) else { return None };
+        let deciding = self.deciding(family);
+        let number = route::branch(target, &|field| deciding.field(document, input, field));
+        let action = route::action(pipeline, target, number);
+        Some(Routed { branch: number + 1, action, test: route::words(target, number) })
     }
 
     fn now(
@@ -400,16 +430,7 @@ impl Asker<'_> {
         let facts =
             serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
         let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-        let key = action_key(&plan.recipe_digest, &inputs);
-        let work = Work {
-            key,
-            inputs,
-            main: Input::Origin,
-            with: Vec::new(),
-            reasons: Vec::new(),
-            replaces: None,
-            note: String::new(),
-        };
+        let work = Work::of(plan, inputs, Input::Origin);
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
     }
 
