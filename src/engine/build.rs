@@ -35,7 +35,7 @@ use crate::store::Store;
 /// What comes back to the build's thread.
 pub(super) enum Message {
     /// A source file was read for an open document.
-    Read(DocIx, u32, ReadOutcome),
+    Read(Vec<((DocIx, u32), ReadOutcome)>),
     /// A worker says something.
     Reports(WorkerIx, Vec<Report>),
     /// Everything below this position is on disk.
@@ -108,6 +108,8 @@ pub(super) struct Build<'a> {
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) readings: u32,
     unseen: Unseen,
+    /// Sources to be read, until the next wait.
+    pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<(TargetIx, usize)>,
     replanned: HashSet<usize>,
     last_counts: Instant,
@@ -190,6 +192,7 @@ impl<'a> Build<'a> {
             said_otherwise: HashSet::new(),
             readings: 0,
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
+            to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
             last_counts: Instant::now(),
@@ -212,6 +215,7 @@ impl<'a> Build<'a> {
             if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
                 return Ok(());
             }
+            self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
             self.wait(TICK)?;
         }
@@ -358,7 +362,9 @@ impl<'a> Build<'a> {
 
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Read(doc, reading, outcome) => self.source_read(doc, reading, outcome),
+            Message::Read(outcomes) => outcomes
+                .into_iter()
+                .try_for_each(|((doc, reading), outcome)| self.source_read(doc, reading, outcome)),
             Message::Reports(worker, reports) => {
                 for report in reports {
                     self.report(worker, report)?;

@@ -14,6 +14,9 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::plan::family::Origin;
 use crate::scan::{Ask, ReadOutcome, Roots};
 
+/// So many sources are handed to the readers before anything else goes on.
+const READ_AT_ONCE: usize = 64;
+
 impl Build<'_> {
     /// Opens a document in a stratum; one that is gone is retired at once.
     pub(super) fn open_document(&mut self, stratum: usize, unopened: Unopened) -> Result<()> {
@@ -112,11 +115,22 @@ impl Build<'_> {
         self.readings = self.readings.wrapping_add(1);
         open.reading = self.readings;
         let reading = open.reading;
+        self.to_read.push(((doc, reading), roots, rel));
+        if self.to_read.len() >= READ_AT_ONCE {
+            self.read_sources();
+        }
+    }
+
+    /// Hands the sources that are to be read to the readers.
+    pub(super) fn read_sources(&mut self) {
+        if self.to_read.is_empty() {
+            return;
+        }
         let outbox = self.outbox.clone();
         let ask = Ask { keep: INLINE, mime: self.options.reads_all };
-        self.reader.submit(roots, rel, ask, move |outcome| {
+        self.reader.submit(std::mem::take(&mut self.to_read), ask, move |outcomes| {
             // The build may have ended; then nobody waits for this.
-            drop(outbox.send(Message::Read(doc, reading, outcome)));
+            drop(outbox.send(Message::Read(outcomes)));
         });
     }
 

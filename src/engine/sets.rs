@@ -1,26 +1,23 @@
-//! The members of a set: who they are, what stands for them in the key, and the manifest that the module reads.
+//! The members of a set: who they are, and how complete it is.
 //!
 //! Members are read from the records in order of id; nothing is held in memory but what is being read
-//! (`semantics.md` 17 to 19). Knows nothing of scheduling.
+//! (`semantics.md` 17 to 19). Knows nothing of keys, manifests or scheduling.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::lookup::Lookup;
-use crate::engine::requests::{Damaged, Inputs, Made, put_meta};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
 use crate::model::document::{DocId, Meta, unescape_name};
-use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::pipeline::{Pipeline, SourceIx, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
-use crate::module::{Body, Input as ModuleInput, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::plan::key::SetRoot;
 use crate::store::{Entry, Store};
 
 /// One document of a stream that has a result there.
@@ -41,6 +38,13 @@ pub struct Member<'a> {
     pub path: Option<PathBuf>,
 }
 
+impl Member<'_> {
+    /// Its facts as they enter the key.
+    pub(super) fn facts_text(&self) -> String {
+        Value::Object(self.facts.clone()).to_string()
+    }
+}
+
 /// How complete a stream is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -55,6 +59,14 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&mut self, other: &Coverage) {
+        self.done += other.done;
+        self.missing += other.missing;
+        self.unfinished += other.unfinished;
+        self.collisions += other.collisions;
+    }
+
     /// Whether enough members succeeded.
     pub fn is_enough(&self, min_done: f64) -> bool {
         let known = self.done + self.missing;
@@ -74,6 +86,101 @@ pub struct Streams<'a> {
     pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
     /// For targets of a partial build: whether an entry's definition is up to date for the stream.
     pub is_current: Option<&'a dyn Fn(Position, TargetIx) -> bool>,
+}
+
+/// Tells the members of a set from what else passes, and counts.
+pub(super) struct Gate<'a> {
+    streams: &'a Streams<'a>,
+    target: &'a Target,
+    sees: &'a [Field],
+    /// Whether results before the place itself are needed: fields of `meta` are looked up there.
+    pub(super) deep: bool,
+    /// What was counted so far.
+    pub(super) coverage: Coverage,
+    last: Option<DocId>,
+    lookup: Lookup,
+    roots: HashMap<SourceIx, crate::scan::Roots>,
+}
+
+impl<'a> Gate<'a> {
+    pub(super) fn new(streams: &'a Streams<'a>, target: &'a Target, sees: &'a [Field]) -> Self {
+        let of_meta = |field: &Field| matches!(field, Field::Meta(_));
+        let deep =
+            sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
+        Gate {
+            streams,
+            target,
+            sees,
+            deep,
+            coverage: Coverage::default(),
+            last: None,
+            lookup: Lookup::new(crate::engine::loads::PresentCode::new(&streams.pipeline.root)),
+            roots: HashMap::new(),
+        }
+    }
+
+    /// Counts a document, and visits it if it is a member.
+    pub(super) fn pass(
+        &mut self,
+        passing: &Passing<'_>,
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match passing.state {
+            State::Done => {}
+            State::Failed | State::Blocked => {
+                self.coverage.missing += 1;
+                return Ok(());
+            }
+            State::Unfinished => {
+                self.coverage.unfinished += 1;
+                return Ok(());
+            }
+            State::Skipped | State::LeftOut | State::Absent => return Ok(()),
+        }
+        let deciding = Deciding {
+            pipeline: self.streams.pipeline,
+            family: passing.family,
+            store: self.streams.store,
+            lookup: &mut self.lookup,
+        };
+        let Passing { document, place, .. } = passing;
+        if let Some(test) = &self.target.test
+            && !test.passes(&|field| deciding.field(document, *place, field))
+        {
+            return Ok(());
+        }
+        if self.last.as_ref() == Some(&document.id) {
+            self.coverage.collisions += 1;
+            return Ok(());
+        }
+        self.last = Some(document.id.clone());
+        self.coverage.done += 1;
+        let mut facts = Meta::new();
+        for field in self.sees.iter().filter(|field| **field != Field::Id(IdPart::Whole)) {
+            if let Some(value) = deciding.field(document, *place, field) {
+                facts.insert(field.to_string(), value);
+            }
+        }
+        let (digest, ext) = document.input_facts(*place).unwrap_or_default();
+        let source = crate::engine::requests::origin(passing.family, document, *place);
+        let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
+        let path = match passing.family.origin {
+            Origin::Source(ix) if source == Input::Origin => {
+                let open = || crate::scan::Roots::open(self.streams.pipeline.source(ix));
+                Some(self.roots.entry(ix).or_insert_with(open).path_of(document.id.rel()))
+            }
+            _ => None,
+        };
+        visit(&Member {
+            id: &document.id,
+            digest,
+            ext,
+            facts,
+            output: result.and_then(StepResult::output),
+            act: result.and_then(|result| result.act),
+            path,
+        })
+    }
 }
 
 /// A document of a stream, in whatever state.
@@ -98,20 +205,7 @@ impl Streams<'_> {
         deep: bool,
         visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
-        for stream in &target.streams {
-            for (family, place) in self.families.of_stream(*stream) {
-                if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
-                    places.push(place);
-                } else {
-                    let of = self.families.family(family);
-                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
-                    families.push((first, family, vec![place]));
-                }
-            }
-        }
-        families.sort_by(|a, b| a.0.cmp(&b.0));
-        for (_, ix, places) in families {
+        for (ix, places) in self.families_of(target) {
             let family = self.families.family(ix);
             let mut failed = None;
             self.store.scan(&family.name, &mut |dir, entry| {
@@ -126,8 +220,27 @@ impl Streams<'_> {
         Ok(())
     }
 
+    /// The families whose documents come to a target, in the order of their ids, with where they leave for it.
+    pub(super) fn families_of(&self, target: &Target) -> Vec<(FamilyIx, Vec<Input>)> {
+        let mut families: Vec<(String, FamilyIx, Vec<Input>)> = Vec::new();
+        for stream in &target.streams {
+            for (family, place) in self.families.of_stream(*stream) {
+                if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
+                    places.push(place);
+                } else {
+                    let of = self.families.family(family);
+                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                    families.push((first, family, vec![place]));
+                }
+            }
+        }
+        families.sort_by(|a, b| a.0.cmp(&b.0));
+        families.into_iter().map(|(_, ix, places)| (ix, places)).collect()
+    }
+
+    /// Visits one entry of the index, once a place where its document might leave.
     #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
-    fn visit_entry(
+    pub(super) fn visit_entry(
         &self,
         ix: FamilyIx,
         family: &Family,
@@ -174,203 +287,10 @@ impl Streams<'_> {
         visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
     ) -> Result<Coverage> {
         let target = self.pipeline.target(ix);
-        let of_meta = |field: &Field| matches!(field, Field::Meta(_));
-        let deep =
-            sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
-        let mut coverage = Coverage::default();
-        let mut last: Option<DocId> = None;
-        let present = crate::engine::loads::PresentCode::new(&self.pipeline.root);
-        let mut lookup = Lookup::new(present);
-        self.visit(target, deep, &mut |passing| {
-            match passing.state {
-                State::Done => {}
-                State::Failed | State::Blocked => {
-                    coverage.missing += 1;
-                    return Ok(());
-                }
-                State::Unfinished => {
-                    coverage.unfinished += 1;
-                    return Ok(());
-                }
-                State::Skipped | State::LeftOut | State::Absent => return Ok(()),
-            }
-            let deciding = Deciding {
-                pipeline: self.pipeline,
-                family: passing.family,
-                store: self.store,
-                lookup: &mut lookup,
-            };
-            let Passing { document, place, .. } = passing;
-            if let Some(test) = &target.test
-                && !test.passes(&|field| deciding.field(document, *place, field))
-            {
-                return Ok(());
-            }
-            if last.as_ref() == Some(&document.id) {
-                coverage.collisions += 1;
-                return Ok(());
-            }
-            last = Some(document.id.clone());
-            coverage.done += 1;
-            let mut facts = Meta::new();
-            for field in sees.iter().filter(|field| **field != Field::Id(IdPart::Whole)) {
-                if let Some(value) = deciding.field(document, *place, field) {
-                    facts.insert(field.to_string(), value);
-                }
-            }
-            let (digest, ext) = document.input_facts(*place).unwrap_or_default();
-            let source = crate::engine::requests::origin(passing.family, document, *place);
-            let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
-            let path =
-                (source == Input::Origin).then(|| self.source_path(passing.family, document)).flatten();
-            visit(&Member {
-                id: &document.id,
-                digest,
-                ext,
-                facts,
-                output: result.and_then(StepResult::output),
-                act: result.and_then(|result| result.act),
-                path,
-            })
-        })?;
-        Ok(coverage)
+        let mut gate = Gate::new(self, target, sees);
+        self.visit(target, gate.deep, &mut |passing| gate.pass(passing, visit))?;
+        Ok(gate.coverage)
     }
-
-    fn source_path(&self, family: &Family, document: &Document) -> Option<PathBuf> {
-        let Origin::Source(ix) = family.origin else { return None };
-        let roots = crate::scan::Roots::open(self.pipeline.source(ix));
-        Some(roots.path_of(document.id.rel()))
-    }
-
-    /// The root over the members, with how many they are.
-    pub fn root(&self, ix: TargetIx, sees: &[Field]) -> Result<(Digest, u64, Coverage)> {
-        let sees_id = sees.contains(&Field::Id(IdPart::Whole));
-        let mut root = SetRoot::default();
-        let mut by_digest: Vec<(Digest, String)> = Vec::new();
-        let coverage = self.members(ix, sees, &mut |member| {
-            let facts = Value::Object(member.facts.clone()).to_string();
-            if sees_id {
-                root.add(Some(member.id.as_str()), &member.digest, &facts);
-            } else {
-                by_digest.push((member.digest, facts));
-            }
-            Ok(())
-        })?;
-        by_digest.sort_unstable();
-        by_digest.iter().for_each(|(digest, facts)| root.add(None, digest, facts));
-        let members = root.members();
-        Ok((root.finish(), members, coverage))
-    }
-
-    /// Writes the manifest: a JSON line a member, in order. Returns the record whose bytes are damaged, if one is.
-    pub fn manifest(
-        &self,
-        ix: TargetIx,
-        sees: &[Field],
-        path: &Path,
-        inputs: &mut Inputs,
-    ) -> Result<Option<Position>> {
-        let file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
-        let mut out = std::io::BufWriter::with_capacity(256 * 1024, file);
-        let sees_id = sees.contains(&Field::Id(IdPart::Whole));
-        let as_files = self.pipeline.target(ix).inputs_as_files;
-        let mut damaged = None;
-        let mut unsorted: Vec<(Digest, String)> = Vec::new();
-        self.members(ix, sees, &mut |member| {
-            let Some(line) = self.line(member, sees_id, as_files, inputs)? else {
-                damaged = damaged.or(member.act);
-                return Ok(());
-            };
-            if sees_id {
-                return writeln!(out, "{line}").map_err(|e| Error::io("write", path, &e));
-            }
-            unsorted.push((member.digest, line));
-            Ok(())
-        })?;
-        unsorted.sort_unstable();
-        for (_, line) in unsorted {
-            writeln!(out, "{line}").map_err(|e| Error::io("write", path, &e))?;
-        }
-        out.flush().map_err(|e| Error::io("write", path, &e))?;
-        Ok(damaged)
-    }
-
-    /// Asks for the result of a set: its manifest is written to `path`.
-    pub fn request(
-        &self,
-        ix: TargetIx,
-        sees: &[Field],
-        path: PathBuf,
-        members: u64,
-        id: u64,
-        inputs: &mut Inputs,
-    ) -> Result<Made<Request>> {
-        if let Some(damaged) = self.manifest(ix, sees, &path, inputs)? {
-            return Ok(Err(Damaged(damaged)));
-        }
-        let body = Body::Manifest { path, members };
-        Ok(Ok(Request { id, input: ModuleInput::new(body, ""), with: Vec::new() }))
-    }
-
-    fn line(
-        &self,
-        member: &Member<'_>,
-        sees_id: bool,
-        as_files: bool,
-        inputs: &mut Inputs,
-    ) -> Result<Option<String>> {
-        let mut line = Meta::new();
-        if sees_id {
-            line.insert("id".into(), member.id.as_str().into());
-        }
-        line.insert("digest".into(), member.digest.hex().into());
-        let mut meta = Meta::new();
-        for (name, value) in &member.facts {
-            match name.strip_prefix("meta.") {
-                Some(path) => put_meta(&mut meta, path, value.clone()),
-                None if name == "ext" => {
-                    line.insert("ext".into(), value.clone());
-                }
-                None => put_meta(&mut meta, name, value.clone()),
-            }
-        }
-        if !meta.is_empty() {
-            line.insert("meta".into(), Value::Object(meta));
-        }
-        let (name, value) = match (&member.path, member.output) {
-            // The user's own path says where it lies: only for whoever sees that anyway.
-            (Some(path), _) if sees_id && !as_files => ("path", text_of(path)),
-            (Some(path), _) => ("path", text_of(&inputs.link(path, &member.digest, &member.ext)?)),
-            (None, Some(output)) if as_files => match inputs.output(self.store, output)? {
-                Some(path) => ("path", text_of(&path)),
-                None => return Ok(None),
-            },
-            (None, Some(output)) if output.place == Place::Blob => {
-                ("path", text_of(&self.store.blob_path(&output.digest)))
-            }
-            (None, Some(output)) => match self.store.output_bytes(output)? {
-                Some(bytes) => inline(&bytes),
-                None => return Ok(None),
-            },
-            (None, None) => return Ok(None),
-        };
-        line.insert(name.into(), value.into());
-        Ok(Some(Value::Object(line).to_string()))
-    }
-}
-
-fn text_of(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-/// Bytes within a line: as text if they are that.
-fn inline(bytes: &[u8]) -> (&'static str, String) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return ("text", text.to_owned());
-    }
-    let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
-    crate::module::base64::encode(bytes, &mut encoded);
-    ("base64", String::from_utf8_lossy(&encoded).into_owned())
 }
 
 /// The id of an entry of the index.

@@ -109,6 +109,8 @@ struct Worker {
     /// The end of the log of the answer before.
     log_mark: u64,
     stray: usize,
+    /// Whether a document has a scratch folder, as far as the answers in hand can know.
+    scratch_is_used: Option<bool>,
     memory_kills: Option<u64>,
 }
 
@@ -173,6 +175,7 @@ impl Worker {
             answered: None,
             log_mark,
             stray: 0,
+            scratch_is_used: None,
             memory_kills,
         })
     }
@@ -317,6 +320,8 @@ impl Worker {
 
     fn take_lines(&mut self, minder: &mut Minder) -> Result<(), Broken> {
         let lines = self.lines.take_whole();
+        // A folder is made before its document is answered: one look does for all answers that are here.
+        self.scratch_is_used = None;
         let mut left = lines.bytes();
         while !left.is_empty() {
             let length = lines::first_line(left);
@@ -415,7 +420,7 @@ impl Worker {
             None
         };
         // Its scratch folder; most documents never make one.
-        if scratch_is_used(minder) {
+        if *self.scratch_is_used.get_or_insert_with(|| scratch_is_used(minder)) {
             drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
         }
         let answer = Answer {

@@ -83,6 +83,7 @@ pub struct SetRoot {
     in_leaf: u64,
     root: FieldHasher,
     members: u64,
+    last_leaf: Digest,
 }
 
 impl Default for SetRoot {
@@ -92,6 +93,7 @@ impl Default for SetRoot {
             in_leaf: 0,
             root: FieldHasher::new("pipe root"),
             members: 0,
+            last_leaf: Digest::default(),
         }
     }
 }
@@ -102,7 +104,7 @@ impl SetRoot {
         self.leaf.option(id.map(str::as_bytes)).digest(digest).text(facts);
         self.in_leaf += 1;
         self.members += 1;
-        let ends = id.map_or(digest.0[31], |id| Digest::of(id.as_bytes()).0[31]) == 0;
+        let ends = id.map_or(digest.0[31] == 0, Self::ends_leaf);
         if ends {
             self.end_leaf();
         }
@@ -110,8 +112,32 @@ impl SetRoot {
 
     fn end_leaf(&mut self) {
         let leaf = std::mem::replace(&mut self.leaf, FieldHasher::new("pipe leaf"));
-        self.root.digest(&leaf.finish());
+        self.last_leaf = leaf.finish();
+        self.root.digest(&self.last_leaf);
         self.in_leaf = 0;
+    }
+
+    /// Whether a leaf may end with the member of this id.
+    pub fn ends_leaf(id: &str) -> bool {
+        Digest::of(id.as_bytes()).0[31] == 0
+    }
+
+    /// Whether no leaf is begun: the next member is the first of one.
+    pub fn is_between_leaves(&self) -> bool {
+        self.in_leaf == 0
+    }
+
+    /// The leaf that ended last.
+    pub fn last_leaf(&self) -> Digest {
+        self.last_leaf
+    }
+
+    /// Adds a whole leaf of so many members, whose hash is known; only between leaves.
+    pub fn add_leaf(&mut self, leaf: &Digest, members: u64) {
+        debug_assert!(self.is_between_leaves(), "a leaf is begun");
+        self.last_leaf = *leaf;
+        self.root.digest(leaf);
+        self.members += members;
     }
 
     /// How many members there are.

@@ -20,6 +20,9 @@ use crate::time;
 /// How often a file that changes while it is read is read again.
 const TRIES: u32 = 3;
 
+/// So many files are read by one thread in a row, if that many wait.
+const BATCH: usize = 16;
+
 /// What is read at once.
 const CHUNK: usize = 128 * 1024;
 
@@ -96,16 +99,27 @@ impl Reader {
         self.shared.read(roots, rel, ask)
     }
 
-    /// Reads it on a thread of the pool, which then calls `done`. First come, first read.
-    pub fn submit(
+    /// Reads documents on threads of the pool, a batch at a time; `done` has the outcomes of one batch, with what was
+    /// given beside each name. First come, first read. Many at once cost one wake-up a batch instead of one each.
+    pub fn submit<T: Send + 'static>(
         &self,
-        roots: Arc<Roots>,
-        rel: String,
+        files: Vec<(T, Arc<Roots>, String)>,
         ask: Ask,
-        done: impl FnOnce(ReadOutcome) + Send + 'static,
+        done: impl Fn(Vec<(T, ReadOutcome)>) + Send + Sync + 'static,
     ) {
-        let shared = Arc::clone(&self.shared);
-        self.pool.spawn_fifo(move || done(shared.read(&roots, &rel, ask)));
+        let batch = (files.len() / self.threads()).clamp(1, BATCH);
+        let done = Arc::new(done);
+        let mut left = files.into_iter();
+        loop {
+            let batch: Vec<_> = left.by_ref().take(batch).collect();
+            if batch.is_empty() {
+                return;
+            }
+            let (shared, done) = (Arc::clone(&self.shared), Arc::clone(&done));
+            let read =
+                move |(beside, roots, rel): (T, Arc<Roots>, String)| (beside, shared.read(&roots, &rel, ask));
+            self.pool.spawn_fifo(move || done(batch.into_iter().map(read).collect()));
+        }
     }
 
     /// How many files are read at once.

@@ -575,15 +575,14 @@ fn a_reading_holds_digest_length_bytes_and_kind_of_one_moment() {
     assert_eq!(restamp(&roots, "no", SALT), None);
 
     let (send, receive) = mpsc::channel();
-    for rel in ["small.txt", "empty"] {
-        let send = send.clone();
-        reader.submit(Arc::clone(&roots), rel.to_owned(), ask, move |outcome| {
-            send.send((rel, outcome)).unwrap();
-        });
+    let names = ["small.txt", "empty", "large.html", "no"];
+    let files = (0..100).map(|i| (i, Arc::clone(&roots), names[i % 4].to_owned())).collect();
+    reader.submit(files, ask, move |outcomes| send.send(outcomes).unwrap());
+    let outcomes: BTreeMap<usize, ReadOutcome> = receive.iter().flatten().collect();
+    assert_eq!(outcomes.len(), 100);
+    for (i, outcome) in outcomes {
+        assert_eq!(outcome, reader.read(&roots, names[i % 4], ask));
     }
-    drop(send);
-    let outcomes: BTreeMap<&str, ReadOutcome> = receive.iter().collect();
-    assert_eq!(outcomes["small.txt"], reader.read(&roots, "small.txt", ask));
 }
 
 #[test]

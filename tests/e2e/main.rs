@@ -36,6 +36,8 @@ mod init;
 mod keys;
 /// `kill -9` at random moments.
 mod kills;
+/// The hashes of a set's leaves that are kept.
+mod leaves;
 /// `meta`: where it comes from, what it decides, what sees it.
 mod meta;
 /// `pipe modules`.
