@@ -556,6 +556,7 @@ impl<'a> Build<'a> {
             pipeline: self.pipeline,
             families: self.families,
             store: self.store,
+            roots: &self.parts.roots,
             only: only.as_deref(),
             is_current: None,
         };
@@ -669,6 +670,7 @@ fn set_work(
         pipeline: parts.pipeline,
         families,
         store: parts.store,
+        roots: &parts.roots,
         only: only.as_deref(),
         is_current: options.docs.is_some().then_some(&is_current),
     };

@@ -407,6 +407,7 @@ pub(super) fn bytes_of(
             Some(Bytes::Stored(output.clone()))
         }
         Input::Origin => match family.origin {
+            Origin::Source(_) if document.is_row => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
             Origin::Set(_) => None,
         },
@@ -426,7 +427,8 @@ fn is_settled(document: &Document, family: &Family) -> bool {
             _ => true,
         }
     };
-    document.digest.is_some() && document.results.iter().enumerate().all(decided)
+    // What is wrong with a row is known for as long as the row is the same.
+    (document.digest.is_some() || document.is_row) && document.results.iter().enumerate().all(decided)
 }
 
 /// Whether a new story says nothing that the one before does not: then only the entry is written.

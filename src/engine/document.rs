@@ -20,6 +20,8 @@ pub struct Content {
     pub bytes: Option<Arc<[u8]>>,
     /// Told from the content, where the pipeline asks.
     pub mime: Option<String>,
+    /// Of a row its scalars.
+    pub meta: Option<Arc<Meta>>,
     /// The source file; of a set its manifest, once it is written.
     pub path: PathBuf,
 }
@@ -66,6 +68,9 @@ impl StepResult {
     }
 }
 
+/// The extension of a row's content.
+const ROW_EXT: &str = "json";
+
 /// An open document.
 pub struct Document {
     /// Its name.
@@ -74,6 +79,8 @@ pub struct Document {
     pub number: DocNumber,
     /// Its family.
     pub family: FamilyIx,
+    /// It is a row of a file.
+    pub is_row: bool,
     /// The folder in the index.
     pub dir: Arc<str>,
     /// The name in that folder; empty for a set.
@@ -129,12 +136,13 @@ pub fn place_of(id: &DocId) -> (&str, &str) {
 }
 
 impl Document {
-    /// A document of which nothing is known, in a family of so many steps.
-    pub fn unknown(family: FamilyIx, id: DocId, steps: usize) -> Self {
+    /// A document of a family, of which nothing is known.
+    pub fn unknown(family: FamilyIx, of: &Family, id: DocId) -> Self {
         let (dir, name) = place_of(&id);
         Document {
             number: DocNumber(0),
             family,
+            is_row: of.rows,
             dir: Arc::from(dir),
             name: name.to_owned(),
             id,
@@ -146,7 +154,7 @@ impl Document {
             racy: false,
             content: None,
             digest: None,
-            results: vec![None; steps],
+            results: vec![None; of.steps.len()],
             restarts: 0,
         }
     }
@@ -184,6 +192,7 @@ impl Document {
     /// The digest and extension of an input.
     pub fn input_facts(&self, input: Input) -> Option<(Digest, String)> {
         match input {
+            Input::Origin if self.is_row => Some((self.digest?, ROW_EXT.to_owned())),
             Input::Origin => Some((self.digest?, self.id.ext())),
             Input::Step(step) => {
                 let output = self.results[step].as_ref()?.output()?;
@@ -208,7 +217,8 @@ impl Document {
                 _ => return None,
             }
         }
-        None
+        let of_row = self.content.as_ref()?.meta.as_ref()?;
+        look_up(of_row, path).cloned()
     }
 
     /// The failure that stands behind a blocked step, as "text".

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
-use crate::engine::sets::{before, id_of, result_of, stored};
+use crate::engine::sets::{before, id_of, result_of, row_content, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Pipeline, TargetIx};
-use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::store::{Entry, Store};
 
 /// What has to be done about published files beside what this build makes.
@@ -250,7 +250,10 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
     let Some((ix, entry)) = entry_of(parts, families, id)? else { return Ok(Vec::new()) };
     let family = families.family(ix);
     let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
-    let Some(document) = document else { return Ok(Vec::new()) };
+    let Some(mut document) = document else { return Ok(Vec::new()) };
+    if let Origin::Source(source) = family.origin {
+        row_content(&parts.roots[source.0], &mut document)?;
+    }
     let mut jobs = Vec::new();
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);

@@ -74,6 +74,8 @@ pub enum Bytes {
     Stored(Output),
     /// The document's own file.
     Source(PathBuf),
+    /// A row.
+    Row(std::sync::Arc<[u8]>),
 }
 
 /// What came of all jobs.
@@ -310,6 +312,10 @@ impl Work {
         };
         match bytes {
             Bytes::Source(path) => copy(path),
+            Bytes::Row(bytes) => {
+                crate::fs::write_scratch(temporary, bytes)?;
+                Ok(Digest::of(bytes) == owner.digest)
+            }
             Bytes::Stored(output) if output.place == Place::Blob => {
                 copy(&self.store.blob_path(&output.digest))
             }

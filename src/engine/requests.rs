@@ -61,7 +61,7 @@ impl Inputs {
     }
 
     /// A file with these bytes.
-    fn file(&mut self, bytes: &[u8], digest: &Digest, ext: &str) -> Result<PathBuf> {
+    pub(super) fn file(&mut self, bytes: &[u8], digest: &Digest, ext: &str) -> Result<PathBuf> {
         let path = self.name(digest, ext);
         if self.made.insert(path.clone()) {
             crate::fs::remove_file(&path)?;

@@ -11,7 +11,7 @@ use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
-use crate::engine::sets::{Streams, stored};
+use crate::engine::sets::{Streams, content_of_row, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
 use crate::module::{self, Launch, OutputBody, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::scan::{Ask, ReadOutcome, Reader};
+use crate::scan::{Ask, ReadOutcome, Reader, RowRead};
 use crate::text;
 
 /// The folder of trials in a store.
@@ -253,10 +253,23 @@ impl Preparing<'_> {
             None => None,
         };
         let is_known = known.is_some();
-        let unknown = || Document::unknown(ix, doc.clone(), family.steps.len());
+        let unknown = || Document::unknown(ix, family, doc.clone());
         let mut document = known.unwrap_or_else(unknown);
         let Origin::Source(source) = family.origin else { return Ok(document) };
         let roots = &self.parts.roots[source.0];
+        if let Some(rows) = roots.rows() {
+            let problem = match rows.read(doc.rel())? {
+                RowRead::Row { row, digest, .. } => {
+                    document.digest = Some(digest);
+                    document.content = Some(content_of_row(row, digest));
+                    return Ok(document);
+                }
+                RowRead::Broken { problem, .. } => problem,
+                RowRead::Absent => "there is no such row".to_owned(),
+                RowRead::Changing => "its file is being written".to_owned(),
+            };
+            return Err(Error::no_match(format!("cannot read `{doc}`: {problem}")));
+        }
         let outcome = Reader::new(store.salt())?.read(roots, doc.rel(), Ask { keep: INLINE, mime: true });
         let place = &family.steps[step];
         let reads_it = place.inputs.contains(&Input::Origin)
@@ -274,6 +287,7 @@ impl Preparing<'_> {
                     length: read.length,
                     bytes: read.bytes,
                     mime: read.mime.map(str::to_owned),
+                    meta: None,
                     path: roots.path_of(doc.rel()),
                 });
                 return Ok(document);
@@ -296,7 +310,14 @@ impl Preparing<'_> {
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
-        let streams = Streams { pipeline, families: self.families, store, only: None, is_current: None };
+        let streams = Streams {
+            pipeline,
+            families: self.families,
+            store,
+            roots: &self.parts.roots,
+            only: None,
+            is_current: None,
+        };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
         if members == 0 && absent > 0 {

@@ -1,7 +1,7 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
 use super::command::{self, Brace};
-use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx, Verb};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx, Verb};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +17,6 @@ pub struct NotYet {
 /// Everything in a pipeline that a build must refuse; whoever builds a part asks only for the places that it builds.
 pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
     let mut found = Vec::new();
-    for (ix, source) in pipeline.sources.iter().enumerate() {
-        if source.rows.is_some() {
-            found.push(NotYet { place: Node::Source(SourceIx(ix)), module: None, key: "rows".to_owned() });
-        }
-    }
     for (ix, target) in pipeline.targets.iter().enumerate() {
         let place = Node::Target(TargetIx(ix));
         let mut add = |key: &str, module: Option<&Module>| {

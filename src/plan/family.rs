@@ -26,6 +26,8 @@ pub struct Family {
     pub name: String,
     /// What they go through, in the pipeline's order; the first of a set's family is the `all` target itself.
     pub steps: Vec<Step>,
+    /// The documents are rows of a file, not files.
+    pub rows: bool,
     /// Whether a set takes the documents as they are, straight from their source.
     pub feeds_set: bool,
 }
@@ -210,7 +212,8 @@ fn family(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>, stra
             |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
         target.verb != Verb::Each && target.streams.iter().any(is_origin)
     };
-    Family { origin, name, steps, feeds_set: wanted.iter().any(takes) }
+    let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
+    Family { origin, name, steps, rows, feeds_set: wanted.iter().any(takes) }
 }
 
 #[cfg(test)]

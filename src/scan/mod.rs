@@ -10,6 +10,7 @@ mod mime;
 mod peek;
 mod reader;
 mod roots;
+mod rows;
 mod walk;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use mime::mime_of;
 pub use peek::peek;
 pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};
 pub use roots::Roots;
+pub use rows::{KnownRows, Row, RowRead, RowRequest, Rows, is_table, row_name, scan_rows};
 
 /// A document that was there when its source was scanned before.
 #[derive(Clone, Debug, PartialEq, Eq)]

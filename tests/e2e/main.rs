@@ -58,6 +58,8 @@ mod query;
 mod redo;
 /// `route`: which module takes a document.
 mod routes;
+/// Sources of rows.
+mod rows;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// Published files and people.

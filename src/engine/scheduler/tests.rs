@@ -20,7 +20,7 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
         stratum: *stratum,
     };
     let steps = steps.iter().map(step).collect();
-    Family { origin: Origin::Source(SourceIx(0)), name: "docs".into(), steps, feeds_set: false }
+    Family { origin: Origin::Source(SourceIx(0)), name: "docs".into(), steps, rows: false, feeds_set: false }
 }
 
 /// One family that goes through so many targets, one after another.

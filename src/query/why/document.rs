@@ -8,7 +8,7 @@ use crate::engine::decide::{Deciding, Decision, Work};
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::is_set_current;
 use crate::engine::route;
-use crate::engine::sets::Streams;
+use crate::engine::sets::{Streams, content_of_row};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -22,7 +22,7 @@ use crate::query::documents::Documents;
 use crate::query::find::Found;
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;
-use crate::scan::{Ask, ReadOutcome, Reader, restamp};
+use crate::scan::{Ask, ReadOutcome, Reader, RowRead, restamp};
 use crate::text;
 use crate::time::Millis;
 
@@ -259,6 +259,9 @@ impl Asker<'_> {
         };
         let (roots, rel) = (&self.present.parts.roots[source.0], document.id.rel().to_owned());
         let salt = self.asked.store.salt();
+        if let Some(rows) = roots.rows() {
+            return Ok(self.row(document, rows.read(&rel)?));
+        }
         let Some(stamp) = restamp(roots, &rel, salt) else { return Ok(SourceState::Gone) };
         let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
         let path = roots.path_of(&rel);
@@ -270,7 +273,7 @@ impl Asker<'_> {
             && stamp == document.stamp
             && !(document.racy || was_gone || asks_content)
         {
-            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, path });
+            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, meta: None, path });
             return Ok(SourceState::Same);
         }
         let read = match Reader::new(salt)?.read(roots, &rel, Ask { keep: 0, mime: asks_content }) {
@@ -285,12 +288,33 @@ impl Asker<'_> {
         let (old, new) = (document.digest, read.digest);
         let mime = read.mime.map(str::to_owned);
         document.digest = Some(new);
-        document.content = Some(Content { digest: new, length: read.length, bytes: None, mime, path });
+        document.content =
+            Some(Content { digest: new, length: read.length, bytes: None, mime, meta: None, path });
         Ok(match old {
             _ if was_gone => SourceState::New,
             Some(old) if old == new => SourceState::Same,
             old => SourceState::Changed { old, new },
         })
+    }
+
+    /// The same of a row.
+    fn row(&self, document: &mut Document, read: RowRead) -> SourceState {
+        let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
+        let old = document.digest;
+        match read {
+            RowRead::Row { row, digest, .. } => {
+                document.digest = Some(digest);
+                document.content = Some(content_of_row(row, digest));
+                match old {
+                    _ if was_gone => SourceState::New,
+                    Some(old) if old == digest => SourceState::Same,
+                    old => SourceState::Changed { old, new: digest },
+                }
+            }
+            RowRead::Broken { problem, .. } => SourceState::Unreadable { why: problem },
+            RowRead::Absent => SourceState::Gone,
+            RowRead::Changing => SourceState::Unreadable { why: "its file is being written".into() },
+        }
     }
 
     /// How many documents of a set's sources a build would look at before it.
@@ -413,6 +437,7 @@ impl Asker<'_> {
             pipeline: self.asked.pipeline,
             families: &self.documents.families,
             store: self.asked.store,
+            roots: &self.present.parts.roots,
             only: None,
             is_current: None,
         };
