@@ -202,9 +202,12 @@ impl<'a> Build<'a> {
     /// Does everything of one stratum. Before: [`Build::plan_stratum`].
     pub(super) fn stratum(&mut self, stratum: usize, supply: &mut Supply<'_>) -> Result<()> {
         let most = (128 * self.options.jobs).max(512);
+        // Opened in bursts: one at a time would wake a reader for each.
+        let few = most - most / 8;
         let mut more = true;
         loop {
-            while more && self.scheduler.open_documents() < most && !self.scheduler.is_stopping() {
+            let is_time = self.scheduler.open_documents() <= few;
+            while is_time && more && self.scheduler.open_documents() < most && !self.scheduler.is_stopping() {
                 match supply.next(self.store)? {
                     Some(unopened) => self.open_document(stratum, unopened)?,
                     None => more = false,

@@ -141,13 +141,13 @@ impl Filter {
     /// One document.
     fn run(&self, minder: &mut Minder, log: &Log, request: &Request) -> Ended {
         let (begin, start) = (Instant::now(), time::now());
-        let memory_kills = sys::out_of_memory_kills();
+        let memory_kills = minder.memory_kills();
         let mark = log.length();
         let folder = minder.scratch.join(request.id.to_string());
         let (out, ext) = self.output(&request.input, &folder);
-        let end = match self.begin(minder, log, request, &folder, &out) {
-            Ok(()) => self.attend(minder, begin),
-            Err(failure) => End::Refused(failure),
+        let (end, input) = match self.begin(minder, log, request, &folder, &out) {
+            Ok(input) => (self.attend(minder, begin), Some(input)),
+            Err(failure) => (End::Refused(failure), None),
         };
         let done = match end {
             End::Killed => return Ended::Killed,
@@ -170,13 +170,14 @@ impl Filter {
                 Done::Failed(Failure::new(FailureKind::Timeout, "timeout", message))
             }
             End::Exit(end) => {
-                let verdict = self.verdict(end, Some(&log.tail(mark)), memory_kills);
+                let lines = if end.code == Some(0) { Vec::new() } else { log.tail(mark) };
+                let verdict = self.verdict(end, Some(&lines), memory_kills);
                 let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
                 verdict.unwrap_or_else(|| take_output(&Place { ours: &folder, keep, ext: None }, &out, ext))
             }
         };
         // Scratch, and nobody's any more.
-        drop(crate::fs::remove_dir(&folder));
+        clear(&folder, input.as_deref(), &out);
         minder.reports.push(Report::Answer(Box::new(Answer {
             id: request.id,
             done,
@@ -253,7 +254,7 @@ impl Filter {
         request: &Request,
         folder: &Path,
         out: &Path,
-    ) -> Result<(), Failure> {
+    ) -> Result<PathBuf, Failure> {
         let (command, input) = self.prepare(request, folder, out)?;
         let stdin = if self.takes_file { no_input() } else { File::open(&input) }.map_err(lost)?;
         let stdout = if self.makes_file { None } else { Some(File::create(out).map_err(lost)?) };
@@ -269,7 +270,7 @@ impl Filter {
             minder.host.check();
             failure
         })?;
-        Ok(())
+        Ok(input)
     }
 
     /// Waits for its end.
@@ -334,6 +335,16 @@ impl Filter {
                 Some(Done::Failed(failure))
             }
         }
+    }
+}
+
+/// Removes the scratch folder of a document. Nearly always nothing but its own files is in it: then it need not be listed.
+fn clear(folder: &Path, input: Option<&Path>, out: &Path) {
+    for file in input.into_iter().chain([out]).filter(|file| file.starts_with(folder)) {
+        drop(std::fs::remove_file(file));
+    }
+    if std::fs::remove_dir(folder).is_err() {
+        drop(crate::fs::remove_dir(folder));
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) struct Minder {
     /// All is to end at once.
     pub(super) killed: bool,
     pub(super) channel: Option<Channel>,
+    /// How many processes the kernel had killed for want of memory, and when it was asked.
+    pub(super) memory_kills: Option<(Instant, Option<u64>)>,
     /// The slot's own scratch folder; that of a document lies in it.
     pub(super) scratch: PathBuf,
 }
@@ -153,7 +155,23 @@ impl Minder {
         }
     }
 
+    /// How many processes the kernel has killed for want of memory; asked at most once a second, since it costs
+    /// more than starting a process, and again after each death by a signal.
+    pub(super) fn memory_kills(&mut self) -> Option<u64> {
+        match self.memory_kills {
+            Some((asked, kills)) if asked.elapsed() < Duration::from_secs(1) => kills,
+            _ => {
+                let kills = sys::out_of_memory_kills();
+                self.memory_kills = Some((Instant::now(), kills));
+                kills
+            }
+        }
+    }
+
     fn used(&mut self, exit: Exit) {
+        if exit.signal.is_some() {
+            self.memory_kills = None;
+        }
         self.reports.push(Report::Used { cpu: Duration::from_micros(exit.cpu_us), peak_kib: exit.peak_kib });
     }
 

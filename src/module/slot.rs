@@ -44,6 +44,7 @@ impl Slot {
             restart: false,
             killed: false,
             channel: None,
+            memory_kills: None,
             scratch: launch.tmp.join(number.to_string()),
             launch,
         };

@@ -148,7 +148,7 @@ impl Worker {
     fn start(minder: &mut Minder) -> Result<Self, Failure> {
         let launch = std::sync::Arc::clone(&minder.launch);
         let log = open_log(&launch)?;
-        let memory_kills = sys::out_of_memory_kills();
+        let memory_kills = minder.memory_kills();
         let log_mark = log.length();
         let begin = Instant::now();
         let started = start_program(&launch, minder.channel()?, &log);
