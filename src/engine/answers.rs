@@ -1,12 +1,13 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build};
-use crate::engine::decide::derived_note;
+use crate::engine::decide::{SideInput, derived_note};
 use crate::engine::document::StepResult;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
 use crate::engine::requests::INLINE;
 use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
 use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
 use crate::model::event::{Event, Finished, Stopped};
@@ -168,6 +169,21 @@ impl Build<'_> {
         let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else {
             return false;
         };
+        let is_file_changed = |one: &Match| match &one.content {
+            Some(MatchContent::File { source, stamp, .. }) => {
+                let roots = &self.parts.roots[source.0];
+                crate::scan::restamp(roots, one.id.rel(), self.store.salt()) != Some(*stamp)
+            }
+            _ => false,
+        };
+        let of_others = work.with.iter().any(|(_, side)| match side {
+            SideInput::One(one) => is_file_changed(one),
+            SideInput::Many(several) => several.iter().any(is_file_changed),
+            SideInput::None | SideInput::Own(_) => false,
+        });
+        if of_others {
+            return true;
+        }
         let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
         if !by_path || !self.reads_source(&open.document, work) {
             return false;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::engine::decide::{Deciding, Decision, Work};
+use crate::engine::decide::{Deciding, Decision, SideInput, Work};
 use crate::engine::document::{Document, StepResult};
 use crate::engine::lookup::Lookup;
+use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::requests::{self, Damaged, Inputs};
@@ -279,7 +280,10 @@ impl<'a> Build<'a> {
             if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
                 let predicted = self.outline.definition(TargetIx(ix));
                 let (present, inputs) = (&mut self.lookup.present, &mut self.inputs);
-                let plan = self.outline.plan(self.parts, self.families, TargetIx(ix), present, inputs)?;
+                let mut plan = self.outline.plan(self.parts, self.families, TargetIx(ix), present, inputs)?;
+                if self.options.update.contains(&TargetIx(ix)) {
+                    plan.hold = None;
+                }
                 if predicted != Some(plan.definition) {
                     self.replanned.insert(stratum);
                 }
@@ -417,7 +421,12 @@ impl<'a> Build<'a> {
         let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(()) };
         let family = self.families.family(open.document.family);
         let target = family.steps[ticket.step].target;
-        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
+        let Some(plan) = self.plans[target.0].as_mut() else { return Ok(()) };
+        if !plan.values.is_empty() {
+            let only = self.options.sample_filter();
+            matching::load(self.parts, self.families, plan, only.as_ref())?;
+        }
+        let plan = &*plan;
         let decision = if family.is_set() && ticket.step == 0 {
             match set_work(self.parts, self.families, self.options, plan, self.outline)? {
                 SetWork::Settled(result) => Decision::Settled(result),
@@ -432,7 +441,9 @@ impl<'a> Build<'a> {
                     let note = work.note.clone();
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
-                    if let Decision::Settled(result) = &mut decision {
+                    if let Decision::Settled(result) = &mut decision
+                        && result.note.is_empty()
+                    {
                         result.note = note;
                     }
                     decision
@@ -441,9 +452,11 @@ impl<'a> Build<'a> {
         } else {
             let name = &self.pipeline.target(target).name;
             self.unseen.note(self.store, (target, name), &open.document, family, ticket.step)?;
+            let matching = Matching { parts: self.parts, families: self.families };
+            let found = matching.of_document(plan, &open.document, ticket.step)?;
             let mut deciding =
                 Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
-            deciding.decide(plan, &open.document, ticket.step)?
+            deciding.decide(plan, &open.document, ticket.step, &found)?
         };
         match decision {
             Decision::Settled(result) => {
@@ -629,6 +642,25 @@ impl<'a> Build<'a> {
         self.settle()
     }
 
+    /// Says who had no match, on both sides, in the targets of a stratum that looked for any.
+    pub(super) fn say_matched(&mut self, stratum: usize) -> Result<()> {
+        if self.options.is_partial() || self.scheduler.is_stopping() {
+            return Ok(());
+        }
+        for ix in 0..self.pipeline.targets.len() {
+            let Some(plan) = self.plans[ix].as_ref().filter(|_| self.families.strata[ix] == stratum) else {
+                continue;
+            };
+            if plan.values.iter().all(|value| value.table.is_none()) {
+                continue;
+            }
+            let met = matching::met(self.parts, self.families, plan, &mut |_, _| {})?;
+            matching::remember(self.parts, &self.pipeline.targets[ix].name, &met)?;
+            met.into_iter().for_each(|met| self.sink.event(&Event::Matched(met)));
+        }
+        Ok(())
+    }
+
     /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once.
     pub(super) fn end_workers(&mut self) {
         let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
@@ -644,7 +676,11 @@ impl<'a> Build<'a> {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
         !family.is_set()
-            && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
+            && (is_source(work.main)
+                || work
+                    .with
+                    .iter()
+                    .any(|(_, side)| matches!(side, SideInput::Own(input) if is_source(*input))))
     }
 }
 

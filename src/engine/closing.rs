@@ -208,8 +208,10 @@ impl Build<'_> {
         }
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
-        let is_same =
-            old.is_some_and(|old| old.act == entry.act && old.state == State::Done && old.note.is_empty());
+        let is_same = old.is_some_and(|old| {
+            let was_shown = old.note.is_empty() || crate::engine::hold::is_held(old);
+            old.act == entry.act && old.state == State::Done && was_shown
+        });
         if is_same && old_path.as_ref() == Some(&path) {
             return Ok(());
         }

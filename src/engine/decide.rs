@@ -10,16 +10,21 @@ use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
 use crate::engine::route::{self, Chosen};
 use crate::engine::target::{Shared, TargetPlan};
+use crate::engine::values::{Found, Match};
 use crate::error::Result;
+use crate::hash::FieldHasher;
 use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::{Missing, Pipeline, Target};
+use crate::model::pipeline::{Missing, Pipeline, Target, With};
 use crate::model::reason::Reason;
 use crate::model::selection::Field;
 use crate::plan::family::{Family, Input, Step};
 use crate::plan::key::action_key;
 use crate::store::Store;
+
+/// How the note of a result begins that `hold` keeps, though it is not up to date.
+pub const HELD: &str = "held: ";
 
 /// What becomes of it.
 pub enum Decision {
@@ -27,6 +32,19 @@ pub enum Decision {
     Settled(Box<StepResult>),
     /// The module must run.
     Run(Box<Work>),
+}
+
+/// A side input of one document.
+#[derive(Clone, Debug)]
+pub enum SideInput {
+    /// There is none, and that is fine.
+    None,
+    /// Something of the same document.
+    Own(Input),
+    /// Another document, found by value.
+    One(Box<Match>),
+    /// Several, with `many`.
+    Many(Vec<Match>),
 }
 
 /// An action that must run.
@@ -40,8 +58,8 @@ pub struct Work {
     pub inputs: Vec<KeyInput>,
     /// The main input.
     pub main: Input,
-    /// The side inputs of the same document, by name.
-    pub with: Vec<(String, Option<Input>)>,
+    /// The side inputs that differ from document to document, by name.
+    pub with: Vec<(String, SideInput)>,
     /// Why no record answers.
     pub reasons: Vec<Reason>,
     /// The key's result until now, if it has one.
@@ -80,8 +98,14 @@ pub struct Deciding<'a> {
 
 impl Deciding<'_> {
     /// Decides one step of a document of a source, or behind a set.
-    pub fn decide(&mut self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Decision> {
-        match self.work(plan, document, step) {
+    pub fn decide(
+        &mut self,
+        plan: &TargetPlan,
+        document: &Document,
+        step: usize,
+        found: &[Found],
+    ) -> Result<Decision> {
+        match self.work(plan, document, step, found) {
             Ok(work) => self.answer(plan, document, self.pipeline.target(plan.ix), work),
             Err(settled) => Ok(Decision::Settled(settled)),
         }
@@ -93,6 +117,7 @@ impl Deciding<'_> {
         plan: &TargetPlan,
         document: &Document,
         step: usize,
+        found: &[Found],
     ) -> std::result::Result<Work, Box<StepResult>> {
         let place = &self.family.steps[step];
         let target = self.pipeline.target(plan.ix);
@@ -132,16 +157,22 @@ impl Deciding<'_> {
                     Shared::Unfinished => return settled(State::Unfinished, String::new()),
                 }
             }
+            if let Some(found) = found.iter().find(|found| found.number == number) {
+                let (key, input) = self.matched(side, found, &target.name)?;
+                inputs.push(key);
+                with.push((side.name.clone(), input));
+                continue;
+            }
             let found = place.with.iter().find(|(of, _)| *of == number).map(|(_, input)| *input);
             match self.side_input(document, place, found, side.missing, &side.name) {
                 Side::Input(input) => {
                     let (digest, ext) = document.input_facts(input).unwrap_or_default();
                     inputs.push(KeyInput { digest: Some(digest), facts: ext_facts(&ext) });
-                    with.push((side.name.clone(), Some(input)));
+                    with.push((side.name.clone(), SideInput::Own(input)));
                 }
                 Side::None => {
                     inputs.push(KeyInput { digest: None, facts: String::new() });
-                    with.push((side.name.clone(), None));
+                    with.push((side.name.clone(), SideInput::None));
                 }
                 Side::Settled(result) => return Err(result),
             }
@@ -157,6 +188,7 @@ impl Deciding<'_> {
         target: &Target,
         mut work: Work,
     ) -> Result<Decision> {
+        let hold = plan.hold;
         let plan = plan.call(work.call);
         let own = document
             .before
@@ -173,10 +205,80 @@ impl Deciding<'_> {
             let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
             return Ok(Decision::Settled(Box::new(result)));
         }
+        let reasons = self.lookup.reasons(self.store, &wanted)?;
+        if let Some(hold) = hold
+            && let Some((at, act)) = self.lookup.held(self.store, &wanted, hold)?
+        {
+            let why: Vec<String> = reasons.iter().map(Reason::words).collect();
+            let note = format!("{HELD}{}", why.join("; "));
+            let state = if matches!(act.outcome, Outcome::Skip(_)) { State::Skipped } else { State::Done };
+            let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, note) };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
         let replaces = self.lookup.present_result(self.store, &wanted)?;
-        work.reasons = self.lookup.reasons(self.store, &wanted)?;
+        work.reasons = reasons;
         work.replaces = replaces;
         Ok(Decision::Run(Box::new(work)))
+    }
+
+    /// A side input by value: what was found for it.
+    fn matched(
+        &self,
+        side: &With,
+        found: &Found,
+        target: &str,
+    ) -> std::result::Result<(KeyInput, SideInput), Box<StepResult>> {
+        let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
+        let of = |state| found.matches.iter().filter(move |one| one.state == state);
+        if let Some(failed) = of(State::Failed).chain(of(State::Blocked)).next() {
+            return settled(State::Blocked, format!("{} failed", failed.id));
+        }
+        if of(State::Unfinished).next().is_some() || (found.matches.is_empty() && !found.is_certain) {
+            return settled(State::Unfinished, String::new());
+        }
+        let key_of = |one: &Match| KeyInput { digest: Some(one.digest), facts: ext_facts(&one.ext) };
+        match found.matches.as_slice() {
+            [] => match self.absent(side.missing, &side.name, target) {
+                Side::Settled(result) => Err(result),
+                _ => Ok((KeyInput { digest: None, facts: String::new() }, SideInput::None)),
+            },
+            [one] if !side.many => Ok((key_of(one), SideInput::One(Box::new(one.clone())))),
+            several if side.many => {
+                let mut hasher = FieldHasher::new("pipe several side inputs");
+                hasher.number(several.len() as u64);
+                several.iter().for_each(|one| {
+                    hasher.digest(&one.digest).text(&one.ext);
+                });
+                let facts = format!("{{\"many\":{}}}", several.len());
+                let key = KeyInput { digest: Some(hasher.finish()), facts };
+                Ok((key, SideInput::Many(several.to_vec())))
+            }
+            [first, second, ..] => {
+                let message = format!(
+                    "{} documents match as `{}`, {} and {} among them; say `many = true` in [target.{target}] to have all of them",
+                    found.matches.len(),
+                    side.name,
+                    first.id,
+                    second.id
+                );
+                Err(failed(FailureKind::Ambiguous, message))
+            }
+            [_] => settled(State::Unfinished, String::new()),
+        }
+    }
+
+    fn absent(&self, missing: Missing, name: &str, target: &str) -> Side {
+        let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
+        match missing {
+            Missing::None => Side::None,
+            Missing::Skip => settled(State::Skipped, format!("there is no `{name}` for it")),
+            Missing::Fail => {
+                let message = format!(
+                    "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
+                );
+                Side::Settled(failed(FailureKind::MissingInput, message))
+            }
+        }
     }
 
     fn side_input(
@@ -201,15 +303,7 @@ impl Deciding<'_> {
                 settled(State::Blocked, self.blocked_by(document, step))
             }
             (State::Unfinished, ..) => settled(State::Unfinished, String::new()),
-            (_, _, Missing::None) => Side::None,
-            (_, _, Missing::Skip) => settled(State::Skipped, format!("there is no `{name}` for it")),
-            (_, _, Missing::Fail) => {
-                let target = &self.pipeline.target(place.target).name;
-                let message = format!(
-                    "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
-                );
-                Side::Settled(failed(FailureKind::MissingInput, message))
-            }
+            (_, _, missing) => self.absent(missing, name, &self.pipeline.target(place.target).name),
         }
     }
 

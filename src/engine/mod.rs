@@ -1,7 +1,7 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `route`, `decide` ·
-//! `requests`, `modules`, `unseen` · `sets`, `publish` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
+//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `route`, `decide` ·
+//! `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
 //! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
@@ -10,10 +10,12 @@ mod closing;
 pub mod decide;
 pub mod document;
 pub mod failures;
+pub mod hold;
 mod leaves;
 pub mod loads;
 pub mod lookup;
 mod manifest;
+pub mod matching;
 mod mirror;
 pub mod modules;
 mod opening;
@@ -32,6 +34,7 @@ pub mod tally;
 pub mod target;
 pub mod trial;
 mod unseen;
+pub mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -101,6 +104,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Every source file is read, also where its digest is known: the pipeline asks for `mime` or `size`.
     pub reads_all: bool,
+    /// Targets whose held results are brought up to date.
+    pub update: BTreeSet<TargetIx>,
     /// The command line, kept with the run.
     pub command: Vec<String>,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::engine::Parts;
 use crate::engine::loads::PresentCode;
+use crate::engine::matching;
 use crate::engine::modules::file_digest;
 use crate::engine::requests::Inputs;
 use crate::engine::route;
@@ -81,7 +82,8 @@ impl Outline {
             self.loads = parts.store.all_loads()?;
             self.loads_known = self.loads.len();
         }
-        let plan = self.planned(parts, ix, shared, present);
+        let values = matching::plan(parts, families, ix, !self.samples.is_empty())?;
+        let plan = self.planned(parts, ix, shared, present).with_values(parts.pipeline, values);
         self.define(ix, plan.definition);
         Ok(plan)
     }
@@ -175,6 +177,7 @@ impl Outline {
         self.loads = parts.store.all_loads()?;
         self.loads_known = self.loads.len();
         let anew = self.planned(parts, plan.ix, plan.shared.clone(), present);
+        let anew = anew.with_values(parts.pipeline, plan.values.clone());
         plan.definition = anew.definition;
         self.define(plan.ix, anew.definition);
         Ok(())

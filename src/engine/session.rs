@@ -12,7 +12,7 @@ use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, modules, replaced};
+use crate::engine::{Interrupts, Options, Parts, failures, hold, modules, replaced};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
@@ -41,6 +41,9 @@ pub fn build(
     let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
     let mut outline = Outline::new(parts, facts)?;
     predict(parts, &families, &options, &mut outline)?;
+    if !options.update.is_empty() {
+        hold::unsettle(parts, &families, options.update.iter().copied())?;
+    }
     let scans = match scan_sources(parts, &families, &options, &outline, sink, interrupts) {
         Err(_) if interrupts.seen().is_some() => {
             let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
@@ -361,7 +364,8 @@ fn one_stratum(
         build.all_came(stratum);
     }
     build.end_workers();
-    build.settle()
+    build.settle()?;
+    build.say_matched(stratum)
 }
 
 fn set_covers(parts: &Parts<'_>, outline: &Outline, family: &Family, stratum: usize) -> Result<bool> {

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::engine::values::ByValue;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{
-    Call, Module, ModuleIx, Pipeline, Program, Settings, Target, TargetIx, Verb, WithFrom,
+    Call, Hold, Module, ModuleIx, Pipeline, Program, Settings, Target, TargetIx, Verb, WithFrom,
 };
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
@@ -154,6 +155,10 @@ pub struct TargetPlan {
     pub marks: Vec<PlanMark>,
     /// By name, those that are the same for all documents.
     pub shared: Vec<(String, Shared)>,
+    /// Results are kept though they are not up to date; lifted by `--update`.
+    pub hold: Option<Hold>,
+    /// Side inputs by value.
+    pub values: Vec<ByValue>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
 }
@@ -199,8 +204,30 @@ impl TargetPlan {
             definition,
             marks,
             shared,
+            hold: target.hold,
+            values: Vec::new(),
             sees: target.sees.clone(),
         }
+    }
+
+    /// With these side inputs by value: a part of what decides its documents.
+    #[must_use]
+    pub fn with_values(mut self, pipeline: &Pipeline, values: Vec<ByValue>) -> Self {
+        if values.is_empty() {
+            return self;
+        }
+        let target = pipeline.target(self.ix);
+        let mut hasher = FieldHasher::new("pipe definition by values");
+        hasher.digest(&self.definition);
+        for value in &values {
+            let with = &target.with[value.number];
+            let fields = with.on.as_ref().map(|(mine, theirs)| format!("{mine} = {theirs}"));
+            hasher.text(&with.name).text(&fields.unwrap_or_default()).number(u64::from(with.many));
+            hasher.digest(&value.root);
+        }
+        self.definition = hasher.finish();
+        self.values = values;
+        self
     }
 
     /// The plan of one of its modules, by its number.
@@ -355,6 +382,9 @@ fn definition(
             Shared::Unavailable(_) => 1,
             Shared::Unfinished => 2,
         });
+    }
+    if let Some(hold) = target.hold {
+        hasher.text(&format!("hold {hold:?}"));
     }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());

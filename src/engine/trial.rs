@@ -9,6 +9,7 @@ use crate::engine::decide::{Deciding, Work};
 use crate::engine::document::{Content, Document, place_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
+use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
 use crate::engine::sets::{Streams, content_of_row, stored};
@@ -173,7 +174,8 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
     let mut present = PresentCode::new(&parts.pipeline.root);
-    let plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
     let mut trial = if parts.pipeline.target(ix).verb == Verb::Each {
         preparing.document(doc, inputs, Lookup::new(present))?
@@ -211,8 +213,10 @@ impl Preparing<'_> {
         let mut notes = Vec::new();
         let document = self.open(family_ix, family, step, doc, &mut notes)?;
         let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+        let matching = Matching { parts: self.parts, families: self.families };
+        let found = matching.of_document(self.plan, &document, step)?;
         let work = deciding
-            .work(self.plan, &document, step)
+            .work(self.plan, &document, step, &found)
             .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
         let plan = self.plan.call(work.call);
         if plan.module.is_none() {

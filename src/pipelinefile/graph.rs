@@ -240,6 +240,14 @@ impl<'a> Lineage<'a> {
             WithSource::File(written, path) => return Some(WithFrom::File(written.clone(), path.clone())),
             WithSource::Stream(node) => *node,
         };
+        if with.by_value && self.drafts[ix.0].target.verb == Verb::All {
+            let message = "an `all` is one action: it has no value that others could match";
+            self.log.add(
+                Mistake::at(with.from.span.clone(), message)
+                    .help("give each document its match first, in a target with `each`"),
+            );
+            return None;
+        }
         if with.by_value {
             return Some(WithFrom::Value(node));
         }

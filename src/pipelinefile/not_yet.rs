@@ -56,14 +56,10 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
         ("group", target.verb == Verb::Group),
         ("split", target.split),
         ("reduce", target.reduce),
-        ("hold", target.hold.is_some()),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
         ("publish.content", publish.is_some_and(|publish| publish.content)),
     ];
     stated.iter().filter(|(_, is)| *is).for_each(|(key, _)| add(key));
-    for with in target.with.iter().filter(|with| with.on.is_some()) {
-        add(&format!("with.{}.on", with.name));
-    }
 }
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {

@@ -28,7 +28,7 @@ pub struct Family {
     pub steps: Vec<Step>,
     /// The documents are rows of a file, not files.
     pub rows: bool,
-    /// Whether a set takes the documents as they are, straight from their source.
+    /// Whether a set, or a side input by value, takes the documents as they are, straight from their source.
     pub feeds_set: bool,
 }
 
@@ -210,7 +210,9 @@ fn family(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>, stra
         let target = pipeline.target(*ix);
         let is_origin =
             |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
-        target.verb != Verb::Each && target.streams.iter().any(is_origin)
+        let by_value = |with: &crate::model::pipeline::With| matches!(&with.from, WithFrom::Value(node) if is_origin(node));
+        (target.verb != Verb::Each && target.streams.iter().any(is_origin))
+            || target.with.iter().any(by_value)
     };
     let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
     Family { origin, name, steps, rows, feeds_set: wanted.iter().any(takes) }

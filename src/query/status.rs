@@ -12,7 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Position, Run, State};
-use crate::model::event::{Event, Sink};
+use crate::model::event::{Event, Matched, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
 use crate::module::Host;
@@ -94,9 +94,15 @@ pub struct TargetStatus {
     pub unfinished: u64,
     /// Shown as files.
     pub published: u64,
+    /// Kept by `hold`, though not up to date.
+    #[serde(default)]
+    pub held: u64,
     /// Of a target with a route: results by the module that made them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routed: BTreeMap<String, u64>,
+    /// Of a target with side inputs by value: who had no match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matched: Vec<Matched>,
     /// Of a set: over how many of its members, or what blocks it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -145,6 +151,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     };
     let mut targets = counts(asked)?;
     for target in &mut targets {
+        target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
         target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
     }
     Ok(Status {
@@ -219,6 +226,7 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                     }
                 }
                 of.published += u64::from(entry.published);
+                of.held += u64::from(crate::engine::hold::is_held(entry));
                 if of.target == family {
                     of.note.clone_from(&entry.note);
                 }

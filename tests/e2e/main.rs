@@ -28,6 +28,8 @@ mod edits;
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `hold`: paid or slow work is not redone unasked.
+mod hold;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
@@ -38,6 +40,8 @@ mod keys;
 mod kills;
 /// The hashes of a set's leaves that are kept.
 mod leaves;
+/// `with … on`: documents by value.
+mod matching;
 /// `meta`: where it comes from, what it decides, what sees it.
 mod meta;
 /// `pipe modules`.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decide::{Deciding, Decision, Work};
+use crate::engine::decide::{Deciding, Decision, HELD, Work};
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::is_set_current;
+use crate::engine::matching::{self, Matching};
 use crate::engine::route;
 use crate::engine::sets::{Streams, content_of_row};
 use crate::engine::target::{Shared, TargetPlan};
@@ -394,7 +395,11 @@ impl Asker<'_> {
                 }
             }
         } else {
-            self.deciding(family).decide(&plan, document, step)?
+            let mut plan = plan.clone();
+            matching::load(&self.present.parts, &self.documents.families, &mut plan, None)?;
+            let matching = Matching { parts: &self.present.parts, families: &self.documents.families };
+            let found = matching.of_document(&plan, document, step)?;
+            self.deciding(family).decide(&plan, document, step, &found)?
         };
         let old = document
             .before
@@ -478,6 +483,9 @@ impl Asker<'_> {
         }
         let is_old = old.is_some_and(|old| old.act == result.act && old.state == result.state);
         match &result.record {
+            _ if is_old && result.note.starts_with(HELD) => {
+                Now::WouldBecome { state: result.state, note: result.note.clone() }
+            }
             _ if is_old => Now::UpToDate,
             Some(act) => Now::WouldReuse { run: act.run },
             None if result.state == State::Absent && old.is_none() => Now::UpToDate,
