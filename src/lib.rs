@@ -31,3 +31,6 @@ pub mod report;
 pub mod socket;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod probe;

@@ -25,6 +25,7 @@ const RANKS: &[&[&str]] = &[
     &["query"],
     &["report", "socket"],
     &["cli"],
+    &["probe"],
 ];
 
 /// Plain names for everything: they may be used everywhere.
@@ -378,7 +379,7 @@ fn each_external_crate_has_one_owner() {
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut violations = Vec::new();
-    let folders = ["src", "tests", "python", "benches", "bench"];
+    let folders = ["src", "tests", "python", "benches", "bench", "fuzz/properties", "fuzz/fuzz_targets"];
     for file in folders.iter().flat_map(|folder| files(folder, &["rs", "py"])) {
         let text = read(&file);
         let lines = text.lines().count();

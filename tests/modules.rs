@@ -66,6 +66,7 @@ impl Project {
             timeout: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: None,
+            split: None,
         };
         Project { folder, host: host(), launch }
     }

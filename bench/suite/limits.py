@@ -17,6 +17,19 @@ def compile_all(work: Path) -> None:
         subprocess.run([compiler, "-O2", *flags, "-o", work / name, HERE / f"limits/{name}.c"], check=True)
 
 
+def build() -> None:
+    """The limits in Rust, with the library that `pipe` is made of."""
+    subprocess.run(["cargo", "build", "--release", "--quiet", "--example", "limits"], cwd=HERE.parent, check=True)
+
+
+def rust(*words) -> dict:
+    """A limit in Rust: `hash DIR`, `append DIR N`, `store DIR N`, `frames STORE`."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
+    done = subprocess.run([target / "release/examples/limits", *map(str, words)], capture_output=True, text=True, check=True)
+    seconds, count = done.stdout.split()
+    return {"wall": float(seconds), "count": int(count)}
+
+
 def native(work: Path, *words) -> dict:
     """A limit in C: `walk DIR`, `read DIR`, `spawn N PROGRAM`."""
     done = subprocess.run([work / "limits", *map(str, words)], capture_output=True, text=True, check=True)

@@ -54,3 +54,46 @@ def draw(records: list) -> str:
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 130} {y + 10}" '
             f'width="{LEFT + WIDTH + 130}" role="img"><title>Wall time of docs3 by tool and phase</title>'
             f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>{"".join(ticks)}{"".join(parts)}</svg>\n')
+
+
+LINES = ("#0b6e99", "#d98032", "#7a9e59", "#8a5fa8", "#333", "#b03030")
+
+
+def against_size(curves: dict) -> str:
+    """Microseconds a document against the number of documents, both logarithmic: a flat line costs the same for each."""
+    left, top, width, height = 70, 30, 520, 360
+    points = [point for line in curves.values() for point in line]
+    sizes = [size for size, _ in points]
+    low, high = math.log10(min(sizes)), max(math.log10(max(sizes)), math.log10(min(sizes)) + 1)
+    bottom = math.floor(math.log10(min(cost for _, cost in points)))
+    ceiling = max(math.ceil(math.log10(max(cost for _, cost in points))), bottom + 1)
+
+    def x(size):
+        return left + width * (math.log10(size) - low) / (high - low)
+
+    def y(cost):
+        return top + height * (ceiling - math.log10(cost)) / (ceiling - bottom)
+
+    parts = []
+    for power in range(bottom, ceiling + 1):
+        at, value = y(10**power), 10**power
+        name = f"{value / 1e3:g} ms" if value >= 1000 else f"{value:g} µs"
+        parts.append(f'<path d="M{left} {at:.1f}H{left + width}" class="t"/>'
+                     f'<text x="{left - 8}" y="{at + 4:.1f}" class="p">{name}</text>')
+    for size in sorted(set(sizes)):
+        parts.append(f'<text x="{x(size):.1f}" y="{top + height + 18}" class="c">{size:,}</text>')
+    labels: list = []
+    for (title, line), colour in zip(curves.items(), LINES):
+        path = "L".join(f"{x(size):.1f} {y(cost):.1f}" for size, cost in line)
+        dashed = ' stroke-dasharray="3 3"' if title.startswith("walk") else ""
+        dots = "".join(f'<circle cx="{x(size):.1f}" cy="{y(cost):.1f}" r="2.5" fill="{colour}"/>' for size, cost in line)
+        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"{dashed}/>{dots}')
+        labels.append([y(line[-1][1]) + 4, f'{title} {line[-1][1]:.3g} µs', colour])
+    labels.sort()
+    for before, label in zip(labels, labels[1:]):
+        label[0] = max(label[0], before[0] + 13)        # one below the other
+    parts += [f'<text x="{left + width + 8}" y="{at:.1f}" style="fill:{colour}">{text}</text>' for at, text, colour in labels]
+    style = "text{font:11px sans-serif;fill:#333}.p{text-anchor:end}.c{text-anchor:middle}.t{stroke:#e4e4e4}"
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 190} {top + height + 30}" '
+            f'width="{left + width + 190}" role="img"><title>Wall time of a document by number of documents, docs5</title>'
+            f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n')

@@ -9,7 +9,6 @@ PHASES = {"cold": "cold", "no-op": "nothing changed", "one": "1 document", "perc
 
 
 VERDICT = {True: "met", False: "**not met**", None: "not judged"}
-JUDGED_FROM = 10_000        # below, starting Python is all there is to see
 BUSY = 0.1                  # wall time is not judged when others took more of the machine than this
 
 
@@ -63,7 +62,7 @@ def about(everyone: list, work: Path, command: str) -> str:
 
 def summary(records: list, everyone: list) -> str:
     names = [peer.name for peer in everyone]
-    return "\n".join([*_table(records, names), *_goals(records), *_others(records), *_agreement(records), ""])
+    return "\n".join([*_table(records, names), *_others(records), *_agreement(records), ""])
 
 
 def _table(records: list, names: list) -> list:
@@ -87,51 +86,6 @@ def _table(records: list, names: list) -> list:
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines
-
-
-def _goals(records: list) -> list:
-    lines = ["# Against the goals", "", "| | limit or peer | `pipe` | ratio | goal | |", "|---|---|---|---|---|---|"]
-
-    def row(what, against, ours, ratio, goal, met):
-        lines.append(f"| {what} | {against} | {ours} | {ratio} | {goal} | {VERDICT[met]} |")
-
-    for size in sorted({record["size"] for record in records if record["work"] == "docs3"}):
-        cold = best(records, work="docs3", size=size, who="pipe", phase="cold")
-        nothing = best(records, work="docs3", size=size, who="pipe", phase="no-op")
-        walk = best(records, work="limit", who="walk", size=size)
-        script = best(records, work="docs3", size=size, who="script", phase="cold")
-        five = best(records, work="docs5", size=size)
-        if nothing:
-            times = f"{nothing['wall'] / walk['wall']:.1f}× the walk"
-            limit = 0.05 if size <= 10_000 else 1.1 * walk["wall"]
-            goal = "≤ 50 ms" if size <= 10_000 else "≤ 1.1× the walk"
-            row(f"no-op, {size:,}", f"walk {1e3 * walk['wall']:.1f} ms", f"{1e3 * nothing['wall']:.0f} ms", times, goal,
-                None if busy(nothing) else nothing["wall"] <= limit)
-        if cold and script:
-            ratio, goal = cold["wall"] / script["wall"], 1.5 if size <= 10_000 else 1.0
-            met = None if size < JUDGED_FROM or busy(cold, script) else ratio <= goal
-            row(f"cold docs3, {size:,}", f"script {script['wall']:.2f} s", f"{cold['wall']:.2f} s",
-                f"{ratio:.2f}×, CPU {cpu(cold) / cpu(script):.2f}×",
-                f"≤ {goal}×", met)
-        for found, name, goal in ((five, "docs5", 10), (cold, "docs3", 20)):
-            if found and actions(found):
-                each = 1e6 * engine(found) / actions(found)
-                row(f"engine CPU an action, {name}, {size:,}", "–", f"{each:.1f} µs", "–", f"≤ {goal} µs",
-                    each <= goal if size >= JUDGED_FROM else None)
-    ours, bare = best(records, work="echo"), best(records, work="limit", who="echo")
-    if ours and bare:
-        mine, its = ours["size"] / ours["wall"], bare["count"] / bare["wall"]
-        row(f"documents/s of one worker, {ours['size']:,} of one line, start included", f"bare echo {its:,.0f}/s",
-            f"{mine:,.0f}/s", f"{mine / its:.2f}×", "≥ 0.8×", None if busy(ours) else mine >= 0.8 * its)
-        worker = (cpu(ours) - engine(ours)) / ours["size"]
-        row("CPU of that worker a document, start included", f"{1e6 * bare['cpu'] / bare['count']:.1f} µs",
-            f"{1e6 * worker:.1f} µs", f"{worker * bare['count'] / bare['cpu']:.2f}×", "none", None)
-    ours, bare = best(records, work="filter"), best(records, work="limit", who="spawn")
-    if ours and bare:
-        mine, its = ours["size"] / ours["wall"], bare["count"] / bare["wall"]
-        row(f"filters/s, {ours['size']:,}", f"posix_spawn {its:,.0f}/s", f"{mine:,.0f}/s", f"{mine / its:.2f}×", "≥ 0.85×",
-            None if busy(ours) else mine >= 0.85 * its)
-    return [*lines, ""]
 
 
 def _others(records: list) -> list:

@@ -100,6 +100,22 @@ impl Args {
         Ok(update)
     }
 
+    /// A build of everything, as without options.
+    pub(super) fn of_all(define: Define) -> Self {
+        Args {
+            names: Vec::new(),
+            jobs: None,
+            dry_run: false,
+            define,
+            docs: None,
+            sample: None,
+            update: Vec::new(),
+            fail_fast: false,
+            keep_going: false,
+            gone: false,
+        }
+    }
+
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let wanted = select(project.pipeline(), &self.names)?;

@@ -244,6 +244,12 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Shown::Skip { .. } | Shown::Nothing { .. } => {}
         Shown::Failed { failure } => lines.extend(failure_lines(failure)),
     }
+    if step.set_aside {
+        let again = format!("pipe retry {}", step.target);
+        lines.push(format!(
+            "set aside: not tried again until code, params, input or limits change, or {again}"
+        ));
+    }
     lines.extend(step.warnings.iter().map(|warning| format!("warning: {}", warning_text(warning))));
     if !step.counts.is_empty() {
         let counts: Vec<String> = step.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -306,6 +312,7 @@ mod tests {
             decision,
             outcome,
             warnings: Vec::new(),
+            set_aside: false,
             counts: std::collections::BTreeMap::new(),
             log: None,
             published: None,

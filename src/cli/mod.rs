@@ -4,6 +4,7 @@
 //! line each in [`Command`] and [`Command::run`]. Whatever a command finds out it asks of the ranks below; here it is only shown.
 
 pub mod exit;
+mod failed;
 
 mod ask;
 mod build;
@@ -21,6 +22,7 @@ mod modules;
 mod output;
 mod owner;
 mod redo;
+mod retry;
 mod select;
 mod status;
 mod trial;
@@ -60,10 +62,12 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Build(build::Args),
+    Retry(retry::Args),
     Redo(redo::Args),
     #[command(name = "try")]
     Trial(trial::Args),
     Status(status::Args),
+    Failed(failed::Args),
     Log(log::Args),
     Why(why::Args),
     Ls(ls::Args),
@@ -80,9 +84,11 @@ impl Command {
     fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         match self {
             Command::Build(args) => args.run(global, out),
+            Command::Retry(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),
+            Command::Failed(args) => args.run(global, out),
             Command::Log(args) => args.run(global, out),
             Command::Why(args) => args.run(global, out),
             Command::Ls(args) => args.run(global, out),

@@ -29,6 +29,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "GLOB")]
     docs: Option<String>,
 
+    /// Only what failed (`pipe retry` does that and builds)
+    #[arg(long)]
+    failed: bool,
+
     /// Show what would be marked; mark nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -47,8 +51,9 @@ impl Args {
         }
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
+        let selection = redo::Selection { docs: self.docs.as_deref(), failed: self.failed };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
-            .and_then(|parts| redo::redo(&parts, &targets, self.docs.as_deref(), self.dry_run));
+            .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
         let closed = store.close();
         let marked = marked?;
         closed?;

@@ -282,7 +282,7 @@ impl Args {
 fn made(trial: &Trial, output: &crate::module::Output, folder: &mut Folder) -> Result<Made> {
     let ext = trial.ext(output).to_owned();
     let (length, text, path) = match &output.body {
-        OutputBody::Same => (None, None, None),
+        OutputBody::Same | OutputBody::Children(_) => (None, None, None),
         OutputBody::File { path, length, .. } => (Some(*length), None, Some(folder.keep(path, &ext)?)),
         OutputBody::Bytes { bytes, .. } => {
             let length = Some(bytes.len() as u64);

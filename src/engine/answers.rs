@@ -1,12 +1,15 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
-use crate::engine::build::{Announcement, Build};
-use crate::engine::decide::{SideInput, derived_note};
+use crate::engine::build::{Announcement, Build, InHand};
+use crate::engine::decide::{SideInput, Work, derived_note};
 use crate::engine::document::StepResult;
+use crate::engine::grouping::is_over_members;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
+use crate::engine::policy::{SET_ASIDE, limit_of};
 use crate::engine::requests::INLINE;
 use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::engine::target::TargetPlan;
 use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
 use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
@@ -23,11 +26,14 @@ const RESTARTS: u32 = 3;
 const WARNINGS: usize = 100;
 
 /// What is to be recorded with the bytes of its output, or why the answer is none.
-type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
+pub(super) type Made = std::result::Result<(Outcome, Option<Vec<u8>>), Failure>;
+
+/// A record that was written: its place, itself, and the bytes of its output.
+type Written = (crate::model::action::Position, std::sync::Arc<Act>, Option<Vec<u8>>);
 
 /// How an action ended, before it is a record.
-struct Ended {
-    outcome: Outcome,
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
     bytes: Option<Vec<u8>>,
     log: Option<LogRange>,
     start: Millis,
@@ -40,6 +46,7 @@ impl Build<'_> {
         match report {
             Report::Ready { files, packages } => self.loaded(worker, &files, packages),
             Report::Answer(answer) => self.answer(worker, *answer),
+            Report::Child { id, name, output, weight: _ } => self.child(worker, id, &name, output),
             Report::Progress { id, done, total } => {
                 if let Some((doc, target)) = self.names(id) {
                     self.sink.event(&Event::Progress { doc, target, done, total });
@@ -99,18 +106,24 @@ impl Build<'_> {
     /// A worker has loaded these: its records answer only while they are as they are now.
     fn loaded(&mut self, worker: WorkerIx, files: &[String], mut packages: Vec<Package>) -> Result<()> {
         let target = self.scheduler.target_of(worker);
-        let Some(mut plan) = self.plans[target.0].take() else { return Ok(()) };
+        let call = self.scheduler.module_of(worker);
+        let Some(identity) = self.plans[target.0].as_ref().map(|plan| plan.call(call).identity) else {
+            return Ok(());
+        };
         let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
         packages.sort();
-        let module = plan.call(self.scheduler.module_of(worker)).identity;
-        let at = self.store.intern_loads(&Loads { module, files, packages })?;
+        let at = self.store.intern_loads(&Loads { module: identity, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
         if self.store.loads_count() != self.outline.loads_known() {
-            self.outline.learned(self.parts, &mut plan, &mut self.lookup.present)?;
+            // It holds for every target of the module: the others' workers will say the same, and it will be no news.
+            let is_its =
+                |plan: &&mut TargetPlan| plan.each_call().iter().any(|call| call.identity == identity);
+            for plan in self.plans.iter_mut().flatten().filter(is_its) {
+                self.outline.learned(self.parts, plan, &mut self.lookup.present)?;
+            }
             self.definitions.clear();
             self.has_learned = true;
         }
-        self.plans[target.0] = Some(plan);
         Ok(())
     }
 
@@ -118,9 +131,9 @@ impl Build<'_> {
         if answer.files.is_some() || answer.packages.is_some() {
             self.loaded_more(worker, answer.files.as_deref(), answer.packages.clone())?;
         }
-        let Some(request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
+        let Some(mut request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
         let ticket = request.ticket;
-        if !self.scheduler.is_current(ticket) {
+        if !self.scheduler.is_current(ticket) || self.scheduler.is_disabled(worker) {
             self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
             return Ok(());
         }
@@ -133,13 +146,17 @@ impl Build<'_> {
             }
             return Ok(());
         }
-        let (outcome, bytes) = match self.outcome(ticket, answer.done)? {
+        let (outcome, bytes) = match self.made(&mut request, answer.done)? {
             Ok(outcome) => outcome,
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let ended =
             Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
-        let state = self.record(Some(worker), ticket, request.target, request.extras, ended)?;
+        if let Some(pause) = self.tried_again(&request, &ended, answer.pause) {
+            self.scheduler.hold(worker, ticket);
+            return self.record_try(worker, &request, ended, pause);
+        }
+        let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
         Ok(())
     }
@@ -207,7 +224,7 @@ impl Build<'_> {
     }
 
     /// What the module made, as it will be recorded; large outputs are in the store after this.
-    fn outcome(&self, ticket: Ticket, done: Done) -> Result<Made> {
+    pub(super) fn outcome(&self, ticket: Ticket, done: Done) -> Result<Made> {
         let output = match done {
             Done::Skip(reason) => return Ok(Ok((Outcome::Skip(reason), None))),
             Done::Failed(failure) => return Ok(Err(failure)),
@@ -230,13 +247,13 @@ impl Build<'_> {
                 self.store.adopt_blob(&digest, &path)?;
                 (Outcome::Output(kept(digest, length, Place::Blob)), None)
             }
-            OutputBody::Same => {
+            OutputBody::Same | OutputBody::Children(_) => {
                 let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else {
                     return Ok(Err(Failure::new(FailureKind::Lost, "", "the document is no longer open")));
                 };
                 let family = self.families.family(open.document.family);
-                if family.is_set() && ticket.step == 0 {
-                    let message = "an `all` has no one input to pass on: return a value";
+                if is_over_members(self.pipeline, family.steps[ticket.step].target) {
+                    let message = "an `all` or a `group` has no one input to pass on: return a value";
                     return Ok(Err(Failure::new(FailureKind::BadReply, "", message)));
                 }
                 let main = open.work[ticket.step].as_ref().map_or(Input::Origin, |work| work.main);
@@ -262,31 +279,43 @@ impl Build<'_> {
             Err(failure) => (Outcome::Failed(failure), None),
         };
         let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0 };
-        self.record(None, ticket, target, Extras::default(), ended)
+        let request = InHand {
+            ticket,
+            target,
+            extras: Extras::default(),
+            children: crate::engine::split::Collected::default(),
+            since: std::time::Instant::now(),
+            said_slow: false,
+        };
+        self.record(None, &request, ended)
     }
 
-    /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
-    fn record(
+    /// Writes the record of a try, and says what it is.
+    pub(super) fn write_act(
         &mut self,
         worker: Option<WorkerIx>,
-        ticket: Ticket,
-        target: TargetIx,
-        mut extras: Extras,
+        request: &InHand,
+        work: &Work,
         ended: Ended,
-    ) -> Result<State> {
+    ) -> Result<Option<Written>> {
+        let InHand { ticket, target, .. } = *request;
+        let attempt = self.attempt(ticket, work.faults);
         let (Some(open), Some(plan)) =
-            (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_mut())
+            (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_mut())
         else {
-            return Ok(State::Unfinished);
+            return Ok(None);
         };
-        let Some(work) = open.work[ticket.step].take() else { return Ok(State::Unfinished) };
         let plan = plan.call_mut(work.call);
         let recipe = match plan.recipe_at {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
         };
+        let mut extras = request.extras.clone();
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
-            extras.reasons = work.reasons;
+            extras.reasons.clone_from(&work.reasons);
+        }
+        if let Outcome::Failed(failure) = &ended.outcome {
+            extras.limit = limit_of(&self.pipeline.target(target).settings, failure.kind);
         }
         let extras = if extras == Extras::default() {
             String::new()
@@ -300,23 +329,43 @@ impl Build<'_> {
             loads: worker.and_then(|worker| self.loads[worker.0 as usize]),
             doc: open.document.number,
             mark: self.mark,
-            inputs: work.inputs,
+            inputs: work.inputs.clone(),
             outcome: ended.outcome,
             start: ended.start,
             duration: ended.duration,
             worker: worker.map_or(0, |worker| worker.0),
-            attempt: 1,
+            attempt,
             log: ended.log,
             extras,
         };
         let (at, act) = self.store.add_act(act, ended.bytes.as_deref())?;
+        let name = &self.pipeline.target(target).name;
+        self.store.note_open(&open.document.id, name, at);
+        Ok(Some((at, act, ended.bytes)))
+    }
+
+    /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
+    fn record(&mut self, worker: Option<WorkerIx>, request: &InHand, ended: Ended) -> Result<State> {
+        let InHand { ticket, target, .. } = *request;
+        let Some(work) =
+            self.open[ticket.doc.0 as usize].as_mut().and_then(|open| open.work[ticket.step].take())
+        else {
+            return Ok(State::Unfinished);
+        };
+        let duration = ended.duration;
+        let Some((at, act, bytes)) = self.write_act(worker, request, &work, ended)? else {
+            return Ok(State::Unfinished);
+        };
+        self.watch_row((target, work.call), ticket, &act.outcome)?;
+        let is_set_aside = self.is_set_aside(request, &act.outcome, work.faults);
+        let note = if is_set_aside { SET_ASIDE.to_owned() } else { work.note };
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(State::Unfinished) };
         let state = match &act.outcome {
             Outcome::Output(_) => State::Done,
             Outcome::Skip(_) => State::Skipped,
             Outcome::Failed(_) => State::Failed,
         };
         let name = &self.pipeline.target(target).name;
-        self.store.note_open(&open.document.id, name, at);
         let old =
             open.document.before.as_ref().and_then(|before| before.entry(name)).and_then(|entry| entry.act);
         if state == State::Done
@@ -341,22 +390,19 @@ impl Build<'_> {
         }
         let (doc, target_name) = (open.document.id.to_string(), name.clone());
         let event = match &act.outcome {
-            Outcome::Output(output) => Event::Done(Finished {
-                doc,
-                target: target_name,
-                duration: ended.duration,
-                length: output.length,
-            }),
+            Outcome::Output(output) => {
+                Event::Done(Finished { doc, target: target_name, duration, length: output.length })
+            }
             Outcome::Skip(reason) => Event::Skipped { doc, target: target_name, reason: reason.clone() },
             Outcome::Failed(failure) => Event::Failed { doc, target: target_name, failure: failure.clone() },
         };
-        let bytes = ended.bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
         open.document.results[ticket.step] = Some(StepResult {
             act: Some(at),
             record: Some(act),
             bytes,
             ran: true,
-            ..StepResult::bare(state, work.note)
+            ..StepResult::bare(state, note)
         });
         self.tally.settled(target, state, true);
         self.announce_at(at, Announcement::Event(Box::new(event)));
@@ -402,7 +448,10 @@ impl Build<'_> {
             start: died.start,
             duration: died.duration_us,
         };
-        let state = self.record(Some(worker), ticket, request.target, request.extras, ended)?;
+        if let Some(pause) = self.tried_again(&request, &ended, None) {
+            return self.record_try(worker, &request, ended, pause);
+        }
+        let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())
     }

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::engine::children::Feeds;
 use crate::engine::decide::{Deciding, Decision, SideInput, Work};
-use crate::engine::document::{Document, StepResult};
+use crate::engine::document::Document;
+use crate::engine::faults::Faults;
+use crate::engine::grouping::{SetWork, is_over_members, set_work};
+use crate::engine::groups::Found;
 use crate::engine::lookup::Lookup;
 use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
-use crate::engine::sets::Streams;
+use crate::engine::split::Collected;
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
@@ -27,9 +31,8 @@ use crate::error::{Error, Result};
 use crate::model::action::{Extras, KeyInput, Position, State};
 use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
-use crate::model::selection::{Field, IdPart};
 use crate::module::{Report, Slot};
-use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
 
@@ -57,6 +60,10 @@ pub(super) struct Open {
     pub(super) work: Vec<Option<Work>>,
     /// Counts readings, so that one from before a restart is ignored.
     pub(super) reading: u32,
+    /// Of a child: those that it came with.
+    pub(super) feed: Option<u64>,
+    /// Of a group: its members.
+    pub(super) group: Option<Box<Found>>,
 }
 
 /// A request that is with a worker.
@@ -66,6 +73,8 @@ pub(super) struct InHand {
     pub(super) extras: Extras,
     pub(super) since: Instant,
     pub(super) said_slow: bool,
+    /// Of a document that is split: what came so far.
+    pub(super) children: Collected,
 }
 
 /// A build under way.
@@ -107,8 +116,14 @@ pub(super) struct Build<'a> {
     pub(super) replaced: HashSet<Position>,
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
+    pub(super) faults: Faults,
     pub(super) readings: u32,
     unseen: Unseen,
+    pub(super) feeds: Feeds,
+    /// Families with groups that are not settled.
+    pub(super) unsettled_groups: HashSet<FamilyIx>,
+    /// Families whose groups were looked at.
+    pub(super) looked_at: HashSet<FamilyIx>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<(TargetIx, usize)>,
@@ -191,8 +206,12 @@ impl<'a> Build<'a> {
             mark: parts.store.newest_mark(),
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
+            faults: Faults::default(),
             readings: 0,
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
+            feeds: Feeds::default(),
+            unsettled_groups: HashSet::new(),
+            looked_at: HashSet::new(),
             to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
@@ -207,21 +226,33 @@ impl<'a> Build<'a> {
         let few = most - most / 8;
         let mut more = true;
         loop {
-            let is_time = self.scheduler.open_documents() <= few;
-            while is_time && more && self.scheduler.open_documents() < most && !self.scheduler.is_stopping() {
+            // Those that wait for their children do not count.
+            let open = |build: &Self| build.scheduler.open_documents().saturating_sub(build.feeds.waiting());
+            while self.feed(stratum, open(self) < most)? {
+                self.commands()?;
+            }
+            let is_time = open(self) <= few;
+            while is_time && more && open(self) < most && !self.scheduler.is_stopping() {
                 match supply.next(self.store)? {
                     Some(unopened) => self.open_document(stratum, unopened)?,
                     None => more = false,
                 }
                 self.commands()?;
+                while self.feed(stratum, open(self) < most)? {
+                    self.commands()?;
+                }
             }
             self.commands()?;
+            if self.feeds.can_go(open(self) < most || self.scheduler.is_stopping()) {
+                continue;
+            }
             if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
                 return Ok(());
             }
             self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
-            self.wait(TICK)?;
+            self.try_again();
+            self.wait(self.idle(TICK))?;
         }
     }
 
@@ -411,6 +442,7 @@ impl<'a> Build<'a> {
                 Command::Decide(ticket) => self.decide(ticket)?,
                 Command::Start(worker, target) => self.start_worker(worker, target)?,
                 Command::Send(worker, tickets) => self.send(worker, &tickets)?,
+                Command::Children(ticket) => self.children(ticket),
                 Command::Close(doc) => self.close(doc)?,
             }
         }
@@ -418,7 +450,7 @@ impl<'a> Build<'a> {
     }
 
     fn decide(&mut self, ticket: Ticket) -> Result<()> {
-        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(()) };
+        let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return Ok(()) };
         let family = self.families.family(open.document.family);
         let target = family.steps[ticket.step].target;
         let Some(plan) = self.plans[target.0].as_mut() else { return Ok(()) };
@@ -426,9 +458,28 @@ impl<'a> Build<'a> {
             let only = self.options.sample_filter();
             matching::load(self.parts, self.families, plan, only.as_ref())?;
         }
-        let plan = &*plan;
-        let decision = if family.is_set() && ticket.step == 0 {
-            match set_work(self.parts, self.families, self.options, plan, self.outline)? {
+        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
+        let is_decided = open.document.results[ticket.step].is_some();
+        let over_members = !is_decided && is_over_members(self.pipeline, target);
+        let members = match over_members {
+            true if family.is_set() => {
+                Some(set_work(self.parts, self.families, self.options, plan, self.outline)?)
+            }
+            true => Some(self.group_work(ticket.doc, ticket.step, plan)?),
+            false => None,
+        };
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(()) };
+        // A child by the split that made it, and what cannot be read, are decided before.
+        if let Some(given) = open.document.results[ticket.step].as_ref() {
+            let state = given.state;
+            if !(ticket.step == 0 && family.is_children()) {
+                self.tally.settled(target, state, false);
+            }
+            self.scheduler.decided(ticket, Verdict::Settled(state));
+            return Ok(());
+        }
+        let decision = if let Some(members) = members {
+            match members {
                 SetWork::Settled(result) => Decision::Settled(result),
                 SetWork::Members(work) => {
                     let mut deciding = Deciding {
@@ -437,7 +488,9 @@ impl<'a> Build<'a> {
                         store: self.store,
                         lookup: &mut self.lookup,
                     };
-                    open.document.digest = work.inputs.first().and_then(|input| input.digest);
+                    if family.head().is_some() {
+                        open.document.digest = work.inputs.first().and_then(|input| input.digest);
+                    }
                     let note = work.note.clone();
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
@@ -514,6 +567,7 @@ impl<'a> Build<'a> {
                         extras: Extras::default(),
                         since: Instant::now(),
                         said_slow: false,
+                        children: Collected::default(),
                     };
                     self.in_hand.insert(number, request);
                     self.say_started(*ticket, target);
@@ -549,34 +603,13 @@ impl<'a> Build<'a> {
         };
         let Some(work) = &open.work[ticket.step] else { return Ok(Err(Damaged(Position(0)))) };
         let family = self.families.family(open.document.family);
-        if family.is_set() && ticket.step == 0 {
+        if is_over_members(self.pipeline, target) {
             let members = work.inputs.first().map_or(0, members_of);
-            return self.set_request(target, members, number);
+            return self.group_request(ticket.doc, ticket.step, members, number);
         }
         let deciding =
             Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
         requests::request(&deciding, &mut self.inputs, plan, &open.document, work, number)
-    }
-
-    /// Writes the manifest of a set, and asks for its result.
-    fn set_request(
-        &mut self,
-        target: TargetIx,
-        members: u64,
-        number: u64,
-    ) -> Result<requests::Made<crate::module::Request>> {
-        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(Err(Damaged(Position(0)))) };
-        let path = self.store.tmp().join(format!("manifest-{number}.jsonl"));
-        let only = self.options.sample_filter();
-        let streams = Streams {
-            pipeline: self.pipeline,
-            families: self.families,
-            store: self.store,
-            roots: &self.parts.roots,
-            only: only.as_deref(),
-            is_current: None,
-        };
-        streams.request(target, &plan.sees, path, members, number, &mut self.inputs)
     }
 
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
@@ -588,23 +621,27 @@ impl<'a> Build<'a> {
             self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
         }
         self.scheduler.answered(worker, ticket, State::Unfinished, 0);
-        if let Some(open) = self.open[ticket.doc.0 as usize].as_mut() {
-            open.document.restarts += 1;
-            if open.document.restarts <= 3 {
-                let steps = open.document.results.len();
-                self.scheduler.restart(ticket.doc);
-                let stratum = open.document.stratum;
-                let family = self.families.family(open.document.family);
-                for step in 0..steps {
-                    if family.steps[step].stratum == stratum {
-                        open.document.results[step] = None;
-                        open.work[step] = None;
-                    }
-                }
-                self.scheduler.ready(ticket.doc);
+        self.decide_anew(ticket.doc);
+        Ok(())
+    }
+
+    /// Decides all that is decided of a document in this stratum once more, a few times at most.
+    pub(super) fn decide_anew(&mut self, doc: DocIx) {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
+        open.document.restarts += 1;
+        if open.document.restarts > 3 {
+            return;
+        }
+        self.scheduler.restart(doc);
+        let stratum = open.document.stratum;
+        let family = self.families.family(open.document.family);
+        for step in usize::from(family.is_children())..family.steps.len() {
+            if family.steps[step].stratum == stratum {
+                open.document.results[step] = None;
+                open.work[step] = None;
             }
         }
-        Ok(())
+        self.scheduler.ready(doc);
     }
 
     /// Waits until all that was appended is on disk and said.
@@ -675,71 +712,13 @@ impl<'a> Build<'a> {
     pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
-        !family.is_set()
+        matches!(family.origin, Origin::Source(_))
             && (is_source(work.main)
                 || work
                     .with
                     .iter()
                     .any(|(_, side)| matches!(side, SideInput::Own(input) if is_source(*input))))
     }
-}
-
-/// What is to become of a set.
-enum SetWork {
-    Settled(Box<StepResult>),
-    Members(Box<Work>),
-}
-
-/// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
-fn set_work(
-    parts: &Parts<'_>,
-    families: &Families,
-    options: &Options,
-    plan: &TargetPlan,
-    outline: &Outline,
-) -> Result<SetWork> {
-    let target = parts.pipeline.target(plan.ix);
-    let settled = |state, note: String| Ok(SetWork::Settled(Box::new(StepResult::bare(state, note))));
-    if let Some((state, why)) = plan.lacks() {
-        return settled(state, why);
-    }
-    let only = options.sample_filter();
-    let is_current = |definition: Position, target: TargetIx| outline.covers(parts, definition, target);
-    let streams = Streams {
-        pipeline: parts.pipeline,
-        families,
-        store: parts.store,
-        roots: &parts.roots,
-        only: only.as_deref(),
-        is_current: options.docs.is_some().then_some(&is_current),
-    };
-    let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
-    let of = crate::engine::outline::stream_families(families, parts.pipeline, plan.ix);
-    let names: HashSet<&str> = of.iter().map(|(family, _)| families.family(*family).name.as_str()).collect();
-    let not_named: u64 = names.into_iter().filter_map(|name| options.not_named.get(name)).sum();
-    let behind = coverage.unfinished + not_named;
-    if behind > 0 {
-        let note = format!("{} not up to date", crate::text::count(behind, "member"));
-        return settled(State::Unfinished, note);
-    }
-    let known = coverage.done + coverage.missing;
-    if !coverage.is_enough(target.min_done) {
-        let note = format!(
-            "{} of {} failed",
-            crate::text::thousands(coverage.missing),
-            crate::text::count(known, "member")
-        );
-        return settled(State::Blocked, note);
-    }
-    let note = match coverage.missing {
-        0 => String::new(),
-        _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
-    };
-    let facts =
-        serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
-    let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    let work = Work { note, ..Work::of(plan, inputs, Input::Origin) };
-    Ok(SetWork::Members(Box::new(work)))
 }
 
 fn members_of(input: &KeyInput) -> u64 {

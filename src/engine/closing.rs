@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::engine::build::{Announcement, Build};
 use crate::engine::document::{Before, Document, StepResult};
+use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::{Bytes, Job, Owned};
 use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
@@ -13,7 +14,7 @@ use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
-use crate::model::pipeline::{Pipeline, Target, TargetIx};
+use crate::model::pipeline::{Pipeline, Target};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{Family, Input, Origin};
 use crate::store::Store;
@@ -22,9 +23,51 @@ impl Build<'_> {
     /// All that can be decided of a document in this stratum is.
     pub(super) fn close(&mut self, doc: DocIx) -> Result<()> {
         self.write_story(doc)?;
-        self.open[doc.0 as usize] = None;
+        let open = self.open[doc.0 as usize].take();
         self.scheduler.closed(doc);
+        if let Some(open) = &open {
+            let family = self.families.family(open.document.family);
+            if family.is_group() && !self.is_settled(&open.document, family) {
+                self.unsettled_groups.insert(open.document.family);
+            }
+        }
+        if let Some(open) = open
+            && let Some(feed) = open.feed
+        {
+            let family = self.families.family(open.document.family);
+            self.child_closed(feed, self.is_settled(&open.document, family));
+        }
         Ok(())
+    }
+
+    /// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
+    pub(super) fn is_settled(&self, document: &Document, family: &Family) -> bool {
+        let decided = |(step, result): (usize, &Option<StepResult>)| {
+            let place = &family.steps[step];
+            if place.stratum > document.stratum {
+                return true;
+            }
+            let Some(result) = result else { return false };
+            match (result.state, result.record.as_deref()) {
+                (State::Unfinished, _) => false,
+                (State::Failed, Some(act)) => match &act.outcome {
+                    Outcome::Failed(failure) => {
+                        let plan = self.plans[place.target.0].as_ref();
+                        let marks = |call: &crate::engine::target::TargetPlan| {
+                            call.mark_for_failed(&document.id) > act.mark
+                        };
+                        let reopened = plan.is_some_and(|plan| plan.each_call().iter().any(marks));
+                        (failure.is_kept() || result.note == SET_ASIDE) && !reopened
+                    }
+                    _ => true,
+                },
+                _ => true,
+            }
+        };
+        // What is wrong with a row is known for as long as the row is the same.
+        (document.digest.is_some() || document.is_row)
+            && !document.unsettled_children
+            && document.results.iter().enumerate().all(decided)
     }
 
     /// Writes the story of an open document if anything in it is new, its entry, and what is to be published.
@@ -95,7 +138,12 @@ impl Build<'_> {
             place.stratum > 0 || state.is_some_and(|state| state != State::Unfinished)
         };
         let decided = family.steps.iter().enumerate().all(is_decided);
-        let through = u64::from(!family.is_set() && document.stratum == 0 && decided);
+        let is_source = matches!(family.origin, Origin::Source(_));
+        let through = u64::from(is_source && document.stratum == 0 && decided);
+        for (_, stratum) in &family.below {
+            entries.push(StoryEntry { state: State::Absent, ..unfinished() });
+            covered.push(*stratum <= document.stratum);
+        }
         let carried = carried(self.pipeline, family, document.before.as_ref());
         for (_, entry) in &carried {
             entries.push(entry.clone());
@@ -103,8 +151,8 @@ impl Build<'_> {
         }
         let definition = self.definition(doc, &covered, &carried)?;
         self.tally.through += through;
-        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
-        let document = &mut open.document;
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
+        let document = &open.document;
         let story = Story {
             doc: document.number,
             run: self.store.run(),
@@ -113,7 +161,7 @@ impl Build<'_> {
             previous: document.story,
             stamp: document.stamp,
             content: document.digest,
-            settled: is_settled(document, family),
+            settled: self.is_settled(document, family),
             racy: document.racy,
             gone: false,
             entries,
@@ -149,7 +197,10 @@ impl Build<'_> {
         let document = &open.document;
         let family = self.families.family(document.family);
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
-        let must = family.is_set() && first;
+        // What a child inherits is told by its stamp alone.
+        let inherits = family.is_children()
+            && document.before.as_ref().is_some_and(|before| before.story.stamp != story.stamp);
+        let must = inherits || (family.is_set() && first);
         if let (Some(before), Some(at)) = (&document.before, document.story)
             && !must
             && tells_the_same(self.store, before, story)?
@@ -158,12 +209,12 @@ impl Build<'_> {
             return Ok(at);
         }
         let at = self.store.add_story(story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         let definition = self.store.definition(story.definition)?;
         let defined = definition.iter().flat_map(|definition| &definition.targets);
         for (defined, entry) in defined.zip(&story.entries) {
             let old = document.before.as_ref().and_then(|before| before.entry(&defined.name));
-            if old.is_none_or(|old| old.state != entry.state || old.act != entry.act) {
+            let is_new = old.is_none() && entry.state != State::Absent;
+            if is_new || old.is_some_and(|old| old.state != entry.state || old.act != entry.act) {
                 self.store.note_change(&defined.name, at);
             }
         }
@@ -171,6 +222,7 @@ impl Build<'_> {
         if old != Some((story.content, story.gone)) {
             self.store.note_change(&family.name, at);
         }
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, story, at), at);
         Ok(at)
     }
 
@@ -188,15 +240,14 @@ impl Build<'_> {
     ) -> Result<()> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
-        let removes = target
-            .publish
-            .as_ref()
-            .is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
+        // The children of a split are shown, not the list of them.
+        let publish = target.publish.as_ref().filter(|_| !family.steps[step].splits);
+        let removes = publish.is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
             return Ok(());
         }
-        let publish = target.publish.as_ref().filter(|_| entry.state == State::Done);
+        let publish = publish.filter(|_| entry.state == State::Done);
         let path = publish
             .and_then(|publish| published_path(&publish.path, document, family, Input::Step(step), target));
         let old_path = match old_template {
@@ -250,7 +301,14 @@ impl Build<'_> {
             }
         };
         let own = family.steps.iter().zip(covered).map(defined);
-        let targets = own.chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
+        let below = family.below.iter().zip(&covered[family.steps.len()..]).map(|((target, _), covered)| {
+            DefinedTarget {
+                name: self.pipeline.target(*target).name.clone(),
+                digest: if *covered { self.outline.definition(*target) } else { None },
+                publish: None,
+            }
+        });
+        let targets = own.chain(below).chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
         let at = self.store.intern_definition(&Definition { family: family.name.clone(), targets })?;
         self.used_definitions.insert(at);
         self.definitions.insert(key, at);
@@ -285,15 +343,15 @@ impl Build<'_> {
             ..(*before.story).clone()
         };
         let at = self.store.add_story(&story)?;
-        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for defined in &before.definition.targets {
             self.store.note_change(&defined.name, at);
         }
         self.store.note_change(&family.name, at);
+        self.store.put_entry(&family.name, &document.dir, Store::entry_of(&document.name, &story, at), at);
         for job in jobs {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
-        Ok(())
+        self.retire_children(document)
     }
 }
 
@@ -309,7 +367,7 @@ fn carried(
 ) -> Vec<(DefinedTarget, StoryEntry)> {
     let Some(before) = before else { return Vec::new() };
     let is_carried =
-        |name: &str| pipeline.find_target(name).is_some_and(|ix: TargetIx| family.step_of(ix).is_none());
+        |name: &str| pipeline.find_target(name).is_some_and(|ix| !family.decided().any(|(of, _)| of == ix));
     let pairs = before.definition.targets.iter().zip(&before.story.entries);
     let carried = pairs.filter(|(defined, _)| is_carried(&defined.name));
     carried
@@ -362,6 +420,10 @@ pub(super) fn old_path(
     template: &str,
 ) -> Result<Option<String>> {
     let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    // What a child inherits may have been another then.
+    if family.is_children() && template.fields().any(|field| matches!(field, Field::Meta(_))) {
+        return Ok(None);
+    }
     let name = &pipeline.target(family.steps[step].target).name;
     let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
     let mut results = vec![None; family.steps.len()];
@@ -376,6 +438,7 @@ pub(super) fn old_path(
         digest: before.story.content,
         before: None,
         results,
+        above: Arc::clone(&document.above),
         ..*document
     };
     Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))
@@ -411,26 +474,9 @@ pub(super) fn bytes_of(
         Input::Origin => match family.origin {
             Origin::Source(_) if document.is_row => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
         },
     }
-}
-
-/// Settled: every target is decided for good. A passing fault is not, and what it blocks is not either.
-fn is_settled(document: &Document, family: &Family) -> bool {
-    let decided = |(step, result): (usize, &Option<StepResult>)| {
-        if family.steps[step].stratum > document.stratum {
-            return true;
-        }
-        let Some(result) = result else { return false };
-        match (result.state, result.record.as_deref().map(|act| &act.outcome)) {
-            (State::Unfinished, _) => false,
-            (State::Failed, Some(Outcome::Failed(failure))) => failure.is_kept(),
-            _ => true,
-        }
-    };
-    // What is wrong with a row is known for as long as the row is the same.
-    (document.digest.is_some() || document.is_row) && document.results.iter().enumerate().all(decided)
 }
 
 /// Whether a new story says nothing that the one before does not: then only the entry is written.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
+use crate::engine::policy::{SET_ASIDE, tries};
 use crate::engine::route::{self, Chosen};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::engine::values::{Found, Match};
@@ -64,6 +65,8 @@ pub struct Work {
     pub reasons: Vec<Reason>,
     /// The key's result until now, if it has one.
     pub replaces: Option<Position>,
+    /// How often it was the end of its worker, or of its time, in builds before.
+    pub faults: u32,
     /// What its story says of the result: of a set, which part of its members it is over.
     pub note: String,
 }
@@ -79,6 +82,7 @@ impl Work {
             with: Vec::new(),
             reasons: Vec::new(),
             replaces: None,
+            faults: 0,
             note: String::new(),
         }
     }
@@ -158,7 +162,7 @@ impl Deciding<'_> {
                 }
             }
             if let Some(found) = found.iter().find(|found| found.number == number) {
-                let (key, input) = self.matched(side, found, &target.name)?;
+                let (key, input) = matched(side, found, &target.name)?;
                 inputs.push(key);
                 with.push((side.name.clone(), input));
                 continue;
@@ -205,6 +209,15 @@ impl Deciding<'_> {
             let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
             return Ok(Decision::Settled(Box::new(result)));
         }
+        let faults = self.lookup.faults(self.store, &wanted, &target.settings)?;
+        if faults.len() as u32 >= tries(&target.settings)
+            && let Some((at, act)) = faults.first()
+        {
+            let record = Some(Arc::clone(act));
+            let result = StepResult { act: Some(*at), record, ..StepResult::bare(State::Failed, SET_ASIDE) };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
+        work.faults = faults.len() as u32;
         let reasons = self.lookup.reasons(self.store, &wanted)?;
         if let Some(hold) = hold
             && let Some((at, act)) = self.lookup.held(self.store, &wanted, hold)?
@@ -219,66 +232,6 @@ impl Deciding<'_> {
         work.reasons = reasons;
         work.replaces = replaces;
         Ok(Decision::Run(Box::new(work)))
-    }
-
-    /// A side input by value: what was found for it.
-    fn matched(
-        &self,
-        side: &With,
-        found: &Found,
-        target: &str,
-    ) -> std::result::Result<(KeyInput, SideInput), Box<StepResult>> {
-        let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
-        let of = |state| found.matches.iter().filter(move |one| one.state == state);
-        if let Some(failed) = of(State::Failed).chain(of(State::Blocked)).next() {
-            return settled(State::Blocked, format!("{} failed", failed.id));
-        }
-        if of(State::Unfinished).next().is_some() || (found.matches.is_empty() && !found.is_certain) {
-            return settled(State::Unfinished, String::new());
-        }
-        let key_of = |one: &Match| KeyInput { digest: Some(one.digest), facts: ext_facts(&one.ext) };
-        match found.matches.as_slice() {
-            [] => match self.absent(side.missing, &side.name, target) {
-                Side::Settled(result) => Err(result),
-                _ => Ok((KeyInput { digest: None, facts: String::new() }, SideInput::None)),
-            },
-            [one] if !side.many => Ok((key_of(one), SideInput::One(Box::new(one.clone())))),
-            several if side.many => {
-                let mut hasher = FieldHasher::new("pipe several side inputs");
-                hasher.number(several.len() as u64);
-                several.iter().for_each(|one| {
-                    hasher.digest(&one.digest).text(&one.ext);
-                });
-                let facts = format!("{{\"many\":{}}}", several.len());
-                let key = KeyInput { digest: Some(hasher.finish()), facts };
-                Ok((key, SideInput::Many(several.to_vec())))
-            }
-            [first, second, ..] => {
-                let message = format!(
-                    "{} documents match as `{}`, {} and {} among them; say `many = true` in [target.{target}] to have all of them",
-                    found.matches.len(),
-                    side.name,
-                    first.id,
-                    second.id
-                );
-                Err(failed(FailureKind::Ambiguous, message))
-            }
-            [_] => settled(State::Unfinished, String::new()),
-        }
-    }
-
-    fn absent(&self, missing: Missing, name: &str, target: &str) -> Side {
-        let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
-        match missing {
-            Missing::None => Side::None,
-            Missing::Skip => settled(State::Skipped, format!("there is no `{name}` for it")),
-            Missing::Fail => {
-                let message = format!(
-                    "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
-                );
-                Side::Settled(failed(FailureKind::MissingInput, message))
-            }
-        }
     }
 
     fn side_input(
@@ -303,7 +256,7 @@ impl Deciding<'_> {
                 settled(State::Blocked, self.blocked_by(document, step))
             }
             (State::Unfinished, ..) => settled(State::Unfinished, String::new()),
-            (_, _, missing) => self.absent(missing, name, &self.pipeline.target(place.target).name),
+            (_, _, missing) => absent(missing, name, &self.pipeline.target(place.target).name),
         }
     }
 
@@ -376,6 +329,66 @@ enum Side {
     Input(Input),
     None,
     Settled(Box<StepResult>),
+}
+
+/// A side input by value: what was found for it.
+fn matched(
+    side: &With,
+    found: &Found,
+    target: &str,
+) -> std::result::Result<(KeyInput, SideInput), Box<StepResult>> {
+    let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
+    let of = |state| found.matches.iter().filter(move |one| one.state == state);
+    if let Some(failed) = of(State::Failed).chain(of(State::Blocked)).next() {
+        return settled(State::Blocked, format!("{} failed", failed.id));
+    }
+    if of(State::Unfinished).next().is_some() || (found.matches.is_empty() && !found.is_certain) {
+        return settled(State::Unfinished, String::new());
+    }
+    let key_of = |one: &Match| KeyInput { digest: Some(one.digest), facts: ext_facts(&one.ext) };
+    match found.matches.as_slice() {
+        [] => match absent(side.missing, &side.name, target) {
+            Side::Settled(result) => Err(result),
+            _ => Ok((KeyInput { digest: None, facts: String::new() }, SideInput::None)),
+        },
+        [one] if !side.many => Ok((key_of(one), SideInput::One(Box::new(one.clone())))),
+        several if side.many => {
+            let mut hasher = FieldHasher::new("pipe several side inputs");
+            hasher.number(several.len() as u64);
+            several.iter().for_each(|one| {
+                hasher.digest(&one.digest).text(&one.ext);
+            });
+            let facts = format!("{{\"many\":{}}}", several.len());
+            let key = KeyInput { digest: Some(hasher.finish()), facts };
+            Ok((key, SideInput::Many(several.to_vec())))
+        }
+        [first, second, ..] => {
+            let message = format!(
+                "{} documents match as `{}`, {} and {} among them; say `many = true` in [target.{target}] to have all of them",
+                found.matches.len(),
+                side.name,
+                first.id,
+                second.id
+            );
+            Err(failed(FailureKind::Ambiguous, message))
+        }
+        [_] => settled(State::Unfinished, String::new()),
+    }
+}
+
+/// What becomes of a document that has no such side input.
+fn absent(missing: Missing, name: &str, target: &str) -> Side {
+    let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
+    match missing {
+        Missing::None => Side::None,
+        Missing::Skip => settled(State::Skipped, format!("there is no `{name}` for it")),
+        Missing::Fail => {
+            let message = format!(
+                "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
+            );
+            Side::Settled(failed(FailureKind::MissingInput, message))
+        }
+    }
 }
 
 fn failed(kind: FailureKind, message: String) -> Box<StepResult> {

@@ -105,6 +105,10 @@ pub struct Document {
     pub results: Vec<Option<StepResult>>,
     /// How often the source changed while it was worked on.
     pub restarts: u32,
+    /// Of a child: the meta of what it was split from, the nearest first.
+    pub above: Arc<[Meta]>,
+    /// Some of its children are not settled.
+    pub unsettled_children: bool,
 }
 
 /// The newest story of a document with its definition.
@@ -132,7 +136,7 @@ impl Before {
 
 /// The folder and the name under which the index has a document.
 pub fn place_of(id: &DocId) -> (&str, &str) {
-    if id.rel().is_empty() { ("", "") } else { (id.dir(), id.name()) }
+    id.place()
 }
 
 impl Document {
@@ -156,6 +160,8 @@ impl Document {
             digest: None,
             results: vec![None; of.steps.len()],
             restarts: 0,
+            above: Arc::from([]),
+            unsettled_children: false,
         }
     }
 
@@ -214,11 +220,36 @@ impl Document {
             }
             match self.main_input(&family.steps[step]) {
                 MainInput::One(before) => input = before,
-                _ => return None,
+                _ => break,
             }
         }
-        let of_row = self.content.as_ref()?.meta.as_ref()?;
-        look_up(of_row, path).cloned()
+        if input != Input::Origin {
+            return None;
+        }
+        let of_row = self.content.as_ref().and_then(|content| look_up(content.meta.as_ref()?, path));
+        of_row.or_else(|| self.above.iter().find_map(|meta| look_up(meta, path))).cloned()
+    }
+
+    /// All meta that is seen at an input, a layer a result, the nearest first.
+    pub fn layers(&self, family: &Family, input: Input) -> Vec<Meta> {
+        let mut layers = Vec::new();
+        let mut input = input;
+        while let Input::Step(step) = input {
+            let output = self.results[step].as_ref().and_then(StepResult::output);
+            if let Some(output) = output.filter(|output| !output.meta.is_empty())
+                && let Ok(meta) = serde_json::from_str::<Meta>(&output.meta)
+            {
+                layers.push(meta);
+            }
+            match self.main_input(&family.steps[step]) {
+                MainInput::One(before) => input = before,
+                _ => return layers,
+            }
+        }
+        let of_row = self.content.as_ref().and_then(|content| content.meta.as_deref());
+        layers.extend(of_row.cloned());
+        layers.extend(self.above.iter().cloned());
+        layers
     }
 
     /// The failure that stands behind a blocked step, as "text".

@@ -4,6 +4,7 @@ use crate::engine::document::Before;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{Outcome, State};
+use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Pipeline, Verb};
@@ -53,8 +54,13 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
 /// The sets that are not over all their members, as their newest stories say.
 pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>> {
     let mut sets = Vec::new();
-    for target in pipeline.targets.iter().filter(|target| target.verb == Verb::All) {
-        let Some(entry) = store.entry(&target.name, "", "")?.filter(|entry| !entry.flags.gone) else {
+    for target in &pipeline.targets {
+        let head = match target.verb {
+            Verb::Each => continue,
+            Verb::All => target.name.clone(),
+            Verb::Group => format!("{}{GROUPS}{GROUPS}", target.name),
+        };
+        let Some(entry) = store.entry(&head, "", "")?.filter(|entry| !entry.flags.gone) else {
             continue;
         };
         let Some(found) = before(store, entry.story)? else { continue };
@@ -69,8 +75,16 @@ pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>>
 
 /// The families of a store that the pipeline still has.
 fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
-    let is_there =
-        |name: &String| pipeline.find_source(name).is_some() || pipeline.find_target(name).is_some();
+    let is_there = |name: &String| {
+        let bare = name.trim_end_matches([CHILDREN, GROUPS]);
+        let target = pipeline.find_target(bare).map(|ix| pipeline.target(ix));
+        match target {
+            Some(target) if name.ends_with(CHILDREN) => target.split,
+            Some(target) if name.ends_with(GROUPS) => target.verb == Verb::Group,
+            Some(target) => target.verb == Verb::All,
+            None => pipeline.find_source(name).is_some(),
+        }
+    };
     store.families().into_iter().filter(is_there).collect()
 }
 

@@ -27,7 +27,7 @@ impl Streams<'_> {
     /// The root over the members, how many they are, and how complete the set is.
     pub fn root(&self, ix: TargetIx, sees: &[Field]) -> Result<(Digest, u64, Coverage)> {
         let mut root = SetRoot::default();
-        let coverage = if !sees.contains(&Field::Id(IdPart::Whole)) {
+        let mut coverage = if !sees.contains(&Field::Id(IdPart::Whole)) {
             let mut by_digest: Vec<(Digest, String)> = Vec::new();
             let coverage = self.members(ix, sees, &mut |member| {
                 by_digest.push((member.digest, member.facts_text()));
@@ -36,7 +36,7 @@ impl Streams<'_> {
             by_digest.sort_unstable();
             by_digest.iter().for_each(|(digest, facts)| root.add(None, digest, facts));
             coverage
-        } else if self.only.is_some() || self.is_current.is_some() {
+        } else if self.only.is_some() || self.is_current.is_some() || self.group.is_some() {
             self.members(ix, sees, &mut |member| {
                 root.add(Some(member.id.as_str()), &member.digest, &member.facts_text());
                 Ok(())
@@ -44,6 +44,9 @@ impl Streams<'_> {
         } else {
             self.root_of_leaves(ix, sees, &mut root)?
         };
+        if self.group.is_none() {
+            self.count_unsplit(self.pipeline.target(ix), &mut coverage)?;
+        }
         let members = root.members();
         Ok((root.finish(), members, coverage))
     }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::loads::PresentCode;
+use crate::engine::policy::counts_against;
 use crate::engine::target::TargetPlan;
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Act, ActionKey, KeyInput, Outcome, Place, Position};
 use crate::model::document::DocId;
-use crate::model::pipeline::Hold;
+use crate::model::pipeline::{Hold, Settings};
 use crate::model::reason::Reason;
 use crate::plan::explain::{KeyParts, differences};
 use crate::plan::key::recipe_digest;
@@ -49,8 +50,9 @@ impl Lookup {
     /// The record that answers.
     pub fn find(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<(Position, Arc<Act>)>> {
         let mark = wanted.plan.mark_for(wanted.id);
+        let of_failed = wanted.plan.mark_for_failed(wanted.id);
         for at in store.candidates(wanted.key.0.prefix()).into_iter().chain(wanted.own) {
-            if let Some(act) = self.answers(store, at, wanted, mark)? {
+            if let Some(act) = self.answers(store, at, wanted, (mark, of_failed))? {
                 return Ok(Some((at, act)));
             }
         }
@@ -95,15 +97,39 @@ impl Lookup {
         store: &Store,
         at: Position,
         wanted: &Wanted<'_>,
-        mark: u64,
+        (mark, of_failed): (u64, u64),
     ) -> Result<Option<Arc<Act>>> {
         if store.is_bad(at) {
             return Ok(None);
         }
         let Some(act) = store.act(at)? else { return Ok(None) };
         let is_equal = self.is_equal(store, &act, wanted)?;
+        let mark = if matches!(act.outcome, Outcome::Failed(_)) { of_failed } else { mark };
+        let is_equal = is_equal && is_within(wanted.plan, &act);
         let counts = is_equal && act.mark >= mark && is_result(&act) && bytes_are_there(store, &act);
         Ok((counts && self.holds(store, &act)?).then_some(act))
+    }
+
+    /// The records that count towards setting this key aside, newest first.
+    pub fn faults(
+        &mut self,
+        store: &Store,
+        wanted: &Wanted<'_>,
+        settings: &Settings,
+    ) -> Result<Vec<(Position, Arc<Act>)>> {
+        let mark = wanted.plan.mark_for_failed(wanted.id);
+        let mut faults = Vec::new();
+        for at in store.candidates(wanted.key.0.prefix()) {
+            let Some(act) = store.act(at)? else { continue };
+            if act.mark >= mark
+                && counts_against(&act, settings)
+                && self.is_equal(store, &act, wanted)?
+                && self.holds(store, &act)?
+            {
+                faults.push((at, act));
+            }
+        }
+        Ok(faults)
     }
 
     /// Whether a record is of this key: its parts prove it.
@@ -145,7 +171,9 @@ impl Lookup {
         if !reasons.is_empty() {
             return Ok(reasons);
         }
-        let mark = wanted.plan.mark_for(wanted.id);
+        let failed = matches!(act.outcome, Outcome::Failed(_));
+        let mark =
+            if failed { wanted.plan.mark_for_failed(wanted.id) } else { wanted.plan.mark_for(wanted.id) };
         if act.mark < mark {
             reasons.push(Reason::Redo { mark });
         }
@@ -166,6 +194,16 @@ impl Lookup {
             reasons.push(Reason::OutputLost);
         }
         Ok(reasons)
+    }
+}
+
+/// Whether a limit that a document was over is still that: limits are in no key.
+fn is_within(plan: &TargetPlan, act: &Act) -> bool {
+    match (&act.outcome, plan.limits) {
+        (Outcome::Failed(failure), Some(limits)) if failure.error.starts_with("over max") => {
+            limits.names().contains(&failure.error)
+        }
+        _ => true,
     }
 }
 

@@ -164,6 +164,11 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Writes the line of a member whose bytes lie in the log; for benchmarks, which have no store (`crate::probe`).
+pub(crate) fn write_line(member: &Member<'_>, bytes: Arc<[u8]>, out: &mut Vec<u8>) -> std::io::Result<()> {
+    Line::of(member, true, &LineContent::Bytes(bytes)).write(out)
+}
+
 fn encoded(bytes: &[u8]) -> String {
     let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
     crate::module::base64::encode(bytes, &mut encoded);

@@ -15,7 +15,7 @@ use crate::engine::document::{Document, MainInput, StepResult, place_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::requests::origin;
-use crate::engine::sets::{Streams, row_content, stored};
+use crate::engine::sets::{Streams, above, row_content, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{ByValue, Found, Match, MatchContent, Table, canonical, hash_of};
 use crate::engine::{Parts, SampleFilter};
@@ -168,6 +168,7 @@ fn each(
         roots: &parts.roots,
         only: only.map(AsRef::as_ref),
         is_current: None,
+        group: None,
     };
     let mut of_stream = families.of_stream(node);
     of_stream.sort_by_key(|(ix, _)| {
@@ -254,6 +255,9 @@ impl Matching<'_> {
         if let Origin::Source(source) = family.origin {
             row_content(&parts.roots[source.0], &mut document)?;
         }
+        if family.is_children() {
+            document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, dir)?;
+        }
         let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
         let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
         let value = deciding.field(&document, place, theirs).as_ref().and_then(canonical);
@@ -287,7 +291,7 @@ impl Matching<'_> {
                 source,
                 stamp: document.stamp,
             }),
-            (Input::Origin, Origin::Set(_)) => None,
+            (Input::Origin, Origin::Set(_) | Origin::Children(_) | Origin::Group(_)) => None,
         };
         Ok(Some(Match { id: id.clone(), state, digest, ext, content }))
     }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
-use crate::engine::sets::{before, id_of, result_of, row_content, stored};
+use crate::engine::sets::{above, before, id_of, result_of, row_content, stored};
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
-use crate::model::document::DocId;
+use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::store::{Entry, Store};
@@ -69,7 +69,8 @@ fn publishing(pipeline: &Pipeline) -> Publishing {
     let all = (0..pipeline.targets.len()).map(TargetIx).collect();
     let mut publishing = Publishing::new();
     for family in Families::new(pipeline, &all).list {
-        let targets = family.steps.iter().map(|step| pipeline.target(step.target));
+        let shown = family.steps.iter().filter(|step| !step.splits);
+        let targets = shown.map(|step| pipeline.target(step.target));
         let names = targets.filter(|target| target.publish.is_some()).map(|target| target.name.clone());
         publishing.insert(family.name, names.collect());
     }
@@ -91,11 +92,21 @@ fn moved_on(
     let any_new = present.iter().any(|(family, targets)| targets.iter().any(|target| is_new(family, target)));
     let mut jobs = if any_new { shown(parts, families, &is_new)? } else { Vec::new() };
     for (path, owned) in all_owned(parts.store)? {
-        if !publishes(present, owned.doc.source(), &owned.target) {
+        if !is_published(present, &owned) {
             jobs.push(Job::Withdraw { path, doc: owned.doc, target: owned.target });
         }
     }
     Ok(jobs)
+}
+
+/// Whether the Pipelinefile shows such results.
+fn is_published(present: &Publishing, owned: &Owned) -> bool {
+    let is_child = owned.doc.parent().is_some();
+    let holds = |family: &str| match family.strip_suffix(CHILDREN) {
+        Some(_) => is_child,
+        None => !is_child && DocId::at(family, "", "").as_str() == owned.doc.source(),
+    };
+    present.iter().any(|(family, targets)| holds(family) && targets.contains(&owned.target))
 }
 
 /// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
@@ -231,30 +242,53 @@ fn is_shown(parts: &Parts<'_>, job: &Job) -> bool {
 }
 
 fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<bool> {
-    let Some((_, entry)) = entry_of(parts, families, &owned.doc)? else { return Ok(false) };
-    let Some(found) = before(parts.store, entry.story)? else { return Ok(false) };
-    let stale = [State::Failed, State::Blocked, State::Unfinished];
-    Ok(found.entry(&owned.target).is_some_and(|entry| entry.published && stale.contains(&entry.state)))
+    for (_, entry) in entries_of(parts.store, families, &owned.doc)? {
+        let Some(found) = before(parts.store, entry.story)? else { continue };
+        let stale = [State::Failed, State::Blocked, State::Unfinished];
+        if found.entry(&owned.target).is_some_and(|entry| entry.published && stale.contains(&entry.state)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn entry_of(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Option<(FamilyIx, Entry)>> {
-    let Some(ix) = families.find(id.source()) else { return Ok(None) };
-    let family = families.family(ix);
+/// The documents of an id that are there: two splits of one document may have children of one name.
+fn entries_of(store: &Store, families: &Families, id: &DocId) -> Result<Vec<(FamilyIx, Entry)>> {
     let (dir, name) = place_of(id);
-    let entry = parts.store.entry(&family.name, dir, name)?;
-    Ok(entry.filter(|entry| !entry.flags.gone).map(|entry| (ix, entry)))
+    let mut found = Vec::new();
+    for ix in families.of_document(id) {
+        let entry = store.entry(&families.family(ix).name, dir, name)?;
+        found.extend(entry.filter(|entry| !entry.flags.gone).map(|entry| (ix, entry)));
+    }
+    Ok(found)
 }
 
 /// How every published result of a document is shown, by its newest story.
 fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Result<Vec<Job>> {
-    let Some((ix, entry)) = entry_of(parts, families, id)? else { return Ok(Vec::new()) };
+    let mut jobs = Vec::new();
+    for (ix, entry) in entries_of(parts.store, families, id)? {
+        add_published(parts, families, ix, id, &entry, &mut jobs)?;
+    }
+    Ok(jobs)
+}
+
+fn add_published(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+    jobs: &mut Vec<Job>,
+) -> Result<()> {
     let family = families.family(ix);
-    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
-    let Some(mut document) = document else { return Ok(Vec::new()) };
+    let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| true)?;
+    let Some(mut document) = document else { return Ok(()) };
     if let Origin::Source(source) = family.origin {
         row_content(&parts.roots[source.0], &mut document)?;
     }
-    let mut jobs = Vec::new();
+    if family.is_children() {
+        document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, id.place().0)?;
+    }
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);
         let result = document.results[step].as_ref();
@@ -269,36 +303,36 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
             jobs.push(Job::Show { path, owner, bytes });
         }
     }
-    Ok(jobs)
+    Ok(())
 }
 
 /// A result that could not be shown stands as a failure with its document, and is tried again next time.
-pub(super) fn note_unpublished(store: &Store, published: &Published) -> Result<()> {
+pub(super) fn note_unpublished(store: &Store, families: &Families, published: &Published) -> Result<()> {
     let failures = published
         .failures
         .iter()
         .map(|(doc, target, failure)| (doc, target, Some(crate::engine::decide::derived_note(failure))));
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
-        let family = doc.source();
-        let (dir, name) = place_of(doc);
-        let Some(entry) = store.entry(family, dir, name)? else { continue };
-        let Some(found) = before(store, entry.story)? else { continue };
-        let mut story: Story = (*found.story).clone();
-        let ix = found.definition.targets.iter().position(|defined| defined.name == *target);
-        let Some(of) = ix.and_then(|ix| story.entries.get_mut(ix)) else { continue };
-        match note {
-            Some(note) => {
-                of.note = note;
-                of.published = false;
-            }
-            None => {
-                if let Some(at) = of.act {
-                    store.mark_bad(at)?;
+        let (dir, _) = place_of(doc);
+        for (ix, entry) in entries_of(store, families, doc)? {
+            let Some(found) = before(store, entry.story)? else { continue };
+            let mut story: Story = (*found.story).clone();
+            let place = found.definition.targets.iter().position(|defined| defined.name == *target);
+            let Some(of) = place.and_then(|place| story.entries.get_mut(place)) else { continue };
+            match &note {
+                Some(note) => {
+                    of.note.clone_from(note);
+                    of.published = false;
+                }
+                None => {
+                    if let Some(at) = of.act {
+                        store.mark_bad(at)?;
+                    }
                 }
             }
+            store.unsettle(&families.family(ix).name, dir, &entry, story)?;
         }
-        store.unsettle(family, dir, &entry, story)?;
     }
     store.flush()
 }

@@ -1,25 +1,32 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` · `route`, `decide` ·
-//! `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` · `build` with `opening`, `answers`, `closing` ·
+//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` ·
+//! `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` · `build`
+//! with `opening`, `answers`, `split`, `children`, `closing` ·
 //! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
+mod children;
 mod closing;
 pub mod decide;
 pub mod document;
 pub mod failures;
+mod faults;
+mod grouping;
+pub mod groups;
 pub mod hold;
 mod leaves;
 pub mod loads;
 pub mod lookup;
-mod manifest;
+pub(crate) mod manifest;
 pub mod matching;
+pub mod members;
 mod mirror;
 pub mod modules;
 mod opening;
 pub mod outline;
+pub mod policy;
 pub mod publish;
 pub mod redo;
 mod replaced;
@@ -29,11 +36,13 @@ pub mod scheduler;
 mod session;
 pub mod sets;
 mod sources;
+mod split;
 mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
 mod unseen;
+mod unsplit;
 pub mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -117,7 +126,7 @@ impl Options {
     /// Lets in the documents of the sample, and every set; nothing if there is no sample.
     pub fn sample_filter(&self) -> Option<SampleFilter> {
         let sample = Arc::clone(self.sample.as_ref()?);
-        Some(Box::new(move |id: &DocId| !id.as_str().contains('/') || sample.contains(id.as_str())))
+        Some(Box::new(move |id: &DocId| !id.root().contains('/') || sample.contains(id.root())))
     }
 
     /// Whether only a part of the documents is brought up to date: then nothing is retired.
@@ -188,6 +197,7 @@ impl<'a> Parts<'a> {
             timeout: settings.timeout.or(default),
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
+            split: target.split.then_some(target.split_limits),
         })
     }
 }

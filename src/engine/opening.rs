@@ -21,7 +21,7 @@ const READ_AT_ONCE: usize = 64;
 impl Build<'_> {
     /// Opens a document in a stratum; one that is gone is retired at once.
     pub(super) fn open_document(&mut self, stratum: usize, unopened: Unopened) -> Result<()> {
-        let Unopened { family, dir, name, number, names, why } = unopened;
+        let Unopened { family, dir, name, number, names, why, group } = unopened;
         let of = self.families.family(family);
         let id = id_of(&of.name, &dir, &name);
         let (story, stamp, racy) = match &why {
@@ -63,6 +63,8 @@ impl Build<'_> {
             digest,
             results: vec![None; of.steps.len()],
             restarts: 0,
+            above: Arc::from([]),
+            unsettled_children: false,
         };
         if let Why::Gone(_) = why {
             return self.retire(&document);
@@ -102,7 +104,8 @@ impl Build<'_> {
         let doc = self.scheduler.open(family, stratum, &states);
         let ix = doc.0 as usize;
         self.open.resize_with(self.open.len().max(ix + 1), || None);
-        self.open[ix] = Some(Open { work: vec![None; document.results.len()], document, reading: 0 });
+        self.open[ix] =
+            Some(Open { work: vec![None; document.results.len()], document, reading: 0, feed: None, group });
         match of.origin {
             Origin::Source(source) if of.rows => self.read_row(doc, source, &rel)?,
             Origin::Source(source) if must_read => {
@@ -249,12 +252,9 @@ impl Build<'_> {
             } else {
                 StepResult::bare(State::Blocked, "it cannot be read")
             };
-            self.tally.settled(place.target, result.state, false);
             document.results[step] = Some(result);
         }
-        self.write_story(doc)?;
-        self.open[doc.0 as usize] = None;
-        self.scheduler.closed(doc);
-        Ok(())
+        self.scheduler.ready(doc);
+        self.commands()
     }
 }

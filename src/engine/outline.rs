@@ -198,9 +198,9 @@ impl Outline {
         stratum: usize,
     ) -> bool {
         let coverage = self.coverage(parts, definition);
-        let mut steps = family.steps.iter().filter(|step| step.stratum <= stratum);
-        let covered = steps.all(|step| {
-            let name = &parts.pipeline.target(step.target).name;
+        let mut targets = family.decided().filter(|(_, of)| *of <= stratum);
+        let covered = targets.all(|(target, _)| {
+            let name = &parts.pipeline.target(target).name;
             coverage.iter().any(|(other, holds)| other == name && *holds)
         });
         // A target that is no longer in the file may have published something.

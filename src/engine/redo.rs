@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::engine::loads::PresentCode;
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
-use crate::engine::sets::{before, id_of, is_named};
+use crate::engine::sets::{before, covers, id_of};
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -34,7 +34,16 @@ struct Meant {
     documents: u64,
 }
 
-/// Marks the work of these targets, for all documents or for those that a glob names.
+/// Which of a target's documents a mark concerns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// Those whose ids a glob matches.
+    pub docs: Option<&'a str>,
+    /// Only those that failed.
+    pub failed: bool,
+}
+
+/// Marks the work of these targets, for all documents or for those that a selection names.
 ///
 /// # Errors
 ///
@@ -42,7 +51,7 @@ struct Meant {
 pub fn redo(
     parts: &Parts<'_>,
     targets: &BTreeSet<TargetIx>,
-    docs: Option<&str>,
+    Selection { docs, failed }: Selection<'_>,
     dry_run: bool,
 ) -> Result<Vec<Marked>> {
     let wanted = Families::closure(parts.pipeline, targets.iter().copied());
@@ -61,7 +70,7 @@ pub fn redo(
     let glob = docs.and_then(|glob| Glob::new(glob).ok());
     let mut selected: Vec<(String, String, Entry)> = Vec::new();
     for family in &families.list {
-        count(parts, family, glob.as_ref(), &mut marked, &mut selected)?;
+        count(parts, family, (glob.as_ref(), failed), &mut marked, &mut selected)?;
     }
     if let Some(docs) = docs
         && marked.iter().all(|meant| meant.documents == 0)
@@ -72,7 +81,7 @@ pub fn redo(
     let result =
         marked.iter().map(|meant| Marked { target: meant.target.clone(), documents: meant.documents });
     let result: Vec<Marked> = result.collect();
-    if dry_run {
+    if dry_run || failed && selected.is_empty() {
         return Ok(result);
     }
     let number = parts.store.newest_mark() + 1;
@@ -87,12 +96,15 @@ pub fn redo(
         time: crate::time::now(),
         targets,
         docs: docs.map(str::to_owned),
+        failed,
     })?;
-    if docs.is_some() {
+    if docs.is_some() || failed {
         for (family, dir, mut entry) in selected {
+            let id = id_of(&family, &dir, &entry.name);
             entry.flags.settled = false;
             let story = entry.story;
             parts.store.put_entry(&family, &dir, entry, story);
+            parts.store.unsettle_ancestors(&id)?;
         }
         parts.store.write_pages()?;
     }
@@ -103,7 +115,7 @@ pub fn redo(
 fn count(
     parts: &Parts<'_>,
     family: &Family,
-    glob: Option<&Glob>,
+    (glob, failures): (Option<&Glob>, bool),
     marked: &mut [Meant],
     selected: &mut Vec<(String, String, Entry)>,
 ) -> Result<()> {
@@ -115,8 +127,7 @@ fn count(
     let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
     let mut failed = None;
     parts.store.scan(&family.name, &mut |dir, entry| {
-        if entry.flags.gone
-            || glob.is_some_and(|glob| !is_named(glob, &id_of(&family.name, dir, &entry.name)))
+        if entry.flags.gone || glob.is_some_and(|glob| !covers(glob, &id_of(&family.name, dir, &entry.name)))
         {
             return true;
         }
@@ -137,12 +148,17 @@ fn count(
         let mut any = false;
         for (meant, place) in marked.iter_mut().zip(places.iter()) {
             let state = place.and_then(|place| found.story.entries.get(place)).map(|entry| entry.state);
-            if matches!(state, Some(State::Done | State::Skipped | State::Failed)) {
+            let concerns = match state {
+                Some(State::Failed) => true,
+                Some(State::Done | State::Skipped) => !failures,
+                _ => false,
+            };
+            if concerns {
                 meant.documents += 1;
                 any = true;
             }
         }
-        if any && glob.is_some() {
+        if any && (glob.is_some() || failures) {
             selected.push((family.name.clone(), dir.to_owned(), entry.clone()));
         }
         true

@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::model::action::{ActionKey, State};
 use crate::model::pipeline::TargetIx;
-use crate::plan::family::{Families, Family, FamilyIx, Input};
+use crate::plan::family::{Families, Family, FamilyIx, Input, Split};
 
 /// An open document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +46,8 @@ pub enum Command {
     Start(WorkerIx, TargetIx),
     /// Hand requests to a worker.
     Send(WorkerIx, Vec<Ticket>),
+    /// A document was split, or was before: look at its children, then say [`Scheduler::children_settled`].
+    Children(Ticket),
     /// All that can be decided in this stratum is: write the story, then say [`Scheduler::closed`].
     Close(DocIx),
 }
@@ -100,6 +102,7 @@ struct Open {
     generation: u32,
     phase: Phase,
     cells: Vec<Cell>,
+    /// Cells, and splits whose children are, that are not settled.
     unsettled: u32,
 }
 
@@ -133,6 +136,7 @@ struct Worker {
 
 struct Shape {
     steps: Vec<ShapeStep>,
+    splits: Vec<Split>,
 }
 
 struct ShapeStep {
@@ -249,6 +253,11 @@ impl Scheduler {
         self.cell(ticket).is_some()
     }
 
+    /// Whether a target was disabled: its answers come too late.
+    pub fn is_disabled(&self, worker: WorkerIx) -> bool {
+        self.lanes[self.lane_of(worker)].disabled
+    }
+
     /// The target of a worker.
     pub fn target_of(&self, worker: WorkerIx) -> TargetIx {
         self.workers[worker.0 as usize].target
@@ -299,26 +308,57 @@ impl Scheduler {
             return;
         }
         open.phase = Phase::Deciding;
-        let steps = &self.shapes[open.family.0].steps;
+        let Shape { steps, splits } = &self.shapes[open.family.0];
         let mut decidable = Vec::new();
+        let visited: Vec<&Split> =
+            splits.iter().filter(|split| split.strata.contains(&open.stratum)).collect();
+        open.unsettled += visited.len() as u32;
         for (step, shape) in steps.iter().enumerate() {
             if shape.stratum != open.stratum {
                 continue;
             }
             open.unsettled += 1;
-            let waits =
-                shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum).count() as u32;
+            let needs = shape.needs.iter().filter(|need| steps[**need].stratum == open.stratum);
+            let children = visited.iter().filter(|split| split.groups.contains(&step));
+            let waits = (needs.count() + children.count()) as u32;
             open.cells[step] = Cell::Waiting(waits);
             if waits == 0 {
                 decidable.push(step);
             }
         }
+        let before: Vec<usize> = visited
+            .into_iter()
+            .filter(|split| steps[split.step].stratum != open.stratum)
+            .map(|split| split.step)
+            .collect();
         if open.unsettled == 0 {
             self.close(doc);
         }
         for step in decidable {
             self.decide(doc, step);
         }
+        for step in before {
+            self.look_at_children(doc, step);
+        }
+    }
+
+    /// The children of a document, by one of its splits, are settled: the answer to [`Command::Children`].
+    pub fn children_settled(&mut self, ticket: Ticket) {
+        if self.cell(ticket).is_none() {
+            return;
+        }
+        let Some(open) = self.docs[ticket.doc.0 as usize].as_ref() else { return };
+        let splits = &self.shapes[open.family.0].splits;
+        let groups = splits.iter().find(|split| split.step == ticket.step).map(|split| split.groups.clone());
+        for step in groups.unwrap_or_default() {
+            self.arrived(ticket.doc, step);
+        }
+        self.one_less(ticket.doc);
+    }
+
+    fn look_at_children(&mut self, doc: DocIx, step: usize) {
+        let Some(open) = self.docs[doc.0 as usize].as_ref() else { return };
+        self.commands.push_back(Command::Children(Ticket { doc, step, generation: open.generation }));
     }
 
     /// Everything about the document in this stratum is decided anew (its source changed, or a stored result was
@@ -415,6 +455,12 @@ impl Scheduler {
         }
     }
 
+    /// A worker answered, but its request is to be tried [`Scheduler::again`] later: until then it stays with nobody.
+    /// Whether the worker had it in hand.
+    pub fn hold(&mut self, worker: WorkerIx, ticket: Ticket) -> bool {
+        self.take(worker, ticket)
+    }
+
     /// Settles what [`Scheduler::died`] blamed.
     pub fn settle_fault(&mut self, ticket: Ticket, state: State) {
         self.settle_running(ticket, state);
@@ -431,6 +477,11 @@ impl Scheduler {
     /// A worker's module cannot start, or was stopped: all that it has to do stays open.
     pub fn disable(&mut self, worker: WorkerIx) {
         self.disable_lane(self.lane_of(worker));
+    }
+
+    /// The same for one of a target's modules.
+    pub fn disable_module(&mut self, target: TargetIx, module: usize) {
+        self.disable_lane(self.first_lanes[target.0] + module);
     }
 
     fn disable_lane(&mut self, lane: LaneIx) {
@@ -536,22 +587,33 @@ impl Scheduler {
         self.release(ticket);
         let Some(open) = self.docs[ticket.doc.0 as usize].as_mut() else { return };
         open.cells[ticket.step] = Cell::Settled(state);
-        open.unsettled -= 1;
-        let mut decidable = Vec::new();
-        for next in &self.shapes[open.family.0].steps[ticket.step].feeds {
-            if let Cell::Waiting(left) = &mut open.cells[*next] {
-                *left -= 1;
-                if *left == 0 {
-                    decidable.push(*next);
-                }
+        let family = open.family.0;
+        for at in 0.. {
+            let Some(next) = self.shapes[family].steps[ticket.step].feeds.get(at) else { break };
+            self.arrived(ticket.doc, *next);
+        }
+        if self.shapes[family].splits.iter().any(|split| split.step == ticket.step) {
+            self.look_at_children(ticket.doc, ticket.step);
+        }
+        self.one_less(ticket.doc);
+    }
+
+    /// Something that a cell waits for is settled.
+    fn arrived(&mut self, doc: DocIx, step: usize) {
+        let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        if let Cell::Waiting(left) = &mut open.cells[step] {
+            *left -= 1;
+            if *left == 0 {
+                self.decide(doc, step);
             }
         }
-        let closed = open.unsettled == 0;
-        for step in decidable {
-            self.decide(ticket.doc, step);
-        }
-        if closed {
-            self.close(ticket.doc);
+    }
+
+    fn one_less(&mut self, doc: DocIx) {
+        let Some(open) = self.docs[doc.0 as usize].as_mut() else { return };
+        open.unsettled -= 1;
+        if open.unsettled == 0 {
+            self.close(doc);
         }
     }
 
@@ -611,7 +673,7 @@ impl Scheduler {
             open.generation = generation;
         }
         self.commands.retain(|command| match command {
-            Command::Decide(ticket) => ticket.doc != doc,
+            Command::Decide(ticket) | Command::Children(ticket) => ticket.doc != doc,
             Command::Close(other) => *other != doc,
             _ => true,
         });
@@ -638,7 +700,7 @@ fn shape(family: &Family) -> Shape {
         }
         steps.push(ShapeStep { target: step.target, stratum: step.stratum, needs, feeds: Vec::new() });
     }
-    Shape { steps }
+    Shape { steps, splits: family.splits.clone() }
 }
 
 mod hand_out;

@@ -12,14 +12,14 @@ use crate::engine::publish::Job;
 use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, hold, modules, replaced};
+use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::event::{Event, Planned, Sink, Stopped, Summary};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
-use crate::plan::family::{Families, Family, FamilyIx, Origin};
+use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
 use crate::scan::{Kind, Scan};
 use crate::store::Entry;
 
@@ -179,18 +179,19 @@ fn stale_sets(
 ) -> Result<Vec<FamilyIx>> {
     let mut stale: Vec<FamilyIx> = Vec::new();
     for (ix, family) in families.list.iter().enumerate() {
-        let Origin::Set(target) = family.origin else { continue };
+        let (Origin::Set(target) | Origin::Group(target)) = family.origin else { continue };
         let members = stream_families(families, parts.pipeline, target);
-        let touched = |member: &FamilyIx| {
-            let member = families.family(*member);
-            scans.iter().any(|scan| scan.source == member.name && !scan.found.is_empty())
+        let roots: Vec<FamilyIx> = members.iter().flat_map(|(member, _)| families.roots(*member)).collect();
+        let touched = |root: &FamilyIx| {
+            let root = families.family(*root);
+            scans.iter().any(|scan| scan.source == root.name && !scan.found.is_empty())
         };
         let shared = parts.pipeline.target(target).with.iter().any(|with| match with.from {
             WithFrom::Shared(of) => stale.iter().any(|ix| families.family(*ix).step_of(of).is_some()),
             _ => false,
         });
-        let of_sets = members.iter().any(|(member, _)| stale.contains(member));
-        let changed = members.iter().any(|(member, _)| touched(member)) || of_sets || shared;
+        let of_sets = roots.iter().any(|root| stale.contains(root));
+        let changed = roots.iter().any(touched) || of_sets || shared;
         let needs = changed
             || options.sample_size.is_some()
             || !is_set_current(parts, families, outline, family, target)?;
@@ -209,17 +210,20 @@ pub fn is_set_current(
     family: &Family,
     target: TargetIx,
 ) -> Result<bool> {
-    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(false) };
-    let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
+    let head = family.head().unwrap_or_default();
+    let Some(entry) = parts.store.entry(&head, "", "")? else { return Ok(false) };
+    let last = family.last_stratum();
     if !entry.flags.settled || !outline.covers_family(parts, entry.definition, family, last) {
         return Ok(false);
     }
     let of = parts.pipeline.target(target);
     let streams = &of.streams;
     let mut names: Vec<&str> = streams.iter().map(|stream| parts.pipeline.node_name(*stream)).collect();
+    names.extend(by_target(parts.pipeline, target).map(|of| parts.pipeline.target(of).name.as_str()));
     // What members inherit may change where their own result does not.
+    let of_meta = of.by.as_deref().is_some_and(|by| by.starts_with("meta."));
     let is_meta = |field: &Field| matches!(field, Field::Meta(_));
-    if of.sees.iter().any(is_meta) || of.tested().any(is_meta) {
+    if of_meta || of.sees.iter().any(is_meta) || of.tested().any(is_meta) {
         let targets = streams.iter().filter_map(|stream| match stream {
             Node::Target(ix) => Some(*ix),
             Node::Source(_) => None,
@@ -234,6 +238,14 @@ pub fn is_set_current(
     let members = stream_families(families, parts.pipeline, target);
     let of_source = members.iter().filter(|_| streams.iter().any(|stream| matches!(stream, Node::Source(_))));
     names.extend(of_source.map(|(member, _)| families.family(*member).name.as_str()));
+    // A document that cannot be split is missing, whatever its children were before.
+    let mut split: Vec<FamilyIx> = members.iter().map(|(member, _)| *member).collect();
+    while let Some(ix) = split.pop() {
+        if let Origin::Children(of) = families.family(ix).origin {
+            names.push(&parts.pipeline.target(of).name);
+            split.extend(families.parents(ix));
+        }
+    }
     Ok(names.iter().all(|name| parts.store.last_change(name) <= entry.story))
 }
 
@@ -284,7 +296,7 @@ fn work(
         stratum = 0;
     }
     if result.is_ok() {
-        result = build.settle().and_then(|()| build.redefine());
+        result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
     let Finished { counts, through, stopped, published } = build.finish();
@@ -298,7 +310,7 @@ fn work(
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
     result?;
-    note_unpublished(parts.store, &published)
+    note_unpublished(parts.store, families, &published)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
@@ -313,8 +325,11 @@ fn one_stratum(
     again: Option<&Arc<HashSet<DocNumber>>>,
 ) -> Result<()> {
     build.settle()?;
+    parts.store.write_pages()?;
     build.plan_stratum(stratum)?;
     let covers: Arc<CoverCache> = Arc::new(CoverCache::default());
+    let group_covers: Arc<CoverCache> = Arc::new(CoverCache::default());
+    let (done, looked) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let mut supply = Supply::new(options.docs.as_ref(), only);
         for (ix, family) in families.list.iter().enumerate() {
@@ -330,6 +345,50 @@ fn one_stratum(
                     };
                     if !is_current {
                         supply.add_set(ix, &family.name);
+                    }
+                }
+                Origin::Group(target) if family.has_stratum(stratum) => {
+                    let covers_now = |place| build.outline().covers_family(parts, place, family, stratum);
+                    for place in parts.store.definition_places() {
+                        group_covers.set(place, covers_now(place));
+                    }
+                    let is_first = family.steps[0].stratum == stratum;
+                    if !is_first {
+                        let is_behind = build.looked_at(ix)
+                            || again.is_some()
+                            || build.replanned(stratum)
+                            || !set_covers(parts, build.outline(), family, stratum)?;
+                        if is_behind {
+                            let covers = Arc::clone(&group_covers);
+                            let wanted =
+                                move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
+                            supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        }
+                        continue;
+                    }
+                    let is_current = options.sample_size.is_none()
+                        && is_set_current(parts, families, build.outline(), family, target)?;
+                    if is_current {
+                        continue;
+                    }
+                    if grouping::is_behind(parts, families, build.outline(), options, target)? {
+                        build.keeps_last(target);
+                        continue;
+                    }
+                    if let Some(plan) = build.plan_of(target) {
+                        let covers = Arc::clone(&group_covers);
+                        let covers = move |place| covers.get(place);
+                        grouping::look(
+                            scope,
+                            &mut supply,
+                            parts,
+                            families,
+                            options,
+                            &plan,
+                            ix,
+                            covers,
+                            done.clone(),
+                        )?;
                     }
                 }
                 Origin::Source(_) if stratum == 0 => {
@@ -360,6 +419,13 @@ fn one_stratum(
         }
         build.stratum(stratum, &mut supply)
     })?;
+    drop(done);
+    let mut passes = Vec::new();
+    for (ix, pass) in looked {
+        passes.push((ix, pass?));
+    }
+    build.settle()?;
+    build.write_heads(stratum, passes)?;
     if !build.stopped_for_good() {
         build.all_came(stratum);
     }
@@ -369,7 +435,8 @@ fn one_stratum(
 }
 
 fn set_covers(parts: &Parts<'_>, outline: &Outline, family: &Family, stratum: usize) -> Result<bool> {
-    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(false) };
+    let head = family.head().unwrap_or_default();
+    let Some(entry) = parts.store.entry(&head, "", "")? else { return Ok(false) };
     Ok(entry.flags.settled && outline.covers_family(parts, entry.definition, family, stratum))
 }
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::engine::decide::Deciding;
-use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
+use crate::engine::members::{Group, visit_group};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
-use crate::model::document::{DocId, Meta, unescape_name};
+use crate::model::document::{DocId, GROUPS, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
@@ -91,6 +92,8 @@ pub struct Streams<'a> {
     pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
     /// For targets of a partial build: whether an entry's definition is up to date for the stream.
     pub is_current: Option<&'a dyn Fn(Position, TargetIx) -> bool>,
+    /// Only the members of this group, in its order.
+    pub group: Option<&'a Group>,
 }
 
 /// Tells the members of a set from what else passes, and counts.
@@ -232,8 +235,7 @@ impl Streams<'_> {
                 if let Some((_, _, places)) = families.iter_mut().find(|(_, ix, _)| *ix == family) {
                     places.push(place);
                 } else {
-                    let of = self.families.family(family);
-                    let first = if of.is_set() { of.name.clone() } else { format!("{}/", of.name) };
+                    let first = order(self.families, family, self.families.family(family));
                     families.push((first, family, vec![place]));
                 }
             }
@@ -271,6 +273,9 @@ impl Streams<'_> {
         {
             row_content(&self.roots[source.0], &mut document)?;
         }
+        if deep && family.is_children() {
+            document.above = above(self.store, self.pipeline, self.families, self.roots, ix, dir)?;
+        }
         for place in places {
             let mut state = match place {
                 Input::Origin if document.digest.is_some() => State::Done,
@@ -298,18 +303,61 @@ impl Streams<'_> {
     ) -> Result<Coverage> {
         let target = self.pipeline.target(ix);
         let mut gate = Gate::new(self, target, sees);
+        if let Some(group) = self.group {
+            return self.members_of(group, gate, target, visit);
+        }
         self.visit(target, gate.deep, &mut |passing| gate.pass(passing, visit))?;
         Ok(gate.coverage)
     }
 }
 
+impl Streams<'_> {
+    fn members_of(
+        &self,
+        group: &Group,
+        mut gate: Gate<'_>,
+        target: &Target,
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<Coverage> {
+        let families = self.families_of(target);
+        visit_group(group, &mut |ix, dir, name, known_as| {
+            let Some((_, places)) = families.iter().find(|(family, _)| *family == ix) else { return Ok(()) };
+            let family = self.families.family(ix);
+            let Some(entry) = self.store.entry(&family.name, dir, name)? else { return Ok(()) };
+            let deep = gate.deep;
+            self.visit_entry(ix, family, dir, &entry, places, deep, &mut |passing| {
+                gate.pass(passing, &mut |member| match known_as {
+                    None => visit(member),
+                    Some(name) => {
+                        let id = DocId::parse(name);
+                        let (ext, facts, path) =
+                            (member.ext.clone(), member.facts.clone(), member.path.clone());
+                        visit(&Member { id: &id, ext, facts, path, row: member.row.clone(), ..*member })
+                    }
+                })
+            })
+        })?;
+        Ok(gate.coverage)
+    }
+}
+
+/// By what families are put in the order of their documents' ids.
+pub fn order(families: &Families, ix: FamilyIx, family: &Family) -> String {
+    match family.origin {
+        Origin::Set(_) => family.name.clone(),
+        Origin::Source(_) => format!("{}/", family.name),
+        Origin::Group(_) => format!("{}/", family.name.trim_end_matches(GROUPS)),
+        // Behind the documents that they were split from.
+        Origin::Children(_) => {
+            let roots = families.roots(ix).into_iter().map(|root| format!("{}/", families.family(root).name));
+            format!("{}{}", roots.min().unwrap_or_default(), family.name)
+        }
+    }
+}
+
 /// The id of an entry of the index.
 pub fn id_of(family: &str, dir: &str, name: &str) -> DocId {
-    match (dir, name) {
-        ("", "") => DocId::of_set(family),
-        ("", name) => DocId::in_source(family, name),
-        (dir, name) => DocId::in_source(family, &format!("{dir}/{name}")),
-    }
+    DocId::at(family, dir, name)
 }
 
 /// The newest story with its definition; nothing if either cannot be read: then the document is decided anew.
@@ -378,6 +426,46 @@ pub fn stored(
     }))
 }
 
+/// The meta that children inherit, as it is recorded: of the parent whose children lie in `dir`.
+pub fn above(
+    store: &Store,
+    pipeline: &Pipeline,
+    families: &Families,
+    roots: &[Arc<Roots>],
+    children: FamilyIx,
+    dir: &str,
+) -> Result<Arc<[Meta]>> {
+    let parent = DocId::parse(dir.strip_suffix('#').unwrap_or(dir));
+    let (folder, name) = parent.place();
+    for ix in families.parents(children) {
+        let family = families.family(ix);
+        if !families.of_document(&parent).any(|other| other == ix) {
+            continue;
+        }
+        let Some(entry) = store.entry(&family.name, folder, name)? else { continue };
+        let found = stored(store, pipeline, (ix, family), parent.clone(), &entry, &|_| true)?;
+        let Some(mut document) = found else { continue };
+        if let Origin::Source(source) = family.origin {
+            row_content(&roots[source.0], &mut document)?;
+        }
+        if family.is_children() {
+            document.above = above(store, pipeline, families, roots, ix, folder)?;
+        }
+        return Ok(Arc::from(split_layers(family, &document, children)));
+    }
+    Ok(Arc::from([]))
+}
+
+/// The meta that a document hands down to the children of a family.
+fn split_layers(family: &Family, document: &Document, children: FamilyIx) -> Vec<Meta> {
+    let split = family.splits.iter().find(|split| split.family == children);
+    let Some(step) = split.map(|split| &family.steps[split.step]) else { return Vec::new() };
+    match document.main_input(step) {
+        MainInput::One(input) => document.layers(family, input),
+        _ => Vec::new(),
+    }
+}
+
 /// The source file of a document.
 pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> Content {
     Content { digest, length: 0, bytes: None, mime: None, meta: None, path: roots.path_of(rel) }
@@ -412,7 +500,13 @@ fn passes_on(document: &Document) -> bool {
     document.is_row && outputs.into_iter().any(|output| output.place == Place::Input)
 }
 
-/// Whether a glob of `--docs` names a document: its id, or its path relative to the source.
+/// Whether a glob of `--docs` names a document, something that it was split from, or a child of it: then it is to be
+/// looked at.
 pub fn is_named(glob: &Glob, id: &DocId) -> bool {
-    glob.matches(id.as_str()) || glob.matches(&unescape_name(id.as_str()).to_string_lossy())
+    glob.selects(id.as_str()) || glob.selects(&unescape_name(id.as_str()).to_string_lossy())
+}
+
+/// Whether a glob names a document, or something that it was split from.
+pub fn covers(glob: &Glob, id: &DocId) -> bool {
+    glob.covers(id.as_str()) || glob.covers(&unescape_name(id.as_str()).to_string_lossy())
 }

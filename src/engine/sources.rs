@@ -66,7 +66,7 @@ pub fn scan_sources(
     for family in families.list.iter().filter(|family| family.is_needed()) {
         let Origin::Source(ix) = family.origin else { continue };
         let began = Instant::now();
-        let last = family.steps.iter().map(|step| step.stratum).max().unwrap_or(0);
+        let last = family.last_stratum();
         let rules = Rules::new(parts, ix)?;
         let is_current = |known: &Known| outline.covers_family(parts, Position(known.tag), family, last);
         let roots = &parts.roots[ix.0];
@@ -250,7 +250,7 @@ pub(super) fn planned(
 ) -> Vec<Planned> {
     let mut actions: BTreeMap<TargetIx, Option<u64>> = BTreeMap::new();
     for (ix, family) in families.list.iter().enumerate() {
-        if family.is_set() {
+        if family.head().is_some() {
             if stale.contains(&FamilyIx(ix)) {
                 family.steps.iter().for_each(|step| {
                     actions.insert(step.target, None);
@@ -295,6 +295,10 @@ pub(super) fn planned(
             if count > 0 {
                 let entry = actions.entry(step.target).or_insert(Some(0));
                 *entry = entry.map(|known| known + count);
+                // How many children there will be is not known before.
+                for (target, _) in step.splits.then_some(&family.below).into_iter().flatten() {
+                    actions.insert(*target, None);
+                }
             }
         }
     }

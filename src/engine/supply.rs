@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use crate::engine::groups::{Found, Touched};
 use crate::engine::sets::{id_of, is_named};
 use crate::error::Result;
 use crate::model::action::Position;
-use crate::model::document::{DocId, DocNumber};
+use crate::model::document::{DocId, DocNumber, GROUPS};
 use crate::model::selection::Glob;
 use crate::plan::family::FamilyIx;
 use crate::scan::{Kind, Known, Scan};
@@ -31,6 +32,8 @@ pub(super) struct Unopened {
     pub names: Option<Position>,
     /// What is known of it from before.
     pub why: Why,
+    /// Of a group: its members.
+    pub group: Option<Box<Found>>,
 }
 
 /// Why a document is opened.
@@ -74,6 +77,11 @@ enum Part<'a> {
         name: String,
         batches: Receiver<Vec<(Arc<str>, Entry)>>,
     },
+    Groups {
+        family: FamilyIx,
+        name: String,
+        touched: Receiver<Touched>,
+    },
 }
 
 impl<'a> Supply<'a> {
@@ -85,6 +93,11 @@ impl<'a> Supply<'a> {
     /// The one document of a set.
     pub(super) fn add_set(&mut self, family: FamilyIx, name: &str) {
         self.parts.push_back(Part::Set(family, name.to_owned()));
+    }
+
+    /// The groups that are touched.
+    pub(super) fn add_groups(&mut self, family: FamilyIx, name: &str, touched: Receiver<Touched>) {
+        self.parts.push_back(Part::Groups { family, name: name.to_owned(), touched });
     }
 
     /// What a scan found.
@@ -141,6 +154,7 @@ impl<'a> Supply<'a> {
                 }
                 Part::Found { .. } => self.take_found(store)?,
                 Part::Pages { .. } => self.take_pages(),
+                Part::Groups { .. } => self.take_group(store)?,
             };
             if !more {
                 self.parts.pop_front();
@@ -150,6 +164,29 @@ impl<'a> Supply<'a> {
 
     fn lets_in(&self, id: &DocId) -> bool {
         self.docs.is_none_or(|glob| is_named(glob, id)) && self.only.is_none_or(|only| only(id))
+    }
+
+    fn take_group(&mut self, store: &Store) -> Result<bool> {
+        let Some(Part::Groups { family, name, touched }) = self.parts.front() else { return Ok(false) };
+        let Ok(Touched { found, entry }) = touched.recv() else { return Ok(false) };
+        let id = DocId::in_source(name.trim_end_matches(GROUPS), &found.value);
+        let (dir, last) = id.place();
+        let (number, names) = if let Some(entry) = &entry {
+            (entry.doc, None)
+        } else {
+            let (number, names) = store.name_documents(name, dir, &[last.to_owned()])?;
+            (number, Some(names))
+        };
+        self.ready.push_back(Unopened {
+            family: *family,
+            dir: Arc::from(dir),
+            name: last.to_owned(),
+            number,
+            names,
+            why: Why::Again(entry),
+            group: Some(Box::new(found)),
+        });
+        Ok(true)
     }
 
     fn open_set(&mut self, store: &Store, family: FamilyIx, name: &str) -> Result<()> {
@@ -168,6 +205,7 @@ impl<'a> Supply<'a> {
             number,
             names,
             why,
+            group: None,
         });
         Ok(())
     }
@@ -184,6 +222,7 @@ impl<'a> Supply<'a> {
                     number: entry.doc,
                     names: None,
                     why: Why::Again(Some(entry)),
+                    group: None,
                 };
                 self.ready.push_back(unopened);
             }
@@ -253,6 +292,7 @@ impl<'a> Supply<'a> {
                 number,
                 names,
                 why,
+                group: None,
             });
         }
         Ok(true)

@@ -11,7 +11,7 @@ use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{
-    Call, Hold, Module, ModuleIx, Pipeline, Program, Settings, Target, TargetIx, Verb, WithFrom,
+    Call, Hold, Module, ModuleIx, Pipeline, Program, Settings, SplitLimits, Target, TargetIx, Verb, WithFrom,
 };
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
@@ -161,6 +161,8 @@ pub struct TargetPlan {
     pub values: Vec<ByValue>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
+    /// Of a split.
+    pub limits: Option<SplitLimits>,
 }
 
 /// A mark that matters to a target.
@@ -170,6 +172,8 @@ pub struct PlanMark {
     pub number: u64,
     /// Absent: every document.
     pub docs: Option<Glob>,
+    /// It speaks only of failures.
+    pub failed: bool,
 }
 
 impl TargetPlan {
@@ -207,6 +211,7 @@ impl TargetPlan {
             hold: target.hold,
             values: Vec::new(),
             sees: target.sees.clone(),
+            limits: target.split.then_some(target.split_limits),
         }
     }
 
@@ -266,8 +271,23 @@ impl TargetPlan {
 
     /// The newest mark that asks for this document to be done again in this target; 0 if none does.
     pub fn mark_for(&self, id: &DocId) -> u64 {
-        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.matches(id.as_str()));
-        self.marks.iter().filter(covers).map(|mark| mark.number).max().unwrap_or(0)
+        self.newest_mark(id, |mark| !mark.failed)
+    }
+
+    /// The same for what failed.
+    pub fn mark_for_failed(&self, id: &DocId) -> u64 {
+        self.newest_mark(id, |_| true)
+    }
+
+    fn newest_mark(&self, id: &DocId, counts: impl Fn(&PlanMark) -> bool) -> u64 {
+        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.covers(id.as_str()));
+        let marks = self.marks.iter().filter(|mark| counts(mark)).filter(covers);
+        marks.map(|mark| mark.number).max().unwrap_or(0)
+    }
+
+    /// From now on failures that were recorded before this mark are no results any more.
+    pub fn reopen_failed(&mut self, number: u64) {
+        self.marks.push(PlanMark { number, docs: None, failed: true });
     }
 }
 
@@ -342,7 +362,11 @@ fn marks_of(marks: &[Mark], target: &str, fingerprint: &Digest) -> Vec<PlanMark>
     };
     let plan = |mark: &Mark| {
         // A glob that can no longer be read selects every document: doing too much again is the safe side.
-        PlanMark { number: mark.number, docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()) }
+        PlanMark {
+            number: mark.number,
+            docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()),
+            failed: mark.failed,
+        }
     };
     marks.iter().filter(speaks).map(plan).collect()
 }
@@ -386,9 +410,20 @@ fn definition(
     if let Some(hold) = target.hold {
         hasher.text(&format!("hold {hold:?}"));
     }
+    if target.split {
+        for limit in target.split_limits.names() {
+            hasher.text(&limit);
+        }
+    }
     hasher.option(target.ext.as_deref().map(str::as_bytes));
     hasher.bytes(&target.min_done.to_le_bytes());
-    let whole = marks.iter().filter(|mark| mark.docs.is_none()).map(|mark| mark.number).max();
+    // No part of any key, but a higher limit opens again what was set aside under a lower one.
+    let settings = &target.settings;
+    let limits = (settings.timeout, settings.memory, settings.retries);
+    if limits != (None, None, None) {
+        hasher.text(&format!("{limits:?}"));
+    }
+    let whole = marks.iter().filter(|mark| mark.docs.is_none() && !mark.failed).map(|mark| mark.number).max();
     hasher.number(whole.unwrap_or(0)).finish()
 }
 
@@ -403,6 +438,7 @@ pub(crate) mod tests {
             verb: Verb::Each,
             streams: Vec::new(),
             split: false,
+            split_limits: SplitLimits::default(),
             reduce: false,
             by: None,
             group_missing: None,

@@ -81,7 +81,9 @@ impl Trial {
     pub fn digest(&self, output: &module::Output) -> Digest {
         match &output.body {
             OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
-            OutputBody::Same => self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest),
+            OutputBody::Same | OutputBody::Children(_) => {
+                self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest)
+            }
         }
     }
 
@@ -321,6 +323,7 @@ impl Preparing<'_> {
             roots: &self.parts.roots,
             only: None,
             is_current: None,
+            group: None,
         };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;

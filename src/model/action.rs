@@ -208,6 +208,9 @@ pub struct Extras {
     /// Why it ran; absent: it never had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<crate::model::reason::Reason>,
+    /// Of a timeout, the limit in milliseconds; of a want of memory, that in bytes. Absent: none was stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// What became of a document in a target.
@@ -328,6 +331,9 @@ pub struct Mark {
     pub targets: Vec<MarkedTarget>,
     /// A glob over ids; absent: every document.
     pub docs: Option<String>,
+    /// Only what failed: other results stand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 /// A target in a [`Mark`], with the fingerprint that it had.

@@ -12,12 +12,18 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct DocNumber(pub u32);
 
-/// A document's stable name: `SOURCE/relative/path`, or a target's name for the result of an `all`.
+/// A document's stable name: `SOURCE/relative/path`, or a target's name for the result of an `all`; a child of a split
+/// is `parent#name`, a group `TARGET/value`.
 ///
 /// Always UTF-8: `#`, `%`, control characters and bytes that are not UTF-8 are %-escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DocId(String);
+
+/// Ends the name of the family of a split's children in the index: no source and no target is called so.
+pub const CHILDREN: char = '#';
+/// Ends the name of the family of a target's groups in the index.
+pub const GROUPS: char = '=';
 
 impl DocId {
     /// The id of a document of a source: `rel` is relative to it, escaped already.
@@ -28,6 +34,51 @@ impl DocId {
     /// The id of the result of an `all` target.
     pub fn of_set(target: &str) -> Self {
         DocId(target.to_owned())
+    }
+
+    /// The id of a child that a split made: `name` is escaped already.
+    pub fn child(&self, name: &str) -> Self {
+        DocId(format!("{}#{name}", self.0))
+    }
+
+    /// The id of an entry of the index: a family, a folder in it, a name in that.
+    pub fn at(family: &str, dir: &str, name: &str) -> Self {
+        if family.ends_with(CHILDREN) {
+            return DocId(format!("{dir}{name}"));
+        }
+        let family = family.trim_end_matches(GROUPS);
+        match (dir, name) {
+            ("", "") => DocId::of_set(family),
+            ("", name) => DocId::in_source(family, name),
+            (dir, name) => DocId::in_source(family, &format!("{dir}/{name}")),
+        }
+    }
+
+    /// The folder and the name under which the index has it, within its family: children lie with their siblings.
+    pub fn place(&self) -> (&str, &str) {
+        match self.0.rfind('#') {
+            Some(at) => (&self.0[..=at], &self.0[at + 1..]),
+            None if self.rel().is_empty() => ("", ""),
+            None => {
+                let rel = self.rel();
+                rel.rsplit_once('/').unwrap_or(("", rel))
+            }
+        }
+    }
+
+    /// The document that this one was split from.
+    pub fn parent(&self) -> Option<DocId> {
+        self.0.rsplit_once('#').map(|(parent, _)| DocId(parent.to_owned()))
+    }
+
+    /// `id.child`: the name that a split gave.
+    pub fn child_name(&self) -> Option<&str> {
+        self.0.rsplit_once('#').map(|(_, name)| name)
+    }
+
+    /// The document that all splits began with: the id without any child's name.
+    pub fn root(&self) -> &str {
+        self.0.split('#').next().unwrap_or_default()
     }
 
     /// An id as it was written: by a person, or on disk.
@@ -50,14 +101,19 @@ impl DocId {
         self.0.split_once('/').map_or("", |(_, rel)| rel)
     }
 
-    /// `id.dir`: the folder of `rel`, empty at the top.
-    pub fn dir(&self) -> &str {
-        self.rel().rsplit_once('/').map_or("", |(dir, _)| dir)
+    /// `rel` without the names of children.
+    fn path(&self) -> &str {
+        self.root().split_once('/').map_or("", |(_, rel)| rel)
     }
 
-    /// The last part: the file's name, for a set its target.
+    /// `id.dir`: the folder of the file, empty at the top; a child's is that of what it was split from.
+    pub fn dir(&self) -> &str {
+        self.path().rsplit_once('/').map_or("", |(dir, _)| dir)
+    }
+
+    /// The file's name, for a set its target.
     pub fn name(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or_default()
+        self.root().rsplit('/').next().unwrap_or_default()
     }
 
     /// `id.stem`: the name without its extension.
@@ -66,9 +122,9 @@ impl DocId {
         &name[..name.len() - extension_length(name)]
     }
 
-    /// `id.base`: `rel` without its extension.
+    /// `id.base`: the path in the source without its extension.
     pub fn base(&self) -> &str {
-        let rel = self.rel();
+        let rel = self.path();
         &rel[..rel.len() - extension_length(rel)]
     }
 
@@ -170,6 +226,38 @@ mod tests {
         );
         let hidden = DocId::parse("inbox/a.b/.profile");
         assert_eq!((hidden.stem(), hidden.base(), hidden.ext().as_str()), (".profile", "a.b/.profile", ""));
+    }
+
+    #[test]
+    fn a_child_has_the_fields_of_what_it_was_split_from() {
+        let id = DocId::parse("inbox/2024/scan.v2.pdf").child("page-3.txt");
+        assert_eq!(
+            (id.source(), id.dir(), id.stem(), id.base(), id.ext().as_str(), id.child_name()),
+            ("inbox", "2024", "scan.v2", "2024/scan.v2", "pdf", Some("page-3.txt"))
+        );
+        assert_eq!(id.parent().as_ref().map(DocId::as_str), Some("inbox/2024/scan.v2.pdf"));
+        assert_eq!(id.rel(), "2024/scan.v2.pdf#page-3.txt");
+        let line = id.child("a/b");
+        assert_eq!((line.root(), line.dir()), ("inbox/2024/scan.v2.pdf", "2024"));
+        assert_eq!(line.parent(), Some(id));
+    }
+
+    #[test]
+    fn the_place_of_an_id_in_the_index_gives_it_back() {
+        for (family, id) in [
+            ("inbox", "inbox/a.txt"),
+            ("inbox", "inbox/b/c/a.txt"),
+            ("index", "index"),
+            ("pages#", "inbox/b/a.pdf#page-3"),
+            ("lines#", "inbox/b/a.pdf#x/y#1/2"),
+            ("threads=", "threads/42"),
+            ("threads=", "threads/a//b"),
+            ("pages#", "threads/a/b#1"),
+        ] {
+            let id = DocId::parse(id);
+            let (dir, name) = id.place();
+            assert_eq!(DocId::at(family, dir, name), id);
+        }
     }
 
     #[test]

@@ -81,6 +81,19 @@ pub enum Event {
         /// How.
         failure: Failure,
     },
+    /// An action met a passing fault, and that is on disk; it will be tried again in this build.
+    Retrying {
+        /// The document.
+        doc: String,
+        /// The target.
+        target: String,
+        /// How it failed.
+        failure: Failure,
+        /// Which try it was, over all builds.
+        attempt: u32,
+        /// The pause before the next one.
+        milliseconds: u64,
+    },
     /// A document has been in hand for long.
     Slow {
         /// The document.
@@ -280,6 +293,15 @@ pub enum Stopped {
         /// Its own words.
         failure: Failure,
     },
+    /// A module failed in the same way on many documents in a row.
+    Breaker {
+        /// The target where it was seen.
+        target: String,
+        /// The error.
+        failure: Failure,
+        /// How many in a row.
+        in_a_row: u64,
+    },
     /// The store cannot be written.
     Store {
         /// Why.
@@ -292,7 +314,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         match &self.stopped {
             Some(Stopped::Signal { signal }) => 128 + *signal as u8,
-            Some(Stopped::Module { .. } | Stopped::Store { .. }) => 3,
+            Some(Stopped::Module { .. } | Stopped::Breaker { .. } | Stopped::Store { .. }) => 3,
             None if self.causes.is_empty() && self.blocked == 0 => 0,
             Some(Stopped::FailFast) | None => 1,
         }

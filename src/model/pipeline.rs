@@ -92,6 +92,8 @@ pub struct Target {
     pub streams: Vec<Node>,
     /// The module returns named children.
     pub split: bool,
+    /// How many and how large they may be.
+    pub split_limits: SplitLimits,
     /// A tree of merges.
     pub reduce: bool,
     /// What a group is made by.
@@ -145,6 +147,34 @@ impl Target {
             Call::Route(branches) => Some(branches),
             Call::Module(_) => None,
         }
+    }
+}
+
+/// How many children one document may have, and how large they may be: beyond it, the document fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitLimits {
+    /// `max`: children.
+    pub count: u64,
+    /// `max_size`: bytes of one child.
+    pub size: u64,
+    /// `max_total`: bytes of all.
+    pub total: u64,
+}
+
+impl SplitLimits {
+    /// Each limit as it is written, by which a failure names it.
+    pub fn names(&self) -> [String; 3] {
+        [
+            format!("over max = {}", self.count),
+            format!("over max_size = {}", self.size),
+            format!("over max_total = {}", self.total),
+        ]
+    }
+}
+
+impl Default for SplitLimits {
+    fn default() -> Self {
+        SplitLimits { count: 100_000, size: 1 << 30, total: 10 << 30 }
     }
 }
 

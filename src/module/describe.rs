@@ -107,7 +107,7 @@ pub fn describe(host: &Host, launch: &Launch, limit: Duration) -> Result<Descrip
 }
 
 /// The first frame among what was printed.
-fn find_description(read: &[u8]) -> Option<Result<Description, Failure>> {
+pub(super) fn find_description(read: &[u8]) -> Option<Result<Description, Failure>> {
     let bad = |problem: String| {
         let message = format!("protocol error in its description: {problem}");
         Failure::new(FailureKind::BadReply, "bad reply", message)

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::Program;
+use crate::model::pipeline::{Program, SplitLimits};
+use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 use crate::module::log::{Log, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
 use crate::module::output::Place;
-use crate::module::report::{Answer, Died, Done, Output, Report};
+use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
 use crate::module::template::{Hole, Template};
 use crate::module::worker::open_log;
 use crate::sys::{self, Exit, Wish};
@@ -27,6 +28,9 @@ const TRY_AGAIN: i32 = 75;
 const SKIP: i32 = 77;
 /// Above it a shell says the number of a signal.
 const SHELL_SIGNAL: i32 = 128;
+
+/// How often the folder of a split that runs is measured.
+const WATCHED: Duration = Duration::from_millis(250);
 
 /// The thread's whole life; what is in hand at its end.
 pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
@@ -84,6 +88,7 @@ enum End {
     Killed,
     Lost(Failure),
     Refused(Failure),
+    TooMuch(Failure),
 }
 
 /// A filter of which everything is known but the document.
@@ -117,7 +122,7 @@ impl Filter {
         let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
         for hole in &holes {
             match hole {
-                Hole::OutFolder => {
+                Hole::OutFolder if launch.split.is_none() => {
                     return Err(cannot_start("`{out}/` (a folder) is not supported yet: use `{out}`"));
                 }
                 Hole::Param(name) if !launch.params.contains_key(name) => {
@@ -129,7 +134,7 @@ impl Filter {
             }
         }
         let takes_file = holes.contains(&&Hole::In);
-        let makes_file = holes.contains(&&Hole::Out);
+        let makes_file = holes.contains(&&Hole::Out) || holes.contains(&&Hole::OutFolder);
         let lost = |error: io::Error| {
             cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
         };
@@ -146,7 +151,7 @@ impl Filter {
         let folder = minder.scratch.join(request.id.to_string());
         let (out, ext) = self.output(&request.input, &folder);
         let (end, input) = match self.begin(minder, log, request, &folder, &out) {
-            Ok(input) => (self.attend(minder, begin), Some(input)),
+            Ok(input) => (self.attend(minder, begin, &out), Some(input)),
             Err(failure) => (End::Refused(failure), None),
         };
         let done = match end {
@@ -163,7 +168,7 @@ impl Filter {
                 minder.reports.push(Report::Died(Box::new(died)));
                 return Ended::Answered;
             }
-            End::Refused(failure) => Done::Failed(failure),
+            End::Refused(failure) | End::TooMuch(failure) => Done::Failed(failure),
             End::TimedOut => {
                 let limit = text::duration(self.launch.timeout.unwrap_or_default());
                 let message = format!("not done within {limit}");
@@ -173,7 +178,10 @@ impl Filter {
                 let lines = if end.code == Some(0) { Vec::new() } else { log.tail(mark) };
                 let verdict = self.verdict(end, Some(&lines), memory_kills);
                 let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
-                verdict.unwrap_or_else(|| take_output(&Place { ours: &folder, keep, ext: None }, &out, ext))
+                verdict.unwrap_or_else(|| match &self.launch.split {
+                    Some(limits) => self.take_children(minder, request.id, &out, &folder, limits),
+                    None => take_output(&Place { ours: &folder, keep, ext: None }, &out, ext),
+                })
             }
         };
         // Scratch, and nobody's any more.
@@ -193,6 +201,9 @@ impl Filter {
 
     /// The file that is to be made in a folder, and its extension: the target's, else the document's, else `txt`.
     pub(super) fn output(&self, input: &Input, folder: &Path) -> (PathBuf, String) {
+        if self.launch.split.is_some() {
+            return (folder.join("out"), String::new());
+        }
         let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty());
         let set = matches!(input.body, Body::Manifest { .. });
         let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
@@ -208,7 +219,8 @@ impl Filter {
         folder: &Path,
         out: &Path,
     ) -> Result<(Command, PathBuf), Failure> {
-        std::fs::create_dir_all(folder).map_err(lost)?;
+        let made = if self.launch.split.is_some() { out } else { folder };
+        std::fs::create_dir_all(made).map_err(lost)?;
         let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
         let own = as_files(&request.with, folder).map_err(lost)?;
         let files_of = |name: &str| {
@@ -274,9 +286,20 @@ impl Filter {
     }
 
     /// Waits for its end.
-    fn attend(&self, minder: &mut Minder, begin: Instant) -> End {
+    fn attend(&self, minder: &mut Minder, begin: Instant, out: &Path) -> End {
         let deadline = self.launch.timeout.map(|limit| begin + limit);
+        let mut pause = WATCHED;
         loop {
+            if let Some(limits) = self.launch.split
+                && begin.elapsed() >= pause
+            {
+                let looked = Instant::now();
+                if let Err(failure) = children::watch(out, &limits) {
+                    minder.end_process(Manner::AtOnce);
+                    return End::TooMuch(failure);
+                }
+                pause = begin.elapsed() + WATCHED.max(looked.elapsed() * 20);
+            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 minder.end_process(Manner::Politely);
@@ -284,6 +307,8 @@ impl Filter {
             }
             let Some(channel) = &minder.channel else { return End::Lost(minder.host_lost()) };
             let wishes = [Some((channel.as_fd(), Wish::Read)), Some(minder.bell())];
+            let watched = self.launch.split.map(|_| pause.saturating_sub(begin.elapsed()));
+            let left = [left, watched].into_iter().flatten().min();
             let Ok([heard, rung]) = sys::poll(wishes, left) else { continue };
             if heard {
                 match minder.hear() {
@@ -300,6 +325,48 @@ impl Filter {
                 }
             }
         }
+    }
+
+    /// The files in the folder that a process made: each is a child.
+    fn take_children(
+        &self,
+        minder: &mut Minder,
+        id: u64,
+        out: &Path,
+        folder: &Path,
+        limits: &SplitLimits,
+    ) -> Done {
+        let files = match children::files_below(out, limits) {
+            Ok(files) => files,
+            Err(failure) => return Done::Failed(failure),
+        };
+        let mut sent = Sent::default();
+        for (name, path) in files {
+            let size = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+            if let Err(failure) = sent.add(&name, size, limits) {
+                return Done::Failed(failure);
+            }
+            let keep = minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, sent.count));
+            let body = match (Place { ours: folder, keep, ext: None }).take_file(&path) {
+                Ok(body) => body,
+                Err(failure) => return Done::Failed(failure),
+            };
+            let own = path.extension().map(|ext| ext.to_string_lossy().to_lowercase());
+            let ext = self.launch.ext.clone().or(own).unwrap_or_else(|| "bin".to_owned());
+            let output = Output { body, ext, meta: String::new() };
+            let weight = minder.unheard.weigh(size);
+            minder.reports.push(Report::Child { id, name, output, weight });
+            while minder.unheard.is_full() && !minder.killed {
+                minder.flush();
+                std::thread::sleep(Duration::from_millis(1));
+                minder.take_commands();
+            }
+        }
+        Done::Output(Output {
+            body: OutputBody::Children(sent.count),
+            ext: String::new(),
+            meta: String::new(),
+        })
     }
 
     /// What an exit means; `None`: it is done, and the output decides. `lines` is what it printed, if that is known.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hash::Digest;
-use crate::model::pipeline::Program;
+use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::python::Python;
 
 /// A program of a target with everything that is the same for all its documents.
@@ -38,6 +38,8 @@ pub struct Launch {
     pub setup_timeout: Duration,
     /// The extension that results get, whatever the module says.
     pub ext: Option<String>,
+    /// The module makes children, within these limits.
+    pub split: Option<SplitLimits>,
 }
 
 /// The limit of start and setup where none is stated.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::failure::{Failure, FailureKind};
+use crate::module::children::Unheard;
 use crate::module::command::cannot_start;
 use crate::module::host::{Channel, Host, Order, Told};
 use crate::module::launch::{Launch, Request};
@@ -76,6 +77,8 @@ pub(super) struct Minder {
     /// All is to end at once.
     pub(super) killed: bool,
     pub(super) channel: Option<Channel>,
+    /// Children that were reported and not dealt with yet.
+    pub(super) unheard: Unheard,
     /// How many processes the kernel had killed for want of memory, and when it was asked.
     pub(super) memory_kills: Option<(Instant, Option<u64>)>,
     /// The slot's own scratch folder; that of a document lies in it.

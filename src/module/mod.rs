@@ -5,6 +5,7 @@
 //! Knows nothing of keys, caches, stores or pipelines. `docs/design/modules.md` has the picture.
 
 pub mod base64;
+mod children;
 mod command;
 mod describe;
 mod filter;
@@ -16,12 +17,14 @@ mod output;
 mod program;
 mod protocol;
 pub mod python;
+pub(crate) mod reply;
 mod report;
 mod slot;
 mod template;
 pub mod trial;
 mod worker;
 
+pub use children::Weight;
 pub use describe::{Description, Param, describe};
 pub use host::Host;
 pub use launch::{Body, Input, Launch, Request, SETUP_TIMEOUT, Side};

@@ -71,11 +71,8 @@ impl Place<'_> {
         } else if frame.same {
             done(OutputBody::Same, "")
         } else {
-            Done::Failed(Failure::new(
-                FailureKind::ModuleError,
-                "not supported",
-                "children (`split`) are not in this version yet",
-            ))
+            let children = OutputBody::Children(frame.children.unwrap_or_default());
+            Done::Output(Output { body: children, ext: String::new(), meta })
         }
     }
 

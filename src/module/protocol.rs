@@ -40,6 +40,9 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
         out.extend_from_slice(b",\"sees\":");
         json(out, &launch.sees);
     }
+    if launch.split.is_some() {
+        out.extend_from_slice(b",\"split\":true");
+    }
     out.extend_from_slice(b",\"tmp\":");
     json(out, &tmp.to_string_lossy());
     if !request.with.is_empty() {
@@ -153,6 +156,11 @@ pub(super) struct Frame<'a> {
     pub(super) output: Option<OutputFrame<'a>>,
     pub(super) skip: Option<String>,
     pub(super) error: Option<Fault>,
+    #[serde(borrow)]
+    pub(super) child: Option<OutputFrame<'a>>,
+    /// Of a trial: all of them.
+    #[serde(borrow)]
+    pub(super) children: Option<Vec<OutputFrame<'a>>>,
     pub(super) progress: Option<ProgressFrame>,
     pub(super) warn: Option<serde_json::Value>,
     pub(super) count: Option<BTreeMap<String, f64>>,
@@ -201,6 +209,8 @@ pub(super) fn read_line(line: &[u8]) -> Line<'_> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct OutputFrame<'a> {
+    /// Of a child.
+    pub(super) name: Option<String>,
     pub(super) text: Option<String>,
     /// The worker's own bytes.
     #[serde(borrow, default, deserialize_with = "also_null")]
@@ -212,6 +222,17 @@ pub(super) struct OutputFrame<'a> {
     pub(super) children: Option<u64>,
     pub(super) ext: Option<String>,
     pub(super) meta: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl OutputFrame<'_> {
+    /// The bytes that it carries or names, before any is kept.
+    pub(super) fn size(&self) -> u64 {
+        let text = self.text.as_ref().map(String::len);
+        let json = self.json.map(|json| json.get().len());
+        let base64 = self.base64.as_ref().map(|base64| base64.len() / 4 * 3);
+        let file = || std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len());
+        text.or(json).or(base64).map(|length| length as u64).or_else(file).unwrap_or(0)
+    }
 }
 
 /// `null` is a value here, not the absence of one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::hash::Digest;
 use crate::model::action::{LogRange, Package};
 use crate::model::failure::Failure;
+use crate::module::children::Weight;
 use crate::time::Millis;
 
 /// One thing that happened in a slot.
@@ -43,6 +44,17 @@ pub enum Report {
         id: u64,
         /// By name.
         counts: BTreeMap<String, f64>,
+    },
+    /// A part of a document that is split; of no effect without the answer.
+    Child {
+        /// The request.
+        id: u64,
+        /// As the module calls it, escaped as a part of an id.
+        name: String,
+        /// What it is.
+        output: Output,
+        /// Kept until it is dealt with.
+        weight: Weight,
     },
     /// The program cannot start: nothing was tried on these documents.
     Fatal {
@@ -131,6 +143,8 @@ pub enum OutputBody {
     },
     /// The input, unchanged.
     Same,
+    /// So many children, which were reported before.
+    Children(u64),
 }
 
 /// A process that died with documents in hand.

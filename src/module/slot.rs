@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result, io_text};
+use crate::module::children::Unheard;
 use crate::module::host::Host;
 use crate::module::launch::{Launch, Request};
 use crate::module::minder::{Command, Minder, Queue};
@@ -44,6 +45,7 @@ impl Slot {
             restart: false,
             killed: false,
             channel: None,
+            unheard: Unheard::default(),
             memory_kills: None,
             scratch: launch.tmp.join(number.to_string()),
             launch,

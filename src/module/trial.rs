@@ -12,8 +12,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::hash::Digest;
+use crate::model::children::Child;
+use crate::model::document::escape_name;
 use crate::model::failure::Failure;
 use crate::model::pipeline::Program;
+use crate::module::children;
 use crate::module::command::{Command, cannot_start};
 use crate::module::filter::{Filter, take_output};
 use crate::module::host::Host;
@@ -21,7 +25,7 @@ use crate::module::launch::{Launch, Request};
 use crate::module::minder::death;
 use crate::module::output::{Place, bad_reply};
 use crate::module::protocol::{self, Line};
-use crate::module::report::{Done, Report};
+use crate::module::report::{Done, Output, OutputBody, Report};
 use crate::module::slot::Slot;
 use crate::sys;
 
@@ -116,6 +120,12 @@ fn python(
     let place = Place { ours: &tmp, keep: kept(folder), ext: launch.ext.as_deref() };
     match (frame.fatal, frame.output, frame.skip, frame.error) {
         (Some(fault), ..) => Err(fault.into_failure()),
+        (_, Some(output), None, None) if output.children.is_some() => {
+            Ok(listed(frame.children.unwrap_or_default().into_iter().map(|mut child| {
+                let name = child.name.take().unwrap_or_default();
+                (escape_name(std::ffi::OsStr::new(&name)).into_owned(), place.of_frame(child))
+            })))
+        }
         (_, Some(output), None, None) => Ok(place.of_frame(output)),
         (_, None, Some(reason), None) => Ok(Done::Skip(reason)),
         (_, None, None, Some(fault)) => Ok(Done::Failed(fault.into_failure())),
@@ -139,7 +149,42 @@ fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Resu
     let memory_kills = sys::out_of_memory_kills();
     let exit = sys::run_here(&mut process).map_err(|error| command.refused(&error))?;
     let place = Place { ours: &tmp, keep: kept(folder), ext: None };
-    Ok(filter.verdict(exit, None, memory_kills).unwrap_or_else(|| take_output(&place, &out, ext)))
+    Ok(filter.verdict(exit, None, memory_kills).unwrap_or_else(|| match &launch.split {
+        None => take_output(&place, &out, ext),
+        Some(limits) => match children::files_below(&out, limits) {
+            Err(failure) => Done::Failed(failure),
+            Ok(files) => listed(files.into_iter().map(|(name, path)| {
+                let own = path.extension().map(|ext| ext.to_string_lossy().to_lowercase());
+                let ext = launch.ext.clone().or(own).unwrap_or_else(|| "bin".to_owned());
+                (name, take_output(&place, &path, ext))
+            })),
+        },
+    }))
+}
+
+/// What a split came to, as it would be recorded: the list of its children.
+fn listed(children: impl Iterator<Item = (String, Done)>) -> Done {
+    let mut list = crate::model::children::begin();
+    for (name, done) in children {
+        let Done::Output(output) = done else { return done };
+        add(&mut list, &name, &output);
+    }
+    of_list(list)
+}
+
+fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
+    let (digest, length) = match &output.body {
+        OutputBody::Bytes { bytes, digest } => (*digest, bytes.len() as u64),
+        OutputBody::File { digest, length, .. } => (*digest, *length),
+        OutputBody::Same | OutputBody::Children(_) => return,
+    };
+    let (name, ext, meta) = (name.to_owned(), output.ext.clone(), output.meta.clone());
+    crate::model::children::add(list, &Child { name, digest, length, ext, meta });
+}
+
+fn of_list(list: Vec<u8>) -> Done {
+    let body = OutputBody::Bytes { digest: Digest::of(&list), bytes: list };
+    Done::Output(Output { body, ext: crate::model::children::EXT.to_owned(), meta: String::new() })
 }
 
 fn worker(
@@ -159,13 +204,22 @@ fn worker(
     slot.send(vec![request]);
     slot.finish();
     let mut answer = None;
+    let mut list = crate::model::children::begin();
     let mut printed = Vec::new();
     loop {
         match inbox.recv_timeout(TICK) {
             Ok(reports) => {
                 for report in reports {
                     match report {
-                        Report::Answer(given) => answer = Some(Ok(given.done)),
+                        Report::Child { name, output, .. } => add(&mut list, &name, &output),
+                        Report::Answer(given) => {
+                            answer = Some(Ok(match given.done {
+                                Done::Output(Output { body: OutputBody::Children(_), .. }) => {
+                                    of_list(std::mem::take(&mut list))
+                                }
+                                done => done,
+                            }));
+                        }
                         Report::Died(died) => answer = Some(Ok(Done::Failed(died.failure))),
                         Report::Fatal { failure, .. } => answer = Some(Err(failure)),
                         Report::Warn { warning, .. } => {

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use lines::Lines;
 
+use crate::model::document::escape_name;
 use crate::model::failure::{Failure, FailureKind};
+use crate::module::children::Sent;
 use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
 use crate::module::launch::Launch;
 use crate::module::log::{Log, range};
 use crate::module::minder::{Manner, Minder, death, with_lines};
-use crate::module::output::Place;
-use crate::module::protocol::{self, DescribeFrame, Frame, Line};
-use crate::module::report::{Answer, Died, Done, Report};
+use crate::module::output::{Place, bad_reply};
+use crate::module::protocol::{self, DescribeFrame, Frame, Line, OutputFrame};
+use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
 use crate::sys::{self, Exit, Wish};
 use crate::text;
 use crate::time::{self, Millis};
@@ -28,6 +30,8 @@ const PIPE_SIZE: usize = 256 * 1024;
 const CHUNK: usize = 256 * 1024;
 /// For a worker to end after its input did, or after it closed its output.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long reading waits at a time while too many children are not dealt with.
+const HELD_BACK: Duration = Duration::from_millis(2);
 /// Of what a process prints where frames belong, so much is kept.
 const STRAY_LIMIT: usize = 1 << 20;
 
@@ -84,6 +88,10 @@ enum Turn {
 /// A document in hand.
 struct Hand {
     id: u64,
+    /// Its children so far.
+    children: Sent,
+    /// Why its answer will be none.
+    refused: Option<Failure>,
     sent: Instant,
     start: Millis,
 }
@@ -184,14 +192,19 @@ impl Worker {
     fn turn(&mut self, minder: &mut Minder) -> Turn {
         self.hand_out(minder);
         let deadline = self.deadline(&minder.launch);
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // Children that nobody has dealt with yet: nothing more is read for a moment.
+        let is_full = minder.unheard.is_full();
+        if is_full {
+            left = Some(left.map_or(HELD_BACK, |left| left.min(HELD_BACK)));
+        }
         let Some(channel) = &minder.channel else { return self.lost(minder) };
         let unwritten = self.written < self.outgoing.len();
         let wishes = [
             Some(minder.bell()),
             Some((channel.as_fd(), Wish::Read)),
             self.input.as_ref().filter(|_| unwritten).map(|fd| (fd.as_fd(), Wish::Write)),
-            self.output.as_ref().map(|fd| (fd.as_fd(), Wish::Read)),
+            self.output.as_ref().filter(|_| !is_full).map(|fd| (fd.as_fd(), Wish::Read)),
         ];
         let Ok([_, heard, writable, readable]) = sys::poll(wishes, left) else { return Turn::On };
         if writable {
@@ -235,7 +248,13 @@ impl Worker {
         {
             let tmp = minder.scratch.join(request.id.to_string());
             protocol::write_request(&mut self.outgoing, &minder.launch, &tmp, &request);
-            self.in_hand.push_back(Hand { id: request.id, sent: Instant::now(), start: time::now() });
+            self.in_hand.push_back(Hand {
+                id: request.id,
+                children: Sent::default(),
+                refused: None,
+                sent: Instant::now(),
+                start: time::now(),
+            });
         }
         // Most often there is room, and no poll is needed to know.
         if self.written < self.outgoing.len() {
@@ -371,6 +390,9 @@ impl Worker {
                 // A thread of the module that outlived its document.
                 return Ok(());
             }
+            if let Some(child) = frame.child {
+                return self.take_child(minder, id, child, line);
+            }
             if let Some(progress) = frame.progress {
                 minder.reports.push(Report::Progress { id, done: progress.done, total: progress.total });
             }
@@ -380,6 +402,42 @@ impl Worker {
             if let Some(counts) = frame.count {
                 minder.reports.push(Report::Count { id, counts });
             }
+        }
+        Ok(())
+    }
+
+    fn take_child(
+        &mut self,
+        minder: &mut Minder,
+        id: u64,
+        mut child: OutputFrame<'_>,
+        line: &[u8],
+    ) -> Result<(), Broken> {
+        let Some(at) = self.in_hand.iter().position(|hand| hand.id == id) else { return Ok(()) };
+        let Some(limits) = minder.launch.split else {
+            return Err(Broken::new("a child, and the target has no `split = true`", line, Some(at)));
+        };
+        let Some(name) = child.name.take() else {
+            return Err(Broken::new("a child without a name", line, Some(at)));
+        };
+        let (hand, size) = (&mut self.in_hand[at], child.size());
+        if let Err(failure) = hand.children.add(&name, size, &limits) {
+            return Err(Broken { failure, at: Some(at) });
+        }
+        let keep = minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, hand.children.count));
+        let ours = minder.scratch.join(id.to_string());
+        let place = Place { ours: &ours, keep, ext: minder.launch.ext.as_deref() };
+        match place.of_frame(child) {
+            Done::Output(Output { body: OutputBody::Same | OutputBody::Children(_), .. }) => {
+                return Err(Broken::new("a child carries one of text, json, base64 or path", line, Some(at)));
+            }
+            Done::Output(output) => {
+                let weight = minder.unheard.weigh(size);
+                let name = escape_name(std::ffi::OsStr::new(&name)).into_owned();
+                minder.reports.push(Report::Child { id, name, output, weight });
+            }
+            Done::Failed(failure) => drop(hand.refused.get_or_insert(failure)),
+            Done::Skip(_) => {}
         }
         Ok(())
     }
@@ -409,7 +467,16 @@ impl Worker {
             }
             _ => return Err(Broken::new("an answer is one of output, skip or error", line, Some(at))),
         };
-        let Some(hand) = self.in_hand.remove(at) else { return Ok(()) };
+        let Some(mut hand) = self.in_hand.remove(at) else { return Ok(()) };
+        let done = match (done, hand.refused.take()) {
+            (Done::Output(_), Some(refused)) => Done::Failed(refused),
+            (Done::Output(Output { body: OutputBody::Children(count), .. }), None)
+                if count != hand.children.count =>
+            {
+                bad_reply(format!("it says {count} children, and {} came", hand.children.count))
+            }
+            (done, _) => done,
+        };
         let log = if let Some([from, to]) = frame.log {
             self.log_mark = self.log_mark.max(to);
             range(from, to)
@@ -557,7 +624,8 @@ impl Worker {
         let (began, start) = self.began(first);
         let blamed = match failure.kind {
             FailureKind::Lost => 0,
-            _ if self.concurrent && failure.kind != FailureKind::BadReply => self.in_hand.len(),
+            FailureKind::BadReply | FailureKind::ModuleError => 1,
+            _ if self.concurrent => self.in_hand.len(),
             _ => 1,
         };
         let mut suspects: Vec<u64> = self.in_hand.drain(..).map(|hand| hand.id).collect();
@@ -621,7 +689,7 @@ fn scratch_is_used(minder: &Minder) -> bool {
 
 /// A line that was meant as a frame and is none.
 struct Broken {
-    message: String,
+    failure: Failure,
     /// The place in hand of the document that it names.
     at: Option<usize>,
 }
@@ -630,10 +698,10 @@ impl Broken {
     fn new(problem: &str, line: &[u8], at: Option<usize>) -> Self {
         let shown = String::from_utf8_lossy(&line[..line.len().min(200)]);
         let message = format!("protocol error: {problem}, in `{}`", text::printable(shown.trim_end()));
-        Broken { message, at }
+        Broken { failure: Failure::new(FailureKind::BadReply, "bad reply", message), at }
     }
 
     fn failure(&self) -> Failure {
-        Failure::new(FailureKind::BadReply, "bad reply", self.message.clone())
+        self.failure.clone()
     }
 }

@@ -240,12 +240,19 @@ impl<'a> Lineage<'a> {
             WithSource::File(written, path) => return Some(WithFrom::File(written.clone(), path.clone())),
             WithSource::Stream(node) => *node,
         };
-        if with.by_value && self.drafts[ix.0].target.verb == Verb::All {
-            let message = "an `all` is one action: it has no value that others could match";
-            self.log.add(
-                Mistake::at(with.from.span.clone(), message)
-                    .help("give each document its match first, in a target with `each`"),
-            );
+        let verb = self.drafts[ix.0].target.verb;
+        if with.by_value && verb != Verb::Each {
+            let (message, help) = match verb {
+                Verb::All => (
+                    "an `all` is one action: it has no value that others could match",
+                    "give each document its match first, in a target with `each`",
+                ),
+                _ => (
+                    "a `group` finds nothing by value",
+                    "give each group its match in a target behind it: each = \"GROUP\", on = [\"id.value\", …]",
+                ),
+            };
+            self.log.add(Mistake::at(with.from.span.clone(), message).help(help));
             return None;
         }
         if with.by_value {

@@ -1,7 +1,7 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
 use super::command::{self, Brace};
-use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx, Verb};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +36,12 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             let key = match &module.program {
                 Program::Url(_) => Some("url"),
                 Program::Image(..) => Some("image"),
-                program if command::braces_of(program).contains(&Brace::OutFolder) => match program {
-                    Program::Shell(_) => Some("shell"),
-                    _ => Some("cmd"),
-                },
+                program if !target.split && command::braces_of(program).contains(&Brace::OutFolder) => {
+                    match program {
+                        Program::Shell(_) => Some("shell"),
+                        _ => Some("cmd"),
+                    }
+                }
                 _ => None,
             };
             for key in key.into_iter().chain(of_settings(&module.settings)) {
@@ -53,8 +55,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("group", target.verb == Verb::Group),
-        ("split", target.split),
         ("reduce", target.reduce),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
         ("publish.content", publish.is_some_and(|publish| publish.content)),
@@ -64,7 +64,6 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {
     let stated = [
-        ("retries", settings.retries.is_some()),
         ("memory", settings.memory.is_some()),
         ("batch", settings.batch.is_some()),
         ("rate", settings.rate.is_some()),

@@ -17,7 +17,8 @@ use super::source::quoted;
 use super::value;
 use super::with::DraftWith;
 use crate::model::pipeline::{
-    Branch, BranchAction, Call, Hold, Module, ModuleIx, Node, Program, Settings, Target, TargetIx, Verb,
+    Branch, BranchAction, Call, Hold, Module, ModuleIx, Node, Program, Settings, SplitLimits, Target,
+    TargetIx, Verb,
 };
 use crate::model::selection::{Field, IdPart};
 
@@ -62,11 +63,13 @@ impl Context<'_> {
         }
         let sets = matches!(verb, Verb::All | Verb::Group);
         let publish = self.publish(section);
+        let split = self.split(section);
         let target = Target {
             name: name.value.to_owned(),
             verb,
             streams: streams.iter().map(|stream| stream.value).collect(),
-            split: section.flag("split").is_some_and(|split| split.value),
+            split: split.is_some(),
+            split_limits: split.unwrap_or_default(),
             reduce: section.flag("reduce").is_some_and(|reduce| reduce.value),
             by,
             group_missing: section.word("missing", &["fail", "skip"]).map(|missing| missing.value),
@@ -302,6 +305,20 @@ impl Context<'_> {
         (own.over(&below), params)
     }
 
+    /// `split = true`, or a table with limits.
+    fn split(&self, section: &Section<'_>) -> Option<SplitLimits> {
+        let default = SplitLimits::default();
+        let Some(table) = section.section_if_table("split") else {
+            return section.flag("split").filter(|split| split.value).map(|_| default);
+        };
+        table.allow(&[&["max", "max_size", "max_total"]]);
+        Some(SplitLimits {
+            count: table.count("max", 1).unwrap_or(default.count),
+            size: table.read("max_size", value::size).map_or(default.size, |size| size.value),
+            total: table.read("max_total", value::size).map_or(default.total, |size| size.value),
+        })
+    }
+
     /// Sorted, so that the order in the file changes no key.
     fn sees(&self, section: &Section<'_>, sets: bool) -> Vec<Field> {
         let default = || if sets { vec![Field::Id(IdPart::Whole), Field::Ext] } else { vec![Field::Ext] };
@@ -337,6 +354,14 @@ impl Context<'_> {
 }
 
 impl Draft {
+    fn log_split(&self, log: &Log) {
+        let message = format!("the command of target `{}` makes no folder", self.target.name);
+        log.add(
+            Mistake::at(self.span.clone(), message)
+                .help("each file in the folder {out}/ is a child, as in: unzip {in} -d {out}/"),
+        );
+    }
+
     /// Checks what a filter asks for against what the target gives it.
     pub(super) fn check_filter(&self, modules: &Modules<'_>, log: &Log) {
         let modules_of: Vec<ModuleIx> = match &self.target.call {
@@ -362,6 +387,9 @@ impl Draft {
         let name = &self.target.name;
         let has_param =
             |param: &str| self.params.contains_key(param) || (in_route && module.params.contains_key(param));
+        if self.target.split && !braces.contains(&Brace::OutFolder) {
+            self.log_split(log);
+        }
         for brace in &braces {
             match brace {
                 Brace::Param(param) if !has_param(param) => log.add(

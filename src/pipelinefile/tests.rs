@@ -195,7 +195,7 @@ fn later_mistakes_point_into_the_file() {
 #[test]
 fn what_this_version_does_not_run_is_listed_with_its_place() {
     let loaded = loaded(&format!(
-        "{INBOX}[target.a]\neach = \"inbox\"\nmodule = \"words\"\nretries = 1\nworkers = 2\n\
+        "{INBOX}[target.a]\neach = \"inbox\"\nmodule = \"words\"\nbatch = 1\nworkers = 2\n\
          [target.b]\neach = \"inbox\"\nmodule = \"search:index\"\nhold = \"code\"\n\
          [target.c]\neach = \"inbox\"\nshell = \"x {{in}} {{out}}/\"\n[module.search]\ngpu = 1\ntimeout = 5\n"
     ));
@@ -206,7 +206,7 @@ fn what_this_version_does_not_run_is_listed_with_its_place() {
         key: key.to_owned(),
     };
     let expected = [
-        entry("a", None, "retries"),
+        entry("a", None, "batch"),
         entry("b", None, "hold"),
         entry("b", Some("search:index"), "gpu"),
         entry("c", None, "shell"),

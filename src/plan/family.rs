@@ -1,12 +1,16 @@
 //! Families and strata: which documents go through which targets, and what must wait for a set.
 //!
-//! The documents of a source, and the one result of an `all` target, are each a *family*: they go through the same
-//! targets. A *stratum* is what can be done without waiting: what stands behind an `all` belongs to a later one,
+//! The documents of a source, the one result of an `all` target, and the children that a split makes are each a
+//! *family*: they go through the same targets. A *stratum* is what can be done without waiting: what stands behind an `all` belongs to a later one,
 //! begun when the streams of that `all` are settled. Knows the pipeline, no documents.
 
 use std::collections::BTreeSet;
 
+use crate::model::document::{CHILDREN, DocId, GROUPS};
 use crate::model::pipeline::{Node, Pipeline, SourceIx, TargetIx, Verb, WithFrom};
+
+/// `by = "parent"`: a split document is put together again.
+pub const PARENT: &str = "parent";
 
 /// Where the documents of a family come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,6 +19,10 @@ pub enum Origin {
     Source(SourceIx),
     /// An `all` target: one document, its result.
     Set(TargetIx),
+    /// The children that a target with `split` makes.
+    Children(TargetIx),
+    /// The groups of a `group` target.
+    Group(TargetIx),
 }
 
 /// Documents that go through the same targets.
@@ -24,12 +32,29 @@ pub struct Family {
     pub origin: Origin,
     /// The source's or the target's name: the first part of their ids.
     pub name: String,
-    /// What they go through, in the pipeline's order; the first of a set's family is the `all` target itself.
+    /// What they go through, in the pipeline's order; the first of a set's or of children is the target that makes them.
     pub steps: Vec<Step>,
     /// The documents are rows of a file, not files.
     pub rows: bool,
     /// Whether a set, or a side input by value, takes the documents as they are, straight from their source.
     pub feeds_set: bool,
+    /// The steps that split a document, and the families of their children.
+    pub splits: Vec<Split>,
+    /// The targets that children go through, at any depth: a document is up to date only if they are.
+    pub below: Vec<(TargetIx, usize)>,
+}
+
+/// A step whose results are documents of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The step.
+    pub step: usize,
+    /// The family of the children.
+    pub family: FamilyIx,
+    /// The strata in which children are looked at.
+    pub strata: BTreeSet<usize>,
+    /// The steps that need the children: groups by parent.
+    pub groups: Vec<usize>,
 }
 
 /// One target in a family.
@@ -43,6 +68,8 @@ pub struct Step {
     pub with: Vec<(usize, Input)>,
     /// When it is decided.
     pub stratum: usize,
+    /// Its results are children: documents of another family, nothing that a step of this one could take.
+    pub splits: bool,
 }
 
 /// A place within a family.
@@ -72,10 +99,133 @@ impl Families {
     pub fn new(pipeline: &Pipeline, wanted: &BTreeSet<TargetIx>) -> Self {
         let strata = strata(pipeline);
         let sources = (0..pipeline.sources.len()).map(|ix| Origin::Source(SourceIx(ix)));
-        let is_set = |ix: &TargetIx| pipeline.target(*ix).verb == Verb::All && wanted.contains(ix);
-        let sets = (0..pipeline.targets.len()).map(TargetIx).filter(is_set).map(Origin::Set);
-        let list = sources.chain(sets).map(|origin| family(pipeline, origin, wanted, &strata)).collect();
-        Families { list, strata }
+        let list = sources.map(|origin| Family::bare(pipeline, origin, wanted)).collect();
+        let mut families = Families { list, strata };
+        for ix in (0..pipeline.targets.len()).map(TargetIx).filter(|ix| wanted.contains(ix)) {
+            families.add(pipeline, ix, wanted);
+        }
+        families.look_below();
+        families
+    }
+
+    /// Adds a target: its step in all families that come to it, and the family that it begins.
+    fn add(&mut self, pipeline: &Pipeline, ix: TargetIx, wanted: &BTreeSet<TargetIx>) {
+        let target = pipeline.target(ix);
+        let stratum = self.strata[ix.0];
+        let first = |origin| {
+            let mut family = Family::bare(pipeline, origin, wanted);
+            let (inputs, with) = (vec![Input::Origin], Vec::new());
+            family.steps.push(Step { target: ix, inputs, with, stratum, splits: false });
+            family
+        };
+        match target.verb {
+            Verb::All => self.list.push(first(Origin::Set(ix))),
+            Verb::Group => {
+                if !self.add_group(pipeline, ix) {
+                    self.list.push(first(Origin::Group(ix)));
+                }
+            }
+            Verb::Each => {
+                let children = FamilyIx(self.list.len());
+                let mut begins = false;
+                for family in &mut self.list {
+                    let inputs: Vec<Input> =
+                        target.streams.iter().filter_map(|node| family.place(*node)).collect();
+                    if inputs.is_empty() {
+                        continue;
+                    }
+                    let by_document =
+                        |(number, with): (usize, &crate::model::pipeline::With)| match &with.from {
+                            WithFrom::Document(node) => family.place(*node).map(|input| (number, input)),
+                            _ => None,
+                        };
+                    let with = target.with.iter().enumerate().filter_map(by_document).collect();
+                    if target.split {
+                        let (step, strata, groups) =
+                            (family.steps.len(), BTreeSet::from([stratum]), Vec::new());
+                        family.splits.push(Split { step, family: children, strata, groups });
+                        begins = true;
+                    }
+                    family.steps.push(Step { target: ix, inputs, with, stratum, splits: target.split });
+                }
+                if begins {
+                    self.list.push(first(Origin::Children(ix)));
+                }
+            }
+        }
+    }
+
+    /// Adds a group by parent: a step of the documents that were split. False for other groups.
+    fn add_group(&mut self, pipeline: &Pipeline, ix: TargetIx) -> bool {
+        let target = pipeline.target(ix);
+        if target.by.as_deref() != Some(PARENT) {
+            return false;
+        }
+        let comes = |children: &Family| target.streams.iter().any(|node| children.place(*node).is_some());
+        let members: Vec<bool> = self.list.iter().map(comes).collect();
+        for family in &mut self.list {
+            let place = family.steps.len();
+            let mut inputs = Vec::new();
+            for split in family.splits.iter_mut().filter(|split| members[split.family.0]) {
+                inputs.push(Input::Step(split.step));
+                split.groups.push(place);
+            }
+            if !inputs.is_empty() {
+                let stratum = self.strata[ix.0];
+                family.steps.push(Step { target: ix, inputs, with: Vec::new(), stratum, splits: false });
+            }
+        }
+        true
+    }
+
+    /// Notes what children go through in the families that they come from, the deepest first.
+    fn look_below(&mut self) {
+        for ix in (0..self.list.len()).rev() {
+            let mut below: Vec<(TargetIx, usize)> = Vec::new();
+            for at in 0..self.list[ix].splits.len() {
+                let children = &self.list[self.list[ix].splits[at].family.0];
+                let steps = children.steps[1..].iter().map(|step| (step.target, step.stratum));
+                let all: Vec<(TargetIx, usize)> = steps.chain(children.below.iter().copied()).collect();
+                let strata = all.iter().map(|(_, stratum)| *stratum);
+                self.list[ix].splits[at].strata.extend(strata);
+                below.extend(all);
+            }
+            below.retain(|(target, _)| self.list[ix].step_of(*target).is_none());
+            below.sort_unstable();
+            below.dedup();
+            self.list[ix].below = below;
+        }
+    }
+
+    /// The families whose documents a split makes children of.
+    pub fn parents(&self, ix: FamilyIx) -> impl Iterator<Item = FamilyIx> + '_ {
+        let splits = move |family: &Family| family.splits.iter().any(|split| split.family == ix);
+        let families = self.list.iter().enumerate();
+        families.filter(move |(_, family)| splits(family)).map(|(ix, _)| FamilyIx(ix))
+    }
+
+    /// The families that a family's documents were split from in the end; for others themselves.
+    pub fn roots(&self, ix: FamilyIx) -> BTreeSet<FamilyIx> {
+        let mut parents = self.parents(ix).peekable();
+        if parents.peek().is_none() {
+            return BTreeSet::from([ix]);
+        }
+        parents.flat_map(|parent| self.roots(parent)).collect()
+    }
+
+    /// The families that may hold a document of this id.
+    pub fn of_document<'a>(&'a self, id: &'a DocId) -> impl Iterator<Item = FamilyIx> + 'a {
+        let is_child = id.parent().is_some();
+        let holds = move |family: &Family| match family.origin {
+            Origin::Source(_) => !is_child && id.source() == family.name && !id.rel().is_empty(),
+            Origin::Set(_) => !is_child && id.as_str() == family.name,
+            Origin::Children(_) => is_child,
+            Origin::Group(_) => {
+                !is_child && id.source() == family.name.trim_end_matches(GROUPS) && !id.rel().is_empty()
+            }
+        };
+        let families = self.list.iter().enumerate();
+        families.filter(move |(_, family)| holds(family)).map(|(ix, _)| FamilyIx(ix))
     }
 
     /// A family by its number.
@@ -96,13 +246,8 @@ impl Families {
 
     /// The families whose documents come to a stream, with the place where they leave for it.
     pub fn of_stream(&self, stream: Node) -> Vec<(FamilyIx, Input)> {
-        let place = |family: &Family| match (stream, family.origin) {
-            (Node::Source(source), Origin::Source(origin)) => (source == origin).then_some(Input::Origin),
-            (Node::Source(_), Origin::Set(_)) => None,
-            (Node::Target(target), _) => family.step_of(target).map(Input::Step),
-        };
         let families = self.list.iter().enumerate();
-        families.filter_map(|(ix, family)| Some((FamilyIx(ix), place(family)?))).collect()
+        families.filter_map(|(ix, family)| Some((FamilyIx(ix), family.place(stream)?))).collect()
     }
 
     /// Every target and all that it needs, `with` included.
@@ -119,6 +264,74 @@ impl Families {
 }
 
 impl Family {
+    /// A family without steps.
+    fn bare(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>) -> Self {
+        let name = match origin {
+            Origin::Source(ix) => pipeline.source(ix).name.clone(),
+            Origin::Set(ix) => pipeline.target(ix).name.clone(),
+            Origin::Children(ix) => format!("{}{CHILDREN}", pipeline.target(ix).name),
+            Origin::Group(ix) => format!("{}{GROUPS}", pipeline.target(ix).name),
+        };
+        let takes = |ix: &TargetIx| {
+            let target = pipeline.target(*ix);
+            let is_origin =
+                |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
+            let by_value = |with: &crate::model::pipeline::With| matches!(&with.from, WithFrom::Value(node) if is_origin(node));
+            (target.verb != Verb::Each && target.streams.iter().any(is_origin))
+                || target.with.iter().any(by_value)
+        };
+        let feeds_set = wanted.iter().any(takes);
+        let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
+        Family { origin, name, steps: Vec::new(), rows, feeds_set, splits: Vec::new(), below: Vec::new() }
+    }
+
+    /// Where the documents of this family leave for a stream.
+    pub fn place(&self, stream: Node) -> Option<Input> {
+        match (stream, self.origin) {
+            (Node::Source(source), Origin::Source(origin)) => (source == origin).then_some(Input::Origin),
+            (Node::Source(_), _) => None,
+            (Node::Target(target), _) => {
+                let is_it = |step: &Step| step.target == target && !step.splits;
+                self.steps.iter().position(is_it).map(Input::Step)
+            }
+        }
+    }
+
+    /// Whether its documents are groups.
+    pub fn is_group(&self) -> bool {
+        matches!(self.origin, Origin::Group(_))
+    }
+
+    /// The target whose groups these are.
+    pub fn group_target(&self) -> Option<TargetIx> {
+        if let Origin::Group(ix) = self.origin { Some(ix) } else { None }
+    }
+
+    /// The family in the index of the one document that stands for all: of a set itself, of groups their head.
+    pub fn head(&self) -> Option<String> {
+        match self.origin {
+            Origin::Set(_) => Some(self.name.clone()),
+            Origin::Group(_) => Some(format!("{}{GROUPS}", self.name)),
+            Origin::Source(_) | Origin::Children(_) => None,
+        }
+    }
+
+    /// Whether its documents were made by a split.
+    pub fn is_children(&self) -> bool {
+        matches!(self.origin, Origin::Children(_))
+    }
+
+    /// The last stratum in which anything is decided of a document or its children.
+    pub fn last_stratum(&self) -> usize {
+        self.decided().map(|(_, stratum)| stratum).max().unwrap_or(0)
+    }
+
+    /// The targets that must be up to date for a document to be, with their strata.
+    pub fn decided(&self) -> impl Iterator<Item = (TargetIx, usize)> + '_ {
+        let own = self.steps.iter().map(|step| (step.target, step.stratum));
+        own.chain(self.below.iter().copied())
+    }
+
     /// The step of a target.
     pub fn step_of(&self, target: TargetIx) -> Option<usize> {
         self.steps.iter().position(|step| step.target == target)
@@ -134,9 +347,9 @@ impl Family {
         !self.steps.is_empty() || self.feeds_set
     }
 
-    /// Whether anything is decided in a stratum.
+    /// Whether anything is decided in a stratum, of its documents or of their children.
     pub fn has_stratum(&self, stratum: usize) -> bool {
-        self.steps.iter().any(|step| step.stratum == stratum)
+        self.decided().any(|(_, of)| of == stratum)
     }
 }
 
@@ -149,7 +362,12 @@ pub fn needs(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetIx> {
         WithFrom::Shared(ix) => Some(*ix),
         WithFrom::File(..) => None,
     });
-    target.streams.iter().filter_map(of_node).chain(with).collect()
+    target.streams.iter().filter_map(of_node).chain(with).chain(by_target(pipeline, ix)).collect()
+}
+
+/// The target whose result says the groups of a target: `by = "target:T"`.
+pub fn by_target(pipeline: &Pipeline, ix: TargetIx) -> Option<TargetIx> {
+    pipeline.find_target(pipeline.target(ix).by.as_deref()?.strip_prefix("target:")?)
 }
 
 fn strata(pipeline: &Pipeline) -> Vec<usize> {
@@ -163,59 +381,11 @@ fn strata(pipeline: &Pipeline) -> Vec<usize> {
             WithFrom::Shared(ix) => strata[ix.0] + 1,
             WithFrom::File(..) => 0,
         });
-        let waits = usize::from(target.verb != Verb::Each);
-        strata[ix] = with.max().unwrap_or(0).max(streams + waits);
+        let is_set = target.verb != Verb::Each && target.by.as_deref() != Some(PARENT);
+        let by = by_target(pipeline, TargetIx(ix)).map_or(0, |of| strata[of.0] + 1);
+        strata[ix] = with.max().unwrap_or(0).max(streams + usize::from(is_set)).max(by);
     }
     strata
-}
-
-fn family(pipeline: &Pipeline, origin: Origin, wanted: &BTreeSet<TargetIx>, strata: &[usize]) -> Family {
-    let mut steps: Vec<Step> = Vec::new();
-    for (ix, target) in pipeline.targets.iter().enumerate() {
-        let ix = TargetIx(ix);
-        if !wanted.contains(&ix) {
-            continue;
-        }
-        let stratum = strata[ix.0];
-        if origin == Origin::Set(ix) {
-            steps.push(Step { target: ix, inputs: vec![Input::Origin], with: Vec::new(), stratum });
-            continue;
-        }
-        if target.verb != Verb::Each {
-            continue;
-        }
-        let place = |node: &Node| match (node, origin) {
-            (Node::Source(source), Origin::Source(of)) => (*source == of).then_some(Input::Origin),
-            (Node::Source(_), Origin::Set(_)) => None,
-            (Node::Target(target), _) => {
-                steps.iter().position(|step| step.target == *target).map(Input::Step)
-            }
-        };
-        let inputs: Vec<Input> = target.streams.iter().filter_map(place).collect();
-        if inputs.is_empty() {
-            continue;
-        }
-        let by_document = |(number, with): (usize, &crate::model::pipeline::With)| match &with.from {
-            WithFrom::Document(node) => place(node).map(|input| (number, input)),
-            _ => None,
-        };
-        let with = target.with.iter().enumerate().filter_map(by_document).collect();
-        steps.push(Step { target: ix, inputs, with, stratum });
-    }
-    let name = match origin {
-        Origin::Source(ix) => pipeline.source(ix).name.clone(),
-        Origin::Set(ix) => pipeline.target(ix).name.clone(),
-    };
-    let takes = |ix: &TargetIx| {
-        let target = pipeline.target(*ix);
-        let is_origin =
-            |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
-        let by_value = |with: &crate::model::pipeline::With| matches!(&with.from, WithFrom::Value(node) if is_origin(node));
-        (target.verb != Verb::Each && target.streams.iter().any(is_origin))
-            || target.with.iter().any(by_value)
-    };
-    let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
-    Family { origin, name, steps, rows, feeds_set: wanted.iter().any(takes) }
 }
 
 #[cfg(test)]

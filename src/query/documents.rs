@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::requests::origin;
-use crate::engine::sets::{before, id_of, result_of, row_content};
+use crate::engine::sets::{above, before, id_of, result_of, row_content};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
@@ -26,7 +26,7 @@ pub struct Documents<'a> {
     pub store: &'a Arc<Store>,
     /// All families of the pipeline.
     pub families: Families,
-    roots: Vec<Roots>,
+    roots: Vec<Arc<Roots>>,
 }
 
 /// How much of a document is read.
@@ -75,17 +75,14 @@ impl<'a> Documents<'a> {
     pub fn new(asked: &Asked<'a>) -> Self {
         let pipeline = asked.pipeline;
         let families = Families::new(pipeline, &(0..pipeline.targets.len()).map(TargetIx).collect());
-        let roots = pipeline.sources.iter().map(Roots::open).collect();
+        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
         Documents { pipeline, store: asked.store, families, roots }
     }
 
     /// A document by its entry; nothing if its story cannot be read.
     pub fn open(&self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<Option<Document>> {
         let Some(found) = before(self.store, entry.story)? else { return Ok(None) };
-        let mut document = self.bare(ix, dir, entry, found);
-        self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
-        self.with_row(&mut document)?;
-        Ok(Some(document))
+        self.as_told(ix, dir, entry, found).map(Some)
     }
 
     /// A document as it stood by one of its stories.
@@ -93,6 +90,7 @@ impl<'a> Documents<'a> {
         let mut document = self.bare(ix, dir, entry, told);
         self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
         self.with_row(&mut document)?;
+        self.inherit(&mut document)?;
         Ok(document)
     }
 
@@ -126,6 +124,16 @@ impl<'a> Documents<'a> {
         Ok(())
     }
 
+    /// A child has the meta of what it was split from.
+    fn inherit(&self, document: &mut Document) -> Result<()> {
+        if self.families.family(document.family).is_children() {
+            let dir = Arc::clone(&document.dir);
+            document.above =
+                above(self.store, self.pipeline, &self.families, &self.roots, document.family, &dir)?;
+        }
+        Ok(())
+    }
+
     /// Visits the documents of a stream in byte order of ids, in whatever state, as long as `visit` says true.
     pub fn visit(
         &self,
@@ -136,7 +144,7 @@ impl<'a> Documents<'a> {
         let mut families = self.families.of_stream(stream);
         families.sort_by_key(|(ix, _)| {
             let family = self.families.family(*ix);
-            if family.is_set() { family.name.clone() } else { format!("{}/", family.name) }
+            crate::engine::sets::order(&self.families, *ix, family)
         });
         for (ix, place) in families {
             let mut outcome = Ok(true);
@@ -170,6 +178,7 @@ impl<'a> Documents<'a> {
             (Depth::All, _) => {
                 self.fill(&mut document, 0..family.steps.len())?;
                 self.with_row(&mut document)?;
+                self.inherit(&mut document)?;
             }
             (Depth::Place, Input::Step(step)) => {
                 self.fill(&mut document, [step])?;
@@ -198,7 +207,7 @@ impl<'a> Documents<'a> {
     fn with_row(&self, document: &mut Document) -> Result<()> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => row_content(&self.roots[ix.0], document),
-            Origin::Set(_) => Ok(()),
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => Ok(()),
         }
     }
 
@@ -215,7 +224,7 @@ impl<'a> Documents<'a> {
     pub fn source_path(&self, document: &Document) -> Option<PathBuf> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => Some(self.roots[ix.0].path_of(document.id.rel())),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
         }
     }
 
@@ -224,7 +233,7 @@ impl<'a> Documents<'a> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
             Origin::Source(_) if family.rows => None,
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
-            Origin::Set(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
         })
     }
 

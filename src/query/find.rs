@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::engine::publish::owned;
 use crate::engine::sets::id_of;
 use crate::error::{Error, Result};
-use crate::model::document::DocId;
+use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, Verb};
 use crate::plan::family::FamilyIx;
 use crate::query::Asked;
@@ -32,17 +32,17 @@ pub struct Found {
 }
 
 impl Found {
-    fn of(id: DocId, entry: Option<Entry>) -> Found {
-        let is_set = id.rel().is_empty();
-        let (dir, name) = if is_set { ("", "") } else { (id.dir(), id.name()) };
-        let (family, dir, name) = (id.source().to_owned(), dir.to_owned(), name.to_owned());
-        Found { id, family, dir, name, entry }
+    /// A document of a family; without one, of the source or the set that its id begins with.
+    fn of(id: DocId, family: Option<String>, entry: Option<Entry>) -> Found {
+        let (dir, name) = id.place();
+        let (dir, name) = (dir.to_owned(), name.to_owned());
+        Found { family: family.unwrap_or_else(|| id.source().to_owned()), id, dir, name, entry }
     }
 
     /// The document's family, if the pipeline still has it.
     pub fn family(&self, documents: &Documents<'_>) -> Option<FamilyIx> {
         let family = documents.families.find(&self.family)?;
-        (documents.families.family(family).is_set() == self.id.rel().is_empty()).then_some(family)
+        documents.families.of_document(&self.id).find(|other| *other == family)
     }
 }
 
@@ -62,8 +62,12 @@ pub fn document(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Res
 }
 
 fn by_id(asked: &Asked<'_>, text: &str) -> Result<Option<Found>> {
-    let found = Found::of(DocId::parse(text), None);
-    let entry = asked.store.entry(&found.family, &found.dir, &found.name)?;
+    let id = DocId::parse(text);
+    let mut entries = asked.store.entries_of(&id)?;
+    let is_there = |(family, _): &(String, Entry)| stands(asked.pipeline, family);
+    entries.sort_by_key(|known| (!is_there(known), known.1.flags.gone));
+    let (family, entry) = entries.into_iter().next().unzip();
+    let found = Found::of(id, family, None);
     let is_open = || !asked.store.open_results(&found.id).is_empty();
     // A set that was never made is still known by its name.
     let is_set = || {
@@ -74,6 +78,14 @@ fn by_id(asked: &Asked<'_>, text: &str) -> Result<Option<Found>> {
         return Ok(Some(Found { entry, ..found }));
     }
     Ok(None)
+}
+
+/// Whether the pipeline still has documents of this family.
+fn stands(pipeline: &Pipeline, family: &str) -> bool {
+    match family.strip_suffix(CHILDREN) {
+        Some(target) => pipeline.find_target(target).is_some_and(|ix| pipeline.target(ix).split),
+        None => true,
+    }
 }
 
 /// A name of many documents is not one of them.
@@ -105,7 +117,7 @@ fn by_path(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Result<O
                 return Ok(Some(found));
             }
             if !rel.is_empty() && path.is_file() {
-                return Ok(Some(Found::of(id, None)));
+                return Ok(Some(Found::of(id, None, None)));
             }
         }
     }
@@ -114,10 +126,10 @@ fn by_path(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Result<O
     if let Some(ix) = documents.families.find(id.source())
         && !id.rel().is_empty()
     {
-        let unknown = documents.unknown(ix, id.clone(), id.dir(), id.name());
+        let unknown = documents.unknown(ix, id.clone(), id.place().0, id.place().1);
         let is_file = |path: PathBuf| !unknown.is_row && path.is_file();
         if documents.row(&unknown).is_some() || documents.source_path(&unknown).is_some_and(is_file) {
-            return Ok(Some(Found::of(id, None)));
+            return Ok(Some(Found::of(id, None, None)));
         }
     }
     Ok(None)
@@ -150,7 +162,7 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
     if text.is_empty() {
         return Err(Error::no_match("a document's name is not empty"));
     }
-    let mut matches: [(u64, Vec<(DocId, Entry)>); 3] = Default::default();
+    let mut matches: [(u64, Vec<Named>); 3] = Default::default();
     let mut gone = Vec::new();
     for family in asked.store.families() {
         asked.store.scan(&family, &mut |dir, entry| {
@@ -158,12 +170,12 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
             if let Some(fit) = fit(id.as_str(), text) {
                 if entry.flags.gone {
                     if gone.len() < NAMED {
-                        gone.push((id, entry.clone()));
+                        gone.push((id, family.clone(), entry.clone()));
                     }
                 } else {
                     matches[fit].0 += 1;
                     if matches[fit].1.len() < NAMED {
-                        matches[fit].1.push((id, entry.clone()));
+                        matches[fit].1.push((id, family.clone(), entry.clone()));
                     }
                 }
             }
@@ -174,17 +186,17 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
         match total {
             0 => {}
             1 => {
-                if let Some((id, entry)) = named.pop() {
-                    return Ok(Found::of(id, Some(entry)));
+                if let Some((id, family, entry)) = named.pop() {
+                    return Ok(Found::of(id, Some(family), Some(entry)));
                 }
             }
             _ => return Err(several(text, total, &named)),
         }
     }
     if gone.len() == 1
-        && let Some((id, entry)) = gone.pop()
+        && let Some((id, family, entry)) = gone.pop()
     {
-        return Ok(Found::of(id, Some(entry)));
+        return Ok(Found::of(id, Some(family), Some(entry)));
     }
     if !gone.is_empty() {
         return Err(several(text, gone.len() as u64, &gone));
@@ -192,9 +204,12 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
     Err(none(asked.pipeline, text))
 }
 
-fn several(text: &str, total: u64, named: &[(DocId, Entry)]) -> Error {
+/// A document that may be meant, with its family.
+type Named = (DocId, String, Entry);
+
+fn several(text: &str, total: u64, named: &[Named]) -> Error {
     let message = format!("`{text}` could be {}", count(total, "document"));
-    let mut error = named.iter().fold(Error::usage(message), |error, (id, _)| error.caused_by(id));
+    let mut error = named.iter().fold(Error::usage(message), |error, (id, ..)| error.caused_by(id));
     if total > named.len() as u64 {
         error = error.caused_by(format!("… and {} more", total - named.len() as u64));
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::engine::document::Before;
+use crate::engine::policy::SET_ASIDE;
 use crate::engine::published_path;
 use crate::engine::sets::before;
 use crate::error::{Error, Result};
@@ -103,6 +104,9 @@ pub struct Step {
     /// Warnings of the module.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Value>,
+    /// It was the end of its worker too often, and is not tried again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub set_aside: bool,
     /// What the module counted.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub counts: std::collections::BTreeMap<String, f64>,
@@ -341,6 +345,7 @@ impl Reader<'_> {
         let mut step = self.of_act(target, &act, is_own && act.run == told.story.run)?;
         step.act = entry.act;
         step.state = entry.state;
+        step.set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
         if crate::store::is_failed(entry) && entry.state == State::Done {
             step.outcome = noted(entry);
         }
@@ -438,6 +443,7 @@ fn bare(target: &str, state: State) -> Step {
         decision: Decision::Decided,
         outcome: Shown::Nothing { note: String::new() },
         warnings: Vec::new(),
+        set_aside: false,
         counts: std::collections::BTreeMap::new(),
         log: None,
         published: None,

@@ -10,7 +10,7 @@ use crate::engine::document::Document;
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::requests::put_meta;
-use crate::engine::sets::is_named;
+use crate::engine::sets::covers;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
@@ -80,7 +80,7 @@ pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
     let depth = if asks_meta || ask.manifest { Depth::All } else { Depth::Place };
     let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
     documents.visit(node, depth, &mut |passing| {
-        if glob.as_ref().is_some_and(|glob| !is_named(glob, &passing.document.id)) {
+        if glob.as_ref().is_some_and(|glob| !covers(glob, &passing.document.id)) {
             return Ok(true);
         }
         let sized =
@@ -267,6 +267,7 @@ fn inherited_meta(passing: &Passing<'_>) -> Meta {
             _ => break,
         }
     }
+    layers.extend(document.above.iter().cloned());
     let mut all = Meta::new();
     for (name, value) in layers.into_iter().rev().flatten() {
         match value {

@@ -3,10 +3,11 @@
 //! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
 //! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
 //!
-//! In this order, imports point to the left: `documents` · `find` · `log`, `why`, `status`, `ls`, `cat`.
+//! In this order, imports point to the left: `documents` · `find` · `log`, `why`, `status`, `failed`, `ls`, `cat`.
 
 pub mod cat;
 pub mod documents;
+pub mod failed;
 pub mod find;
 pub mod log;
 pub mod ls;
@@ -44,6 +45,11 @@ pub struct Asked<'a> {
 pub enum Question {
     /// How everything stands.
     Status,
+    /// What failed, in these targets; empty: in all.
+    Failed {
+        /// Their names.
+        targets: Vec<String>,
+    },
     /// Why something ran, would run, or did not.
     Why {
         /// A document or a target.
@@ -74,6 +80,8 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Status`].
     Status(Box<status::Status>),
+    /// To [`Question::Failed`].
+    Failed(Box<failed::Failed>),
     /// To [`Question::Why`] about a document.
     WhyDocument(Box<why::WhyDocument>),
     /// To [`Question::Why`] about a target.
@@ -98,6 +106,7 @@ pub type Tell<'t> = dyn FnMut(Answer) -> Result<()> + 't;
 pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Result<()> {
     match question {
         Question::Status => tell(Answer::Status(Box::new(status::status(asked)?))),
+        Question::Failed { targets } => tell(Answer::Failed(Box::new(failed::failed(asked, targets)?))),
         Question::Why { what } => match why::why(asked, what)? {
             why::Why::Document(why) => tell(Answer::WhyDocument(Box::new(why))),
             why::Why::Target(why) => tell(Answer::WhyTarget(Box::new(why))),

@@ -12,6 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Position, Run, State};
+use crate::model::document::CHILDREN;
 use crate::model::event::{Event, Matched, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -131,6 +132,17 @@ pub struct CauseStatus {
     pub samples: Vec<String>,
 }
 
+impl From<crate::model::event::Cause> for CauseStatus {
+    fn from(cause: crate::model::event::Cause) -> Self {
+        CauseStatus {
+            target: cause.target,
+            failure: cause.failure,
+            count: cause.count,
+            samples: cause.samples,
+        }
+    }
+}
+
 /// How everything stands.
 pub fn status(asked: &Asked<'_>) -> Result<Status> {
     let mut seen = Seen::default();
@@ -143,12 +155,6 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.to_do |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
-    let cause = |cause: crate::model::event::Cause| CauseStatus {
-        target: cause.target,
-        failure: cause.failure,
-        count: cause.count,
-        samples: cause.samples,
-    };
     let mut targets = counts(asked)?;
     for target in &mut targets {
         target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
@@ -157,7 +163,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     Ok(Status {
         sources: seen.sources,
         targets,
-        causes: causes.into_iter().map(cause).collect(),
+        causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
         last_run: asked.store.runs()?.pop(),
         building: asked.building,
@@ -181,10 +187,16 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let mut targets: Vec<TargetStatus> = asked.pipeline.targets.iter().map(bare).collect();
     let sources = asked.pipeline.sources.iter().map(|source| source.name.as_str());
     let sets = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::All);
-    let families: Vec<&str> = sources.chain(sets.map(|target| target.name.as_str())).collect();
+    let sets = sets.map(|target| target.name.clone());
+    let splits = asked.pipeline.targets.iter().filter(|target| target.split);
+    let children = splits.map(|target| format!("{}{CHILDREN}", target.name));
+    let families: Vec<String> = sources.map(str::to_owned).chain(sets).chain(children).collect();
     let routes: Vec<bool> = asked.pipeline.targets.iter().map(|target| target.route().is_some()).collect();
     let mut routed = Routed::default();
-    for family in families {
+    for family in &families {
+        let family = family.as_str();
+        let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
+        let mut documents = 0;
         let mut failed = None;
         // Most documents share a definition: its targets are found by name once.
         let mut places: std::collections::HashMap<_, Vec<Option<usize>>> = std::collections::HashMap::new();
@@ -204,7 +216,12 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 let names = told.definition.targets.iter().map(|defined| &defined.name);
                 names.map(|name| asked.pipeline.find_target(name).map(|ix| ix.0)).collect()
             });
+            documents += 1;
             for (place, entry) in places.iter().zip(&told.story.entries) {
+                if split.is_some_and(|split| *place == Some(split.0)) {
+                    // Counted where it was split.
+                    continue;
+                }
                 let Some(place) = *place else { continue };
                 let of = &mut targets[place];
                 let count = match entry.state {
@@ -235,6 +252,9 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         })?;
         if let Some(error) = failed {
             return Err(error);
+        }
+        if let Some(split) = split {
+            targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
         }
     }
     for target in &mut targets {

@@ -169,6 +169,16 @@ fn stopped(end: &Summary, style: Style, verbose: u8, lines: &mut Vec<String>) {
     match why {
         Stopped::Signal { .. } | Stopped::FailFast => {}
         Stopped::Module { target, failure } => module(target, failure, style, verbose, lines),
+        Stopped::Breaker { target, failure, in_a_row } => {
+            let place =
+                failure.place.as_deref().map(|place| format!(" ({})", shown(place))).unwrap_or_default();
+            let line = format!(
+                "{target} met the same error {in_a_row} times in a row and was stopped: {}{place}",
+                shown(&failure.summary())
+            );
+            lines.push(style.line(Ink::Bad, "error", &line));
+            lines.push(format!("{INDENT}these {in_a_row} are tried again by the next build; the rest waits"));
+        }
         Stopped::Store { message } => {
             let line = format!("the store cannot be written: {}", shown(message));
             lines.push(style.line(Ink::Bad, "error", &line));

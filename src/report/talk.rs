@@ -109,6 +109,20 @@ impl Talk {
                 self.release(&mut lines);
                 self.failed(doc, target, failure, &mut lines);
             }
+            Event::Retrying { doc, target, failure, attempt, milliseconds } => {
+                if self.verbose > 0 {
+                    let pause = match milliseconds {
+                        0 => "again at once".to_owned(),
+                        _ => format!("again in {}", text::duration(Duration::from_millis(*milliseconds))),
+                    };
+                    let line = format!(
+                        "{target}  {}  {}  try {attempt}, {pause}",
+                        shown(doc),
+                        shown(&failure.summary())
+                    );
+                    lines.push(self.style.line(Ink::Warn, "Retry", &line));
+                }
+            }
             Event::Slow { doc, target, seconds } => {
                 let so_far = text::duration(Duration::from_secs(*seconds));
                 let line = format!("{target}  {}  {so_far} so far", shown(doc));

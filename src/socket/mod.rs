@@ -8,7 +8,7 @@
 
 mod client;
 mod server;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

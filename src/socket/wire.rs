@@ -37,7 +37,7 @@ struct RequestLine {
 
 /// One line of a reply.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// The owner is there, and begins to answer.
     Hello,
     /// A part of the answer.
@@ -92,13 +92,13 @@ impl From<ErrorLine> for Error {
 }
 
 /// The request as a line.
-pub(super) fn request_line(request: &Request) -> Result<Vec<u8>> {
+pub(crate) fn request_line(request: &Request) -> Result<Vec<u8>> {
     let here = request.here.to_string_lossy().into_owned();
     line(&RequestLine { v: VERSION, here, question: request.question.clone() })
 }
 
 /// Reads the one request of a connection.
-pub(super) fn read_request(from: impl BufRead) -> Result<Request> {
+pub(crate) fn read_request(from: impl BufRead) -> Result<Request> {
     let mut text = String::new();
     let read = from.take(LONGEST_REQUEST).read_line(&mut text);
     read.map_err(|e| Error::unfinished("cannot read the question").caused_by(e))?;
@@ -126,7 +126,7 @@ fn other_version(text: &str) -> Result<()> {
 }
 
 /// Writes one line of a reply.
-pub(super) fn write_reply(to: &mut impl Write, reply: Reply) -> Result<()> {
+pub(crate) fn write_reply(to: &mut impl Write, reply: Reply) -> Result<()> {
     let mut out = ReplyLine { v: VERSION, ..ReplyLine::default() };
     match reply {
         Reply::Hello => out.hello = Some(std::process::id()),
@@ -138,7 +138,7 @@ pub(super) fn write_reply(to: &mut impl Write, reply: Reply) -> Result<()> {
 }
 
 /// Reads one line of a reply; nothing at the end of the stream.
-pub(super) fn read_reply(from: &mut impl BufRead) -> std::io::Result<Option<Reply>> {
+pub(crate) fn read_reply(from: &mut impl BufRead) -> std::io::Result<Option<Reply>> {
     let mut text = String::new();
     if from.read_line(&mut text)? == 0 || !text.ends_with('\n') {
         return Ok(None);

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -27,8 +27,10 @@ pub struct Blobs {
     quarantine: Quarantine,
     /// Hashed, or written, by this process.
     proved: Mutex<HashSet<Digest>>,
-    /// Folders whose own names this process made durable.
+    /// Folders that this process synced, so that all names in them are durable, and their own.
     folders: Mutex<HashSet<u8>>,
+    /// A sync failed: nobody knows what is on disk, and nothing more is promised.
+    is_broken: AtomicBool,
     counter: AtomicU64,
 }
 
@@ -42,6 +44,7 @@ impl Blobs {
             temporary: dir.join("tmp"),
             proved: Mutex::default(),
             folders: Mutex::default(),
+            is_broken: AtomicBool::new(false),
             counter: AtomicU64::new(0),
         }
     }
@@ -55,7 +58,7 @@ impl Blobs {
     /// Keeps some bytes. `digest` must be theirs.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if self.holds(digest)? {
-            return Ok(());
+            return self.settle(digest);
         }
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let temporary = self.temporary.join(format!("blob-{}-{number}", std::process::id()));
@@ -76,6 +79,7 @@ impl Blobs {
     /// Keeps a file, which moves here; it must lie in the store's `tmp/`, and `digest` must be that of its bytes.
     pub fn adopt(&self, digest: &Digest, path: &Path) -> Result<()> {
         if self.holds(digest)? {
+            self.settle(digest)?;
             return disk::remove_optional(&*self.disk, path).map_err(|e| Error::io("remove", path, &e));
         }
         self.keep(digest, path)
@@ -164,24 +168,66 @@ impl Blobs {
 
     /// Before: the bytes are in `temporary`. After: they are durable under their own name.
     fn keep(&self, digest: &Digest, temporary: &Path) -> Result<()> {
+        self.refuse_if_broken()?;
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.dir);
         let keep = || {
-            self.disk.open(temporary, Access::Write)?.sync()?;
-            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-            if !folders.contains(&digest.0[0]) {
+            self.synced(self.disk.open(temporary, Access::Write)?.sync())?;
+            if !self.folders().contains(&digest.0[0]) {
                 self.disk.create_dir(folder)?;
-                self.disk.sync_dir(&self.dir)?;
-                self.dir.parent().map_or(Ok(()), |store| self.disk.sync_dir(store))?;
-                folders.insert(digest.0[0]);
+                self.sync_above()?;
             }
-            drop(folders);
             self.disk.rename(temporary, &path)?;
-            self.disk.sync_dir(folder)
+            self.synced(self.disk.sync_dir(folder))
         };
         keep().map_err(|e| Error::io("write", &path, &e))?;
+        self.folders().insert(digest.0[0]);
         self.proved().insert(*digest);
         Ok(())
+    }
+
+    /// Before: the blob is there. After: its name is durable, also if the process that wrote it was killed before.
+    fn settle(&self, digest: &Digest) -> Result<()> {
+        self.refuse_if_broken()?;
+        if self.folders().contains(&digest.0[0]) {
+            return Ok(());
+        }
+        let path = self.path(digest);
+        let folder = path.parent().unwrap_or(&self.dir);
+        let settle = || {
+            self.sync_above()?;
+            self.synced(self.disk.sync_dir(folder))
+        };
+        settle().map_err(|e| Error::io("sync", folder, &e))?;
+        self.folders().insert(digest.0[0]);
+        Ok(())
+    }
+
+    fn sync_above(&self) -> io::Result<()> {
+        self.synced(self.disk.sync_dir(&self.dir))?;
+        self.dir.parent().map_or(Ok(()), |store| self.synced(self.disk.sync_dir(store)))
+    }
+
+    /// Remembers a sync that failed.
+    fn synced(&self, done: io::Result<()>) -> io::Result<()> {
+        if done.is_err() {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn refuse_if_broken(&self) -> Result<()> {
+        if !self.is_broken.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let message =
+            format!("`{}` could not be synced before: nothing more is written there", self.dir.display());
+        Err(Error::unfinished(message)
+            .hint("look after the disk, then build again: all that was reported as done is kept"))
+    }
+
+    fn folders(&self) -> std::sync::MutexGuard<'_, HashSet<u8>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_aside(&self, digest: &Digest) -> Result<()> {

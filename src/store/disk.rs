@@ -1,5 +1,10 @@
 //! Every file operation of the store, behind one narrow trait, so that tests can make each of them fail or be lost.
-//! Knows nothing of what the files hold.
+//! Knows nothing of what the files hold. `docs/design/crashes.md` tells what the tests make of it.
+
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+pub(crate) mod failing;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -32,6 +37,10 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// The names in a folder, in no order; none if there is no such folder.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// The length of a file in bytes, without opening it.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+    /// Removes a folder with all in it; that it is gone already is fine.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
 
 /// An open file. Reads and writes at offsets; several threads may do so at once.
@@ -87,6 +96,17 @@ impl Disk for RealDisk {
         entries
             .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
             .collect()
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::metadata(path)?.len())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 }
 
@@ -149,6 +169,25 @@ pub fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Fills the buffer from a file; that it ends before is an error.
+pub fn read_exact(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    match file.read_at(buffer, offset)? {
+        read if read == buffer.len() => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Replaces a file whole and durably: written beside `path` under `temporary`, synced, renamed, folder synced.
+/// Whoever reads sees the old or the new bytes, also after a power cut.
+pub fn replace(disk: &dyn Disk, path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    remove_optional(disk, temporary)?;
+    let file = disk.create(temporary)?;
+    file.write_at(&[bytes], 0)?;
+    file.sync()?;
+    disk.rename(temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// Removes a file; that it is gone already is fine.
 pub fn remove_optional(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.remove(path) {
@@ -179,5 +218,13 @@ mod tests {
         assert_eq!(RealDisk.list(dir.path()).unwrap(), ["file"]);
         assert_eq!(RealDisk.list(&dir.path().join("none")).unwrap(), Vec::<String>::new());
         assert_eq!(read_all(&RealDisk, &path).unwrap().unwrap().len(), 7);
+        assert_eq!(RealDisk.size(&path).unwrap(), 7);
+        assert!(read_exact(&*file, &mut buffer, 1).is_err());
+        replace(&RealDisk, &path, &dir.path().join("new"), b"other").unwrap();
+        assert_eq!(read_all(&RealDisk, &path).unwrap().unwrap(), b"other");
+        for _ in 0..2 {
+            RealDisk.remove_dir(dir.path()).unwrap();
+        }
+        assert!(!path.exists());
     }
 }

@@ -17,13 +17,12 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Output, Place, Position, Story};
 use crate::store::blobs::Blobs;
-use crate::store::disk::{Disk, RealDisk};
 use crate::store::facade::Store;
 use crate::store::format::Format;
 use crate::store::frame::{Frame, FrameRef};
-use crate::store::index::{Entry, Index};
+use crate::store::index::{Entry, Home, Index};
 use crate::store::lock::{Lock, holder};
-use crate::store::opening::{Derived, boot_id};
+use crate::store::opening::{Derived, Setup};
 use crate::store::recover::{Damage, replay};
 use crate::store::segment::Segments;
 use crate::store::tables;
@@ -119,37 +118,52 @@ pub struct Asked<'a> {
 
 /// Examines the store in `dir`, sets damaged results aside and makes the index again.
 pub fn examine(dir: &Path, asked: &mut Asked<'_>) -> Result<Examining> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let Some(format) = Format::read(&*disk, dir)? else {
-        return Err(
-            Error::no_match(format!("there is no store in `{}` yet", dir.display())).hint("pipe build")
-        );
-    };
+    let setup = Setup::real();
+    if Format::read(&*setup.disk, dir)?.is_none() {
+        return Err(no_store(dir));
+    }
     let Some(lock) = Lock::try_take(dir)? else { return Ok(Examining::Held(holder(dir))) };
+    let (store, found) = examine_locked(&setup, dir, Some(lock), asked)?;
+    Ok(Examining::Done(store, found))
+}
+
+fn no_store(dir: &Path) -> Error {
+    Error::no_match(format!("there is no store in `{}` yet", dir.display())).hint("pipe build")
+}
+
+/// Examines the store whose lock is taken.
+pub(super) fn examine_locked(
+    setup: &Setup,
+    dir: &Path,
+    lock: Option<Lock>,
+    asked: &mut Asked<'_>,
+) -> Result<(Arc<Store>, Examination)> {
+    let disk = Arc::clone(&setup.disk);
+    let format = Format::read(&*disk, dir)?.ok_or_else(|| no_store(dir))?;
     let mut found = Examination::default();
     let segments = Segments::new(Arc::clone(&disk), dir, format);
-    let blobs = Blobs::new(disk, dir);
+    let blobs = Blobs::new(Arc::clone(&disk), dir);
     let log = read_log(&segments, &blobs, asked, &mut found)?;
     check_other_blobs(&blobs, &log, &mut found)?;
-    crate::fs::create_dir(&dir.join("tables"))?;
     (asked.tell)("tables and index", 0, 0);
-    let (count, damaged) = tables::examine(&dir.join("tables"), format.salt)?;
+    let (count, damaged) = tables::examine(&disk, &dir.join("tables"), format.salt)?;
     found.tables = count;
     found.faults.extend(damaged.iter().map(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let problem = "it does not match its checksums; it is made again".to_owned();
         Fault { kind: Kind::Table, place: format!("tables/{name}"), problem }
     }));
-    let kept = read_index(dir, &format, &mut found);
-    let (store, _) = Store::open_locked(dir, lock, Derived::Anew)?;
+    let kept = read_index(&setup.home(dir, &format), log.end, &mut found);
+    let (store, _) = Store::open_locked(setup, dir, lock, Derived::Anew)?;
     store.index.keep_again(kept)?;
     set_aside(&store, &log, asked, &mut found)?;
-    Ok(Examining::Done(store, found))
+    Ok((store, found))
 }
 
 /// What reading the log brought to light.
-#[derive(Default)]
 struct Log {
+    /// Where it ends.
+    end: Position,
     /// Stretches that cannot be read.
     damage: Vec<Damage>,
     /// Records whose outputs are gone or wrong.
@@ -166,7 +180,13 @@ fn read_log(
     asked: &mut Asked<'_>,
     found: &mut Examination,
 ) -> Result<Log> {
-    let mut log = Log::default();
+    let mut log = Log {
+        end: Position(0),
+        damage: Vec::new(),
+        hurt: BTreeSet::new(),
+        bad: HashSet::new(),
+        blobs: HashMap::new(),
+    };
     let sizes = sizes(segments)?;
     let total = sizes.values().sum();
     let mut failed = None;
@@ -184,6 +204,7 @@ fn read_log(
     if let Some(error) = failed {
         return Err(error);
     }
+    log.end = replayed.start.end;
     log.damage = replayed.damage;
     log.damage.extend(unreadable);
     let last = sizes.keys().max().copied().unwrap_or(0);
@@ -283,17 +304,22 @@ fn blob_place(digest: &Digest) -> String {
 }
 
 /// Reads the index through; what it keeps for others goes into the next one.
-fn read_index(dir: &Path, format: &Format, found: &mut Examination) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let index = dir.join("index");
-    let is_there = std::fs::read_dir(&index).is_ok_and(|mut entries| entries.next().is_some());
-    if !is_there {
+fn read_index(home: &Home, end: Position, found: &mut Examination) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if home.disk.list(&home.dir).is_ok_and(|names| names.is_empty()) {
         return Vec::new();
     }
-    let opened = Index::open(&index, &format!("{:032x}", format.id), &boot_id());
+    let opened = Index::open(home);
     let (problem, kept) = match opened {
         Err(unusable) => (Some(unusable.reason), Vec::new()),
         Ok(opened) => {
             let read = opened.index.verify().map(|pages| found.pages = pages);
+            if let Some(applied) = opened.applied.as_ref().filter(|applied| applied.position > end) {
+                let bytes = crate::text::size(applied.position.0 - end.0);
+                let place = format!("segments/{:06}.seg, byte {}", end.segment(), end.offset());
+                let problem =
+                    format!("the log ends here, and the index has seen {bytes} more: its end is gone");
+                found.faults.push(Fault { kind: Kind::Log, place, problem });
+            }
             let says_nothing = opened.applied.is_none() && found.frames > 0;
             let problem = read.err().map(|unusable| unusable.reason);
             (

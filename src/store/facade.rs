@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,8 @@ use crate::model::action::{
     Act, Definition, Loads, Mark, Outcome, Output, Place, Position, Recipe, Run, State, Story, StoryEntry,
 };
 use crate::model::document::{DocId, DocNumber};
-use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
+use crate::store::blobs::Blobs;
+use crate::store::disk::Disk;
 use crate::store::format::Format;
 use crate::store::frame::{Bad, Frame, Names};
 use crate::store::index::{Entry, Index, Sums};
@@ -32,6 +33,9 @@ use crate::time;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Remembered {
     pub(super) next_document: u32,
+    /// The highest number of a mark that any record knew: that mark's own frame may be damaged.
+    #[serde(default)]
+    pub(super) newest_mark: u64,
     pub(super) recipes: Vec<Position>,
     pub(super) loads: Vec<Position>,
     pub(super) definitions: Vec<Position>,
@@ -55,21 +59,29 @@ pub(super) struct SyncSignal {
 pub struct Store {
     pub(super) dir: PathBuf,
     pub(super) format: Format,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) log: Log,
+    /// Larger outputs are blobs.
+    pub(super) largest_payload: u64,
     pub(super) blobs: Blobs,
     pub(super) index: Index,
     pub(super) pages: Pages,
     pub(super) finder: Mutex<Finder>,
+    /// Held for reading while a record is appended and its key inserted.
+    pub(super) found: RwLock<()>,
     pub(super) recipes: Interned<Recipe>,
     pub(super) loads: Interned<Loads>,
     pub(super) definitions: Interned<Definition>,
     pub(super) marks: Mutex<Vec<(Position, Mark)>>,
+    /// Those that cannot be read now.
+    pub(super) unread_marks: Vec<Position>,
     pub(super) runs: Mutex<Vec<Position>>,
     pub(super) bad: Mutex<HashSet<Position>>,
     pub(super) families: Mutex<Vec<String>>,
     pub(super) changes: Mutex<BTreeMap<String, Position>>,
     pub(super) gone: Mutex<HashMap<String, bool>>,
     pub(super) next_document: AtomicU32,
+    pub(super) newest_mark: AtomicU64,
     pub(super) last_run: AtomicU32,
     pub(super) begun: AtomicU32,
     pub(super) signal: Arc<SyncSignal>,
@@ -78,7 +90,9 @@ pub struct Store {
     pub(super) checkpointed: AtomicU64,
     /// Something was written into the index since its last checkpoint.
     pub(super) touched: AtomicBool,
-    pub(super) _lock: Lock,
+    /// The disk could not read all of the log: nothing derived may say that it has seen it.
+    pub(super) is_partial: bool,
+    pub(super) _lock: Option<Lock>,
 }
 
 /// Wakes the thread that writes pages.
@@ -247,15 +261,17 @@ impl Store {
     /// The number of the newest mark; 0 if there is none.
     pub fn newest_mark(&self) -> u64 {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.iter().map(|(_, mark)| mark.number).max().unwrap_or(0)
+        let known = self.newest_mark.load(Ordering::Relaxed);
+        marks.iter().map(|(_, mark)| mark.number).fold(known, u64::max)
     }
 
     /// Makes a mark; on disk before this returns.
     pub fn add_mark(&self, mark: Mark) -> Result<()> {
+        // Held meanwhile: a checkpoint that passes the mark knows it.
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let at = self.log.append(&Frame::Mark(mark.clone()), None)?;
-        self.log.flush()?;
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).push((at, mark));
-        Ok(())
+        marks.push((at, mark));
+        self.log.flush()
     }
 
     // Documents by name.
@@ -269,11 +285,13 @@ impl Store {
             ("", names) => (family.to_owned(), names.to_vec()),
             (dir, names) => (format!("{family}/{dir}"), names.to_vec()),
         };
-        let at = self.log.append(&Frame::Names(Names { directory, first, names }), None)?;
-        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        if !families.iter().any(|known| known == family) {
-            families.push(family.to_owned());
+        {
+            let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+            if !families.iter().any(|known| known == family) {
+                families.push(family.to_owned());
+            }
         }
+        let at = self.log.append(&Frame::Names(Names { directory, first, names }), None)?;
         Ok((first, at))
     }
 
@@ -283,7 +301,10 @@ impl Store {
         let Some(name) = names.name(number) else { return Ok(None) };
         Ok(Some(match names.directory.as_str() {
             "" => DocId::of_set(name),
-            directory => DocId::parse(format!("{directory}/{name}")),
+            directory => {
+                let (family, dir) = directory.split_once('/').unwrap_or((directory, ""));
+                DocId::at(family, dir, name)
+            }
         }))
     }
 
@@ -341,9 +362,9 @@ impl Store {
         self.pages.put(family, dir, entry, story);
     }
 
-    /// Writes a story.
+    /// Writes a story. Its entry is to be put next, after what changed by it was noted: no checkpoint comes between.
     pub fn add_story(&self, story: &Story) -> Result<Position> {
-        self.log.append(&Frame::Story(story.clone()), None)
+        self.pages.announce(self.log.synced(), || self.log.append(&Frame::Story(story.clone()), None))
     }
 
     /// Writes the newest story of a document anew, as one that is not settled: the next build looks at it.
@@ -351,7 +372,7 @@ impl Store {
         let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
         let at = self.add_story(&story)?;
         self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
-        Ok(())
+        self.unsettle_ancestors(&DocId::at(family, dir, &entry.name))
     }
 
     /// Writes what is due into the index now.
@@ -385,15 +406,19 @@ impl Store {
     pub fn add_act(&self, mut act: Act, bytes: Option<&[u8]>) -> Result<(Position, Arc<Act>)> {
         let mut payload = bytes;
         if let (Outcome::Output(output), Some(bytes)) = (&mut act.outcome, bytes)
-            && bytes.len() as u64 > LARGEST_PAYLOAD
+            && bytes.len() as u64 > self.largest_payload
         {
             self.blobs.put(&output.digest, bytes)?;
             output.place = Place::Blob;
             payload = None;
         }
         let key = act.key;
-        let at = self.log.append(&Frame::Act(act), payload)?;
-        self.finder.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
+        let at = {
+            let _found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+            let at = self.log.append(&Frame::Act(act), payload)?;
+            self.finder.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
+            at
+        };
         let Some(act) = self.log.read_act(at)? else {
             return Err(Error::unfinished("a record cannot be read back").hint("pipe doctor"));
         };
@@ -462,7 +487,7 @@ impl Store {
 
     /// Whether a blob is there with its right length. Its bytes are proved when they are read.
     pub fn has_blob(&self, digest: &Digest, length: u64) -> bool {
-        std::fs::metadata(self.blobs.path(digest)).is_ok_and(|metadata| metadata.len() == length)
+        self.disk.size(&self.blobs.path(digest)).is_ok_and(|size| size == length)
     }
 
     /// Where a blob lies.
@@ -482,7 +507,7 @@ impl Store {
 
     /// Keeps something damaged for whoever wants to look at it.
     pub fn quarantine(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        Quarantine::new(Arc::clone(self.log.segments().disk()), &self.dir).put(name, bytes)
+        Quarantine::new(Arc::clone(&self.disk), &self.dir).put(name, bytes)
     }
 
     // Small things that can be lost.
@@ -570,6 +595,7 @@ impl Store {
     pub(super) fn remembered(&self) -> Remembered {
         Remembered {
             next_document: self.next_document.load(Ordering::Relaxed),
+            newest_mark: self.newest_mark(),
             recipes: self.recipes.places(),
             loads: self.loads.places(),
             definitions: self.definitions.places(),
@@ -579,6 +605,7 @@ impl Store {
                 .unwrap_or_else(PoisonError::into_inner)
                 .iter()
                 .map(|(at, _)| *at)
+                .chain(self.unread_marks.iter().copied())
                 .collect(),
             runs: self.run_places(),
             bad: {
@@ -596,6 +623,9 @@ impl Store {
     pub fn checkpoint(&self) -> Result<()> {
         let synced = self.log.synced();
         self.write_pages()?;
+        if self.is_partial {
+            return Ok(());
+        }
         let applied = self.pages.oldest().map_or(synced, |oldest| oldest.min(synced));
         let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
         self.index.checkpoint(applied, &data)?;
@@ -634,15 +664,23 @@ impl Store {
         let wrote =
             end.0 != self.checkpointed.load(Ordering::Relaxed) || self.touched.load(Ordering::Relaxed);
         let uncovered = self.finder.lock().unwrap_or_else(PoisonError::into_inner).len_uncovered();
-        if uncovered > WORTH_A_TABLE {
+        if uncovered > WORTH_A_TABLE && !self.is_partial {
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).write_table(end)?;
         }
         self.log.close()?;
-        if wrote {
+        if wrote && !self.is_partial {
             let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
             self.index.close(end, &data)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The thread that writes pages need not wait for its next round to see that it is over.
+        *self.writer.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.writer.wake.notify_all();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `{"pipe_store":1,"id":"<32 hex>","salt":"<16 hex>"}`. A store of another version is refused, never changed.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -67,15 +67,15 @@ impl Format {
         let (path, temporary) = (dir.join("FORMAT"), dir.join("FORMAT.new"));
         let write = || {
             disk.create_dir(dir)?;
-            disk::remove_optional(disk, &temporary)?;
-            let file = disk.create(&temporary)?;
-            file.write_at(&[self.text().as_bytes()], 0)?;
-            file.sync()?;
-            disk.rename(&temporary, &path)?;
-            disk.sync_dir(dir)?;
-            dir.parent()
-                .filter(|above| !above.as_os_str().is_empty())
-                .map_or(Ok(()), |above| disk.sync_dir(above))
+            // First the folders above: where there is a `FORMAT`, the way to it is durable.
+            for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+                match disk.sync_dir(above) {
+                    // One that we may not even read was not made by us.
+                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied => break,
+                    done => done?,
+                }
+            }
+            disk::replace(disk, &path, &temporary, self.text().as_bytes())
         };
         write().map_err(|e| Error::io("write", &path, &e))
     }

@@ -258,6 +258,10 @@ pub fn read(bytes: &[u8], seal: Seal, position: Position) -> Found<'_> {
         _ => return Found::Bad(bytes.len()),
     };
     let whole = frame_length(length);
+    // A length that takes more bytes than it needs was never written, and would lead astray by as many.
+    if bytes.len() - reader.rest().len() + 4 + length != whole {
+        return Found::Bad(bytes.len());
+    }
     let (Some(crc), Some(content)) = (reader.fixed32(), reader.bytes(length)) else {
         return Found::Short(whole);
     };

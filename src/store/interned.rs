@@ -79,12 +79,13 @@ impl<T: Hash + Eq> Interned<T> {
         for at in unread {
             self.get(at, || read(at))?;
         }
-        if let Some(at) = self.lock().by_value.get(value) {
+        // Held meanwhile: whoever says how far the log is known must not miss what was just appended.
+        let mut state = self.lock();
+        if let Some(at) = state.by_value.get(value) {
             return Ok(*at);
         }
         let at = append()?;
         let value = Arc::new(value.clone());
-        let mut state = self.lock();
         state.places.push(at);
         state.values.insert(at, Arc::clone(&value));
         state.by_value.insert(value, at);

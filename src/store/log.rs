@@ -137,7 +137,7 @@ impl Log {
         recover::set_aside(&segments, &Quarantine::new(disk.clone(), dir), start)?;
         let (begin, synced) = match start.next {
             Next::Group { .. } => (start.end, start.end),
-            Next::Segment(number) => (Position::new(number, FIRST_GROUP), Position::new(number, 0)),
+            Next::Segment(number) => (Position::new(number, FIRST_GROUP), start.end),
         };
         let state = State {
             filling: Group::new(begin, (Vec::new(), Vec::new())),

@@ -23,10 +23,13 @@ pub mod tables;
 
 pub mod examine;
 
+mod ancestors;
 mod facade;
 mod interned;
 mod opening;
 mod pages;
+#[cfg(test)]
+mod promise;
 
 pub use facade::{CodeCache, Store, is_failed};
 pub use index::{Entry, Sums};

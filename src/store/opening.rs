@@ -3,27 +3,27 @@
 //! The log is the truth. After a clean end nothing is read but the last bytes of the log; after a kill its tail; where
 //! the index is missing or unusable, all frames once. See `docs/design/store.md` and `engine.md` section 8 of the design.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::action::{Mark, Position, State, Story};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal, is_failed};
 use crate::store::format::Format;
 use crate::store::frame::{Frame, FrameRef, Names};
-use crate::store::index::{Entry, Flags, Index};
+use crate::store::index::{Engine, Entry, Flags, Home, Index};
 use crate::store::interned::Interned;
 use crate::store::lock::{Lock, holder};
 use crate::store::log::{Limits, Log};
 use crate::store::pages::Pages;
-use crate::store::recover::{clean_end, replay};
+use crate::store::recover::{Damage, clean_end, replay};
 use crate::store::segment::Segments;
 use crate::store::tables::Finder;
 
@@ -33,6 +33,46 @@ pub enum Opening {
     Opened(Arc<Store>, Vec<String>),
     /// Another process has it; its process id, if it wrote one.
     Held(Option<String>),
+}
+
+/// What a store works with; other than [`Setup::real`] for tests alone.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) engine: Engine,
+    /// Where the index lies, if not within the store.
+    pub(super) index: Option<(Arc<dyn Disk>, PathBuf)>,
+    /// What tells this start of the machine from another.
+    pub(super) boot: String,
+    pub(super) limits: Limits,
+    /// Larger outputs are blobs.
+    pub(super) largest_payload: u64,
+    /// Whether a thread writes pages and tables behind the commits.
+    pub(super) background: bool,
+}
+
+impl Setup {
+    /// This machine.
+    pub(super) fn real() -> Self {
+        Setup {
+            disk: Arc::new(RealDisk),
+            engine: Engine::Sled,
+            index: None,
+            boot: boot_id(),
+            limits: Limits::default(),
+            largest_payload: LARGEST_PAYLOAD,
+            background: true,
+        }
+    }
+
+    /// Where the index of the store in `dir` is.
+    pub(super) fn home(&self, dir: &Path, format: &Format) -> Home {
+        let (disk, dir) = match &self.index {
+            Some((disk, dir)) => (Arc::clone(disk), dir.clone()),
+            None => (Arc::clone(&self.disk), dir.join("index")),
+        };
+        Home { dir, store: format!("{:032x}", format.id), boot: self.boot.clone(), disk, engine: self.engine }
+    }
 }
 
 /// What becomes of the index when a store is opened.
@@ -70,40 +110,52 @@ impl Store {
         let Some(lock) = Lock::try_take(dir).map_err(elsewhere)? else {
             return Ok(Opening::Held(holder(dir)));
         };
-        let (store, notices) = Self::open_locked(dir, lock, Derived::AsItIs)?;
+        let (store, notices) = Self::open_locked(&Setup::real(), dir, Some(lock), Derived::AsItIs)?;
         Ok(Opening::Opened(store, notices))
     }
 
     /// Opens the store whose lock is taken; with it, what should be said.
-    pub(super) fn open_locked(dir: &Path, lock: Lock, derived: Derived) -> Result<(Arc<Store>, Vec<String>)> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    pub(super) fn open_locked(
+        setup: &Setup,
+        dir: &Path,
+        lock: Option<Lock>,
+        derived: Derived,
+    ) -> Result<(Arc<Store>, Vec<String>)> {
+        let disk = Arc::clone(&setup.disk);
         let format = Format::read_or_create(&*disk, dir)?;
-        for name in ["segments", "blobs", "tables", "index", "logs", "quarantine"] {
-            crate::fs::create_dir(&dir.join(name))?;
-        }
-        crate::fs::remove_dir(&dir.join("tmp"))?;
-        crate::fs::create_dir(&dir.join("tmp"))?;
+        let create = |name: &str| {
+            let path = dir.join(name);
+            disk.create_dir(&path).map_err(|e| Error::io("create the folder", &path, &e))
+        };
+        ["segments", "blobs", "tables", "index", "logs", "quarantine"].into_iter().try_for_each(create)?;
+        let tmp = dir.join("tmp");
+        disk.remove_dir(&tmp).map_err(|e| Error::io("remove the folder", &tmp, &e))?;
+        create("tmp")?;
+        let home = setup.home(dir, &format);
         let segments = Segments::new(Arc::clone(&disk), dir, format);
         let mut found =
             Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
         let clean = clean_end(&segments)?;
-        let (index, applied, mut remembered) = match derived {
-            Derived::AsItIs => open_index(dir, &format, &mut found)?,
-            Derived::Anew => (fresh(dir, &format)?, Position(0), Remembered::default()),
+        let (index, applied, mut remembered, was_closed) = match derived {
+            Derived::AsItIs => open_index(&home, &mut found)?,
+            Derived::Anew => (Index::fresh(&home)?, Position(0), Remembered::default(), false),
         };
-        let (mut finder, covered) = Finder::open(&dir.join("tables"), format.salt)?;
+        let tables = dir.join("tables");
+        let (mut finder, covered) = Finder::open(Arc::clone(&disk), &tables, format.salt)?;
         let mut from = applied.min(covered);
         let mut start = clean;
         let sees = |seen: Position| clean.is_some_and(|clean| clean.closed.is_some_and(|end| seen >= end));
         // What no table covers is read again each time; that alone is no news to the index.
         let (is_seen, mut is_in_order) = (sees(from), sees(applied));
         let mut index = index;
+        let (mut is_partial, mut lost) = (false, 0u32);
         if !is_seen {
             let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
-                finder = Finder::fresh(&dir.join("tables"), format.salt)?;
-                index = fresh(dir, &format)?;
+                found.notices.push("the end of the log is gone; what it held is done again".to_owned());
+                finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
+                index = Index::fresh(&home)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
                 is_in_order = false;
@@ -116,11 +168,17 @@ impl Store {
                     damage.what, damage.from.0
                 ));
             }
+            is_partial = result.is_partial;
+            // Names and marks that cannot be read had numbers; none of them took less than two bytes.
+            let bytes = |damage: &Damage| damage.to.0.saturating_sub(damage.from.0);
+            lost = u32::try_from(result.damage.iter().map(bytes).sum::<u64>() / 2).unwrap_or(u32::MAX / 2);
             start.get_or_insert(result.start);
         }
-        let Some(start) = start else {
+        let Some(mut start) = start else {
             return Err(Error::unfinished("the log's end was not found").hint("pipe doctor"));
         };
+        // The index is closed after the log, with all of that on disk.
+        start.is_durable |= was_closed && sees(applied);
         let signal = Arc::new(SyncSignal::default());
         let told = Arc::clone(&signal);
         let log = Log::open(
@@ -128,7 +186,7 @@ impl Store {
             dir,
             format,
             &start,
-            Limits::default(),
+            setup.limits,
             Box::new(move |position, result| {
                 let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(listener) = listener.as_ref() {
@@ -138,16 +196,23 @@ impl Store {
         )?;
         let Found { tail, notices, .. } = found;
         tail.add_to(&mut remembered, start.run);
+        let news = News { marks: tail.remembered.marks.clone(), bad: tail.remembered.bad.clone() };
+        let marks = read_marks(&log, &remembered.marks)?;
+        let is_read = |at: &&Position| marks.iter().any(|(read, _)| read == *at);
         let store = Arc::new(Store {
             dir: dir.to_owned(),
-            blobs: Blobs::new(disk, dir),
+            blobs: Blobs::new(Arc::clone(&disk), dir),
+            largest_payload: setup.largest_payload,
+            disk,
             index,
             pages: Pages::default(),
             finder: Mutex::new(finder),
+            found: RwLock::default(),
             recipes: Interned::new(remembered.recipes),
             loads: Interned::new(remembered.loads),
             definitions: Interned::new(remembered.definitions),
-            marks: Mutex::new(read_marks(&log, &remembered.marks)?),
+            unread_marks: remembered.marks.iter().filter(|at| !is_read(at)).copied().collect(),
+            marks: Mutex::new(marks),
             last_run: AtomicU32::new(start.run.max(newest_run(&log, &remembered.runs)?)),
             begun: AtomicU32::new(0),
             runs: Mutex::new(remembered.runs),
@@ -155,17 +220,22 @@ impl Store {
             families: Mutex::new(remembered.families),
             changes: Mutex::new(remembered.changes),
             gone: Mutex::default(),
-            next_document: AtomicU32::new(remembered.next_document),
+            next_document: AtomicU32::new(remembered.next_document.saturating_add(lost)),
+            newest_mark: AtomicU64::new(remembered.newest_mark.saturating_add(lost.into())),
             signal,
             open_documents: Mutex::default(),
             writer: Arc::new(PageWriter { wake: Condvar::new(), ended: Mutex::new(false) }),
             checkpointed: AtomicU64::new(applied.0.max(start.end.0)),
             touched: AtomicBool::new(false),
+            is_partial,
             log,
             format,
             _lock: lock,
         });
         store.put_found(tail.entries)?;
+        if applied.0 > 0 {
+            store.unsettle_by(&news)?;
+        }
         if !is_in_order {
             store.keep(STATE, UNCHECKED, b"1")?;
             // What was read need not be read again, whatever happens next.
@@ -174,32 +244,124 @@ impl Store {
             store.checkpoint()?;
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
-        start_writer(&store);
+        if setup.background {
+            start_writer(&store);
+        }
         Ok((store, notices))
     }
 
     fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
-        let marks: Vec<(Position, Glob)> = {
-            let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-            let glob = |(at, mark): &(Position, Mark)| Some((*at, Glob::new(mark.docs.as_deref()?).ok()?));
-            marks.iter().filter_map(glob).collect()
-        };
+        let marks = self.globs(|_| true);
+        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut unsettled: Vec<DocId> = Vec::new();
         for ((family, dir), entries) in entries {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
-                let id = match (dir.as_str(), entry.name.as_str()) {
-                    ("", "") => family.clone(),
-                    ("", name) => format!("{family}/{name}"),
-                    (dir, name) => format!("{family}/{dir}/{name}"),
-                };
-                if marks.iter().any(|(at, glob)| entry.story < *at && glob.matches(&id)) {
+                if self.is_concerned(&family, &dir, entry, &marks, &bad)? {
                     entry.flags.settled = false;
                 }
             }
             self.index.put(&family, &dir, &entries)?;
+            if family.ends_with(CHILDREN) && entries.iter().any(|entry| !entry.flags.settled) {
+                // Any of them stands for all: they were split from one document.
+                unsettled.push(DocId::at(&family, &dir, ""));
+            }
+        }
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        unsettled.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
+    }
+
+    /// What was marked or set aside behind the last checkpoint concerns documents that the index has for settled.
+    fn unsettle_by(&self, news: &News) -> Result<()> {
+        let marks = self.globs(|at| news.marks.contains(at));
+        let bad: HashSet<Position> = news.bad.iter().copied().collect();
+        if marks.is_empty() && bad.is_empty() {
+            return Ok(());
+        }
+        for family in self.families() {
+            let mut concerned = Vec::new();
+            let mut failed = None;
+            self.index.scan(&family, &mut |dir, entry| {
+                match self.is_concerned(&family, dir, entry, &marks, &bad) {
+                    Ok(true) => concerned.push((dir.to_owned(), entry.clone())),
+                    Ok(false) => {}
+                    Err(error) => failed = Some(error),
+                }
+                failed.is_some()
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            for (dir, mut entry) in concerned {
+                entry.flags.settled = false;
+                self.index.put(&family, &dir, &[entry])?;
+            }
         }
         Ok(())
     }
+
+    /// The marks that select documents, by id or because they failed.
+    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let selecting = |(at, mark): &(Position, Mark)| {
+            let docs = match &mark.docs {
+                Some(docs) => Some(Glob::new(docs).ok()?),
+                None if mark.failed => None,
+                None => return None,
+            };
+            Some(Selecting { at: *at, docs, failed: mark.failed })
+        };
+        marks.iter().filter(|(at, _)| wanted(at)).filter_map(selecting).collect()
+    }
+
+    /// Whether a settled document is to be looked at: marked since its story, or its story names what was set aside.
+    fn is_concerned(
+        &self,
+        family: &str,
+        dir: &str,
+        entry: &Entry,
+        marks: &[Selecting],
+        bad: &HashSet<Position>,
+    ) -> Result<bool> {
+        if !entry.flags.settled {
+            return Ok(false);
+        }
+        let id = || DocId::at(family, dir, &entry.name);
+        let selects = |mark: &Selecting| {
+            entry.story < mark.at
+                && (entry.flags.failed || !mark.failed)
+                && mark.docs.as_ref().is_none_or(|glob| glob.selects(id().as_str()))
+        };
+        if marks.iter().any(selects) {
+            return Ok(true);
+        }
+        if bad.is_empty() {
+            return Ok(false);
+        }
+        let story = self.log.read_story(entry.story)?;
+        Ok(story.is_some_and(|story| {
+            story.entries.iter().filter_map(|entry| entry.act).any(|act| bad.contains(&act))
+        }))
+    }
+}
+
+/// A mark that selects documents.
+struct Selecting {
+    at: Position,
+    /// Absent: whatever its id.
+    docs: Option<Glob>,
+    /// Only what failed.
+    failed: bool,
+}
+
+/// What was said of documents behind the last checkpoint of the index.
+struct News {
+    marks: Vec<Position>,
+    bad: Vec<Position>,
 }
 
 /// Writes pages behind the commits for as long as the store is open.
@@ -245,9 +407,14 @@ impl Store {
     }
 
     /// Sorts what the memtable holds into a table when it is full.
-    fn make_tables(&self) {
+    pub(super) fn make_tables(&self) {
         let end = self.log.synced();
+        // Every key below has arrived when nobody holds this any more.
+        drop(self.found.write());
         let job = {
+            if self.is_partial {
+                return;
+            }
             let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
             if finder.len_uncovered() >= crate::store::tables::FULL_MEMTABLE {
                 finder.seal(end);
@@ -263,18 +430,15 @@ impl Store {
     }
 }
 
-fn fresh(dir: &Path, format: &Format) -> Result<Index> {
-    Ok(Index::fresh(&dir.join("index"), &format!("{:032x}", format.id), &boot_id())?)
-}
-
 /// The index as it is, or a new one that knows nothing.
-fn open_index(dir: &Path, format: &Format, found: &mut Found<'_>) -> Result<(Index, Position, Remembered)> {
-    match Index::open(&dir.join("index"), &format!("{:032x}", format.id), &boot_id()) {
+/// Up to where it is, what it remembers, and whether it was closed.
+fn open_index(home: &Home, found: &mut Found<'_>) -> Result<(Index, Position, Remembered, bool)> {
+    match Index::open(home) {
         Ok(opened) => {
             if let Some(applied) = opened.applied
                 && let Ok(remembered) = serde_json::from_slice::<Remembered>(&applied.data)
             {
-                return Ok((opened.index, applied.position, remembered));
+                return Ok((opened.index, applied.position, remembered, opened.was_closed));
             }
             drop(opened.index);
         }
@@ -283,7 +447,7 @@ fn open_index(dir: &Path, format: &Format, found: &mut Found<'_>) -> Result<(Ind
         }
     }
     found.tail = Tail::default();
-    Ok((fresh(dir, format)?, Position(0), Remembered::default()))
+    Ok((Index::fresh(home)?, Position(0), Remembered::default(), false))
 }
 
 /// What reading the log brought to light.
@@ -307,6 +471,7 @@ impl Tail {
     fn add_to(&self, remembered: &mut Remembered, _run: u32) {
         let tail = &self.remembered;
         remembered.next_document = remembered.next_document.max(tail.next_document);
+        remembered.newest_mark = remembered.newest_mark.max(tail.newest_mark);
         for (all, new) in [
             (&mut remembered.recipes, &tail.recipes),
             (&mut remembered.loads, &tail.loads),
@@ -320,6 +485,7 @@ impl Tail {
                     all.push(*at);
                 }
             }
+            all.sort_unstable();
         }
         for family in &tail.families {
             if !remembered.families.contains(family) {
@@ -351,6 +517,8 @@ impl Found<'_> {
         let at = frame.position;
         let Some(decoded) = frame.decode() else { return };
         if let Frame::Act(act) = &decoded {
+            let newest = &mut self.tail.remembered.newest_mark;
+            *newest = (*newest).max(act.mark);
             if at >= covered {
                 finder.insert(act.key, at);
             }

@@ -13,13 +13,24 @@ use crate::store::index::{Entry, Index};
 /// (family, directory)
 type Folder = (String, String);
 
-/// By name: the story of an entry, and the entry.
-type Waiting = BTreeMap<String, (Position, Entry)>;
+/// By name.
+type Waiting = BTreeMap<String, Waiter>;
+
+#[derive(Clone)]
+struct Waiter {
+    entry: Entry,
+    /// What must be on disk before the entry may be written.
+    story: Position,
+    /// The oldest story of the document that is not in the index: this entry took the place of that one's.
+    since: Position,
+}
 
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Pages {
     waiting: Mutex<HashMap<Folder, Waiting>>,
+    /// Stories, or places before them, whose entries are not here yet.
+    on_the_way: Mutex<Vec<Position>>,
     /// One writer at a time, so that an older entry never overtakes a newer one.
     writing: Mutex<()>,
 }
@@ -29,11 +40,36 @@ impl Pages {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Appends a story, whose entry is put next; until then no checkpoint passes it. `from` lies before it.
+    pub(super) fn announce(
+        &self,
+        from: Position,
+        append: impl FnOnce() -> Result<Position>,
+    ) -> Result<Position> {
+        self.on_the_way().push(from);
+        let appended = append();
+        let mut on_the_way = self.on_the_way();
+        if let Some(i) = on_the_way.iter().position(|at| *at == from) {
+            match &appended {
+                Ok(at) => on_the_way[i] = *at,
+                Err(_) => drop(on_the_way.swap_remove(i)),
+            }
+        }
+        appended
+    }
+
+    fn on_the_way(&self) -> MutexGuard<'_, Vec<Position>> {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An entry that may be written once everything below and at `story` is on disk.
     pub(super) fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
         let mut waiting = self.lock();
         let folder = waiting.entry((family.to_owned(), dir.to_owned())).or_default();
-        folder.insert(entry.name.clone(), (story, entry));
+        let since = folder.get(&entry.name).map_or(story, |before| before.since.min(story));
+        folder.insert(entry.name.clone(), Waiter { entry, story, since });
+        drop(waiting);
+        self.on_the_way().retain(|at| *at != story);
     }
 
     /// The entry that waits, if one does.
@@ -42,7 +78,7 @@ impl Pages {
         if waiting.is_empty() {
             return None;
         }
-        Some(waiting.get(&(family.to_owned(), dir.to_owned()))?.get(name)?.1.clone())
+        Some(waiting.get(&(family.to_owned(), dir.to_owned()))?.get(name)?.entry.clone())
     }
 
     /// How many entries wait.
@@ -50,33 +86,34 @@ impl Pages {
         self.lock().values().map(BTreeMap::len).sum()
     }
 
-    /// The lowest story that is not in the index yet.
+    /// The lowest story that is not in the index yet, or a place before it.
     pub(super) fn oldest(&self) -> Option<Position> {
-        self.lock().values().flat_map(BTreeMap::values).map(|(story, _)| *story).min()
+        let announced = self.on_the_way().iter().min().copied();
+        let waiting = self.lock().values().flat_map(BTreeMap::values).map(|waiter| waiter.since).min();
+        announced.into_iter().chain(waiting).min()
     }
 
     /// Writes every entry whose story lies below `synced`.
     pub(super) fn write_due(&self, index: &Index, synced: Position) -> Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<(Folder, Vec<(Position, Entry)>)> = {
+        let due: Vec<(Folder, Vec<Waiter>)> = {
             let waiting = self.lock();
-            let is_due = |(story, _): &&(Position, Entry)| *story < synced;
-            let of = |folder: &BTreeMap<String, (Position, Entry)>| {
-                folder.values().filter(is_due).cloned().collect()
-            };
+            let of =
+                |folder: &Waiting| folder.values().filter(|waiter| waiter.story < synced).cloned().collect();
             waiting.iter().map(|(folder, entries)| (folder.clone(), of(entries))).collect()
         };
         for ((family, dir), entries) in due {
             if entries.is_empty() {
                 continue;
             }
-            let plain: Vec<Entry> = entries.iter().map(|(_, entry)| entry.clone()).collect();
+            let plain: Vec<Entry> = entries.iter().map(|waiter| waiter.entry.clone()).collect();
             index.put(&family, &dir, &plain)?;
             let mut waiting = self.lock();
             let key = (family, dir);
             if let Some(folder) = waiting.get_mut(&key) {
-                for (story, entry) in entries {
-                    if folder.get(&entry.name).is_some_and(|(newer, _)| *newer == story) {
+                for Waiter { entry, story, .. } in entries {
+                    // Another may have come meanwhile, perhaps of the same story.
+                    if folder.get(&entry.name).is_some_and(|now| now.story == story && now.entry == entry) {
                         folder.remove(&entry.name);
                     }
                 }

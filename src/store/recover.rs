@@ -9,11 +9,16 @@ mod tests;
 mod walk;
 mod window;
 
+use std::io;
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::store::disk::Access;
 use crate::store::frame::FrameRef;
+use crate::store::group::CLOSE_GROUP_BYTES;
 use crate::store::quarantine::Quarantine;
+use crate::store::reserve;
 use crate::store::segment::{FIRST_GROUP, Segments};
 
 use walk::Walk;
@@ -30,6 +35,10 @@ pub struct Start {
     pub run: u32,
     /// What lies behind the end and does not count.
     pub torn: Option<Torn>,
+    /// The group that was written last, and how many bytes of it there are: the only one that may be in memory alone.
+    pub last: Option<(Position, u64)>,
+    /// Somebody proved that all of it is on disk.
+    pub is_durable: bool,
     /// How the log goes on.
     pub(crate) next: Next,
 }
@@ -79,6 +88,8 @@ pub struct Replay {
     pub frames: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
+    /// The disk itself could not read something: another time it may be there.
+    pub is_partial: bool,
 }
 
 /// The end of a log that was closed in order, or is empty; nothing if its last run was not closed.
@@ -91,6 +102,8 @@ pub fn clean_end(segments: &Segments) -> Result<Option<Start>> {
             closed: Some(empty),
             run: 0,
             torn: None,
+            last: None,
+            is_durable: true,
             next: Next::Segment(1),
         }));
     };
@@ -101,6 +114,8 @@ pub fn clean_end(segments: &Segments) -> Result<Option<Start>> {
         closed: Some(closed.group),
         run: closed.header.run,
         torn: None,
+        last: Some((closed.group, CLOSE_GROUP_BYTES as u64)),
+        is_durable: false,
         next: Next::Group { number: closed.header.number, previous: closed.crc },
     }))
 }
@@ -115,17 +130,20 @@ pub fn replay(
     to: Option<Position>,
     visit: &mut dyn FnMut(u32, FrameRef<'_>),
 ) -> Result<Replay> {
+    let unreadable = segments.unreadable();
     let clean = clean_end(segments)?;
     let numbers = segments.numbers()?;
-    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+    let (Some(first), Some(newest)) = (numbers.first(), numbers.last()) else {
         let start = clean.unwrap_or(Start {
             end: Position(0),
             closed: None,
             run: 0,
             torn: None,
+            last: None,
+            is_durable: false,
             next: Next::Segment(1),
         });
-        return Ok(Replay { start, frames: 0, damage: Vec::new() });
+        return Ok(Replay { start, frames: 0, damage: Vec::new(), is_partial: false });
     };
     // The segment of `from`, or the one before if it is gone.
     let begin = numbers.iter().rev().find(|number| **number <= from.segment()).unwrap_or(first);
@@ -134,9 +152,12 @@ pub fn replay(
     let mut walk = Walk::new(segments, from, visit);
     let mut end = None;
     let mut torn = None;
+    let mut last = None;
     for part in &parts {
         let stopped = walk.segment(part)?;
-        end = stopped.end.or(end);
+        // A segment without a group may be gone tomorrow: the log ends where the last group does.
+        end = stopped.end.filter(|_| end.is_none() || stopped.last.is_some()).or(end);
+        last = stopped.last.or(last);
         torn = stopped.torn.or(torn);
     }
     let (run, frames, damage) = walk.finish();
@@ -147,25 +168,25 @@ pub fn replay(
             closed: None,
             run,
             torn,
-            next: Next::Segment(last + 1),
+            last,
+            is_durable: false,
+            next: Next::Segment(newest + 1),
         },
     };
-    Ok(Replay { start, frames, damage })
+    Ok(Replay { start, frames, damage, is_partial: segments.unreadable() > unreadable })
 }
 
-/// Before the owner goes on behind an unclean end: what counts is made durable, what does not is copied to the
-/// quarantine. The old files stay as they are.
+/// Before the owner goes on: what counts is made durable, what does not is copied to the quarantine.
+///
+/// Only the last group can be in memory alone: each is synced before the next is written. Where its sync failed, the
+/// system takes it for clean and would never write it; so its bytes are written once more, the same to the same place.
 pub fn set_aside(segments: &Segments, quarantine: &Quarantine, start: &Start) -> Result<()> {
-    if start.is_clean() || start.end.segment() == 0 {
-        return Ok(());
-    }
-    // What was read may never have reached the disk, and frames that build on it are about to.
-    let path = segments.path(start.end.segment());
-    match segments.disk().open(&path, Access::Write).and_then(|file| file.sync()) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("sync", &path, &e)),
-        _ => {}
+    if let Some((at, bytes)) = start.last.filter(|_| !start.is_durable) {
+        let path = segments.path(at.segment());
+        write_again(segments, &path, at, bytes).map_err(|e| Error::io("sync", &path, &e))?;
     }
     let Some(torn) = start.torn else { return Ok(()) };
+    let path = segments.path(torn.at.segment());
     let Some(file) = segments.file(torn.at.segment())? else { return Ok(()) };
     let mut bytes = vec![0; torn.bytes as usize];
     let name = format!("segment-{:06}-from-{}", torn.at.segment(), torn.at.offset());
@@ -176,6 +197,18 @@ pub fn set_aside(segments: &Segments, quarantine: &Quarantine, start: &Start) ->
         Err(e) => tracing::warn!("{e}"),
     }
     Ok(())
+}
+
+fn write_again(segments: &Segments, path: &Path, at: Position, bytes: u64) -> io::Result<()> {
+    let file = segments.disk().open(path, Access::Write)?;
+    let mut group = vec![0; bytes as usize];
+    let read = file.read_at(&mut group, at.offset().into())?;
+    match file.write_at(&[&group[..read]], at.offset().into()) {
+        // Some file systems need room for that as well; then it is as durable as the system says.
+        Err(e) if !reserve::is_full(&e) => return Err(e),
+        _ => {}
+    }
+    file.sync()
 }
 
 /// A segment that is to be walked, and as far as what.

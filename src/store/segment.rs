@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -29,6 +30,8 @@ const VERSION: u32 = 1;
 
 /// What one read of a frame takes from the disk at first: nearly all are shorter.
 const FIRST_READ: usize = 512;
+/// So much memory is taken for a payload before it is known that the file is as long.
+const BELIEVED: u64 = 1 << 20;
 /// More files are not kept open.
 const OPEN_FILES: usize = 64;
 
@@ -82,6 +85,8 @@ pub struct Segments {
     format: Format,
     seal: Seal,
     files: Mutex<HashMap<u32, Arc<dyn DiskFile>>>,
+    /// How often the disk could not read.
+    unreadable: AtomicU64,
 }
 
 impl Segments {
@@ -93,7 +98,18 @@ impl Segments {
             format,
             seal: format.seal(),
             files: Mutex::new(HashMap::new()),
+            unreadable: AtomicU64::new(0),
         }
+    }
+
+    /// How often the disk could not read: what was not found meanwhile may be there after all.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// The disk could not read.
+    pub(crate) fn note_unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The folder of the segments.
@@ -214,6 +230,10 @@ impl Segments {
             return None;
         }
         let from = u64::from(place.group.offset()) + header.payloads_from() + u64::from(place.offset);
+        // The header's word is not enough to take memory by: the file must be as long.
+        if length > BELIEVED && from + length > file.size().ok()? {
+            return None;
+        }
         let offset = u32::try_from(from).ok()?;
         self.read(file, place.group.segment(), offset, length as usize)
             .filter(|bytes| bytes.len() as u64 == length)
@@ -242,12 +262,16 @@ impl Segments {
     /// As many of the bytes as there are. What cannot be read counts as damaged: other results are still good.
     fn read(&self, file: &dyn DiskFile, number: u32, offset: u32, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
-        match file.read_at(&mut bytes, offset.into()) {
+        // Once more: a disk in trouble often reads at the second try.
+        let read =
+            file.read_at(&mut bytes, offset.into()).or_else(|_| file.read_at(&mut bytes, offset.into()));
+        match read {
             Ok(read) => {
                 bytes.truncate(read);
                 Some(bytes)
             }
             Err(e) => {
+                self.note_unreadable();
                 tracing::warn!("cannot read `{}` at {offset}: {e}", self.path(number).display());
                 None
             }

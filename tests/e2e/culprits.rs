@@ -160,16 +160,6 @@ fn a_document_that_hangs_passes_its_time_limit() {
 }
 
 #[test]
-fn a_crash_is_tried_again_by_the_next_build() {
-    let project = alone_fails(&[("os._exit", "crash exit 0")], false);
-    project.take_counts("clean");
-    let again = project.build().ends(1);
-    assert_eq!(again.failures(), ["clean docs/d02.txt: crash exit 0"]);
-    let runs = project.counts("clean");
-    assert!(!runs.is_empty() && runs.iter().all(|word| word == "os._exit"), "{runs:?}");
-}
-
-#[test]
 fn a_filter_says_no_by_its_exit_code() {
     let project = Project::new().file(
         "Pipelinefile",

@@ -24,10 +24,14 @@ mod disk;
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Passing faults and the breaker.
+mod faults;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.
 mod graph;
+/// `group`: by value, by parent, by what another target says.
+mod groups;
 /// `hold`: paid or slow work is not redone unasked.
 mod hold;
 /// Ids, and unions of streams.
@@ -72,6 +76,8 @@ mod shown;
 mod side_inputs;
 /// Very small, very large, very many, very deep.
 mod sizes;
+/// `split`: children as documents of their own.
+mod split;
 /// Modules that cannot start.
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use crate::harness::Project;
@@ -62,11 +63,11 @@ fn built() -> Project {
 }
 
 /// The system calls of a build, each with its arguments; nothing if they cannot be traced here.
-fn traced(project: &Project) -> Option<Vec<String>> {
+fn traced(project: &Project, calls: &str) -> Option<Vec<String>> {
     let trace = project.root().join("trace");
     let pipe = project.command(&["build"]);
     let mut command = Command::new("strace");
-    command.args(["-f", "-e", "trace=openat,open,execve,execveat,fork,vfork,clone,clone3,write,pwrite64,writev,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate"]);
+    command.args(["-f", "-e", calls]);
     command.arg("-o").arg(&trace).arg(pipe.get_program()).args(pipe.get_args());
     command.current_dir(project.root()).env_clear().stdin(Stdio::null());
     command.envs(pipe.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -82,12 +83,15 @@ fn traced(project: &Project) -> Option<Vec<String>> {
     Some(text.lines().map(str::to_owned).collect())
 }
 
+/// What opens, starts and writes.
+const DEEDS: &str = "trace=openat,open,execve,execveat,fork,vfork,clone,clone3,write,pwrite64,writev,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate";
+
 #[test]
 fn a_build_with_nothing_to_do_opens_no_source_starts_nothing_and_writes_nothing() {
     let project = built();
     let segments = || std::fs::metadata(project.root().join(".pipe/segments/000001.seg")).unwrap();
     let before = segments();
-    let Some(calls) = traced(&project) else { return };
+    let Some(calls) = traced(&project, DEEDS) else { return };
     let root = project.root().to_str().unwrap();
     let of = |wanted: &dyn Fn(&str) -> bool| -> Vec<&String> {
         calls.iter().filter(|line| wanted(line)).collect()
@@ -113,6 +117,95 @@ fn a_build_with_nothing_to_do_opens_no_source_starts_nothing_and_writes_nothing(
     assert_eq!(written, none);
     let after = segments();
     assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
+}
+
+/// So many documents in ten folders, to be sent through one module twice.
+fn twice(documents: usize) -> Project {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.up]
+            each   = "inbox"
+            module = "up"
+
+            [target.again]
+            each   = "up"
+            module = "up"
+            "#,
+        )
+        .module(
+            "up",
+            "
+            @module
+            def up(doc):
+                return doc.text().upper()
+            ",
+        );
+    for number in 0..documents {
+        project.write(&format!("inbox/{}/{number:05}.txt", number % 10), format!("text {number}"));
+    }
+    project
+}
+
+fn builds(project: &Project) {
+    let output = project.command(&["build"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The calls of a build with nothing to do, by name, without those that memory and waiting need.
+fn counted(documents: usize) -> Option<BTreeMap<String, usize>> {
+    let project = twice(documents);
+    // What was written a moment ago is looked at once more; then all is settled.
+    (0..3).for_each(|_| builds(&project));
+    let calls = traced(&project, "trace=!futex,mmap,munmap,mprotect,madvise,brk,sched_yield")?;
+    let mut counts = BTreeMap::new();
+    for line in calls.iter().filter(|line| !line.contains(" resumed>") && line.contains('(')) {
+        // `PID name(…`
+        let call = line.split_whitespace().nth(1).unwrap_or_default();
+        let name = call.split('(').next().unwrap_or_default();
+        let of_a_document = line.contains(".txt\"");
+        *counts.entry(format!("{name}{}", if of_a_document { " of a document" } else { "" })).or_default() +=
+            1;
+    }
+    Some(counts)
+}
+
+#[test]
+fn after_the_first_build_nothing_is_decided_anew_where_targets_share_a_module() {
+    let project = twice(20);
+    // What documents are decided by is written down once, when it is new.
+    let definitions = || {
+        let log = std::fs::read(project.root().join(".pipe/segments/000001.seg")).unwrap();
+        log.windows(b"\"family\":".len()).filter(|window| window == b"\"family\":").count()
+    };
+    builds(&project);
+    let first = definitions();
+    assert!(first > 0);
+    builds(&project);
+    assert_eq!(definitions(), first);
+}
+
+#[test]
+fn a_build_with_nothing_to_do_makes_one_call_a_document_and_no_other_for_them() {
+    let (few, many) = (100, 1000);
+    let (Some(mut of_few), Some(mut of_many)) = (counted(few), counted(many)) else { return };
+    for (documents, counts) in [(few, &mut of_few), (many, &mut of_many)] {
+        let stats: Vec<_> = counts.extract_if(.., |name, _| name.ends_with(" of a document")).collect();
+        assert_eq!(stats.iter().map(|(_, count)| count).sum::<usize>(), documents, "{stats:?}");
+        assert!(stats.iter().all(|(name, _)| name.contains("stat")), "{stats:?}");
+        assert_eq!(counts["execve"], 1, "but for itself nothing is started");
+    }
+    // The index is read in pieces of many documents; for the rest it must not matter how many there are. Threads that
+    // come a moment earlier or later make a few calls more or less.
+    let reads = |counts: &mut BTreeMap<String, usize>| counts.remove("pread64").unwrap_or_default();
+    let (reads_few, reads_many) = (reads(&mut of_few), reads(&mut of_many));
+    assert!(reads_many <= reads_few + (many - few) / 20, "{reads_few} reads of the index, then {reads_many}");
+    let (few, many) = (of_few.values().sum::<usize>(), of_many.values().sum::<usize>());
+    assert!(few.abs_diff(many) <= 60, "{few} calls, then {many}:\n{of_few:?}\n{of_many:?}");
 }
 
 #[test]

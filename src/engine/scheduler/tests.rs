@@ -18,9 +18,18 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
         },
         with: Vec::new(),
         stratum: *stratum,
+        splits: false,
     };
     let steps = steps.iter().map(step).collect();
-    Family { origin: Origin::Source(SourceIx(0)), name: "docs".into(), steps, rows: false, feeds_set: false }
+    Family {
+        origin: Origin::Source(SourceIx(0)),
+        name: "docs".into(),
+        steps,
+        rows: false,
+        feeds_set: false,
+        splits: Vec::new(),
+        below: Vec::new(),
+    }
 }
 
 /// One family that goes through so many targets, one after another.

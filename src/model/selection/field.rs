@@ -104,7 +104,7 @@ impl Field {
             IdPart::Dir => id.dir(),
             IdPart::Stem => id.stem(),
             IdPart::Ext => return Some(id.ext()),
-            IdPart::Child => id.as_str().rsplit_once('#')?.1,
+            IdPart::Child => id.child_name()?,
             IdPart::Value => Some(id.rel()).filter(|value| !value.is_empty() && !value.contains('#'))?,
         };
         Some(text.to_owned())

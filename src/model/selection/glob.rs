@@ -9,12 +9,28 @@ use std::fmt;
 pub struct Glob {
     pattern: String,
     matcher: globset::GlobMatcher,
+    /// What stands before each `#` of the pattern: what its children were split from.
+    parents: Vec<globset::GlobMatcher>,
 }
 
 impl Glob {
     /// Reads a glob; the error says what is wrong with it.
     pub fn new(pattern: &str) -> Result<Glob, String> {
-        Ok(Glob { pattern: pattern.to_owned(), matcher: build(pattern)?.compile_matcher() })
+        let matcher = build(pattern)?.compile_matcher();
+        let ends = pattern.match_indices('#').map(|(end, _)| &pattern[..end]);
+        let parents = ends.filter_map(|parent| Some(build(parent).ok()?.compile_matcher())).collect();
+        Ok(Glob { pattern: pattern.to_owned(), matcher, parents })
+    }
+
+    /// Whether a document is meant: by its own id, or by that of anything that it was split from.
+    pub fn covers(&self, id: &str) -> bool {
+        let ends = id.match_indices('#').map(|(end, _)| &id[..end]);
+        self.matches(id) || ends.into_iter().any(|ancestor| self.matches(ancestor))
+    }
+
+    /// Whether a document must be looked at so that all that are meant are: it is meant, or its children may be.
+    pub fn selects(&self, id: &str) -> bool {
+        self.covers(id) || self.parents.iter().any(|parent| parent.is_match(id))
     }
 
     /// Whether an id or a relative path matches.
@@ -130,6 +146,20 @@ mod tests {
         assert!(glob("*.txt", "a.txt") && !glob("*.txt", "d/a.txt"));
         assert!(glob("**/*.txt", "a.txt") && glob("**/*.txt", "d/e/a.txt"));
         assert!(glob("inbox/**", "inbox/d/a") && glob("{a,b}/?.md", "b/x.md"));
+    }
+
+    #[test]
+    fn a_glob_means_children_by_their_own_ids_and_by_their_parents() {
+        let glob = |pattern: &str| Glob::new(pattern).unwrap();
+        assert!(
+            glob("inbox/a.pdf").covers("inbox/a.pdf#1#2") && !glob("inbox/a.pdf#1").covers("inbox/a.pdf")
+        );
+        assert!(
+            glob("inbox/*.pdf#1").selects("inbox/a.pdf") && glob("inbox/a.pdf#1").selects("inbox/a.pdf#1")
+        );
+        assert!(
+            !glob("inbox/*.pdf#1").selects("inbox/a.txt") && !glob("inbox/a.pdf#1").selects("inbox/a.pdf#2")
+        );
     }
 
     #[test]

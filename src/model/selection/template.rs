@@ -87,8 +87,14 @@ impl Template {
 
     /// The folders that stand fast for a target: `out/words` of `out/{target}/{id}.{ext}`; empty at the top.
     pub fn folder(&self, target: &str) -> String {
-        let text = self.for_target(target);
-        let fixed = text.split('{').next().unwrap_or_default();
+        let mut fixed = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => fixed.push_str(text),
+                Part::Target => fixed.push_str(target),
+                Part::Ext | Part::Field(_) => break,
+            }
+        }
         let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
         folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
     }
@@ -282,6 +288,7 @@ mod tests {
         assert_eq!(folder("out/{id}.json"), "out");
         assert_eq!(folder("./out//index.json"), "out");
         assert_eq!(folder("{id}.json"), "");
+        assert_eq!(folder("out/{{a}}b/{id}.json"), "out/{a}b");
         assert_eq!(Template::parse("out/{target}-{id}").unwrap().for_target("a"), "out/a-{id}");
     }
 

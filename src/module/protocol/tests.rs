@@ -22,6 +22,7 @@ fn launch() -> Launch {
         timeout: None,
         setup_timeout: SETUP_TIMEOUT,
         ext: None,
+        split: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pipelines written by hand, and the families and strata that come of them.
 
 use super::*;
-use crate::model::pipeline::{Call, Missing, ModuleIx, Settings, Source, Target, With};
+use crate::model::pipeline::{Call, Missing, ModuleIx, Settings, Source, SplitLimits, Target, With};
 
 /// A pipeline written down by hand: every target comes after what it names.
 struct Draft(Pipeline);
@@ -37,6 +37,7 @@ impl Draft {
             verb,
             streams,
             split: false,
+            split_limits: SplitLimits::default(),
             reduce: false,
             by: None,
             group_missing: None,

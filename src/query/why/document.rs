@@ -445,6 +445,7 @@ impl Asker<'_> {
             roots: &self.present.parts.roots,
             only: None,
             is_current: None,
+            group: None,
         };
         let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 {

@@ -130,6 +130,7 @@ pub(crate) fn samples() -> Vec<Frame> {
             time: Millis(1_700_000_000_000),
             targets: vec![MarkedTarget { name: "text".to_owned(), fingerprint: Digest([0x77; 32]) }],
             docs: Some("inbox/*".to_owned()),
+            failed: false,
         }),
         Frame::Bad(Bad {
             act: Position::new(1, 9000),

@@ -35,7 +35,7 @@ struct Stretch {
 
 /// Makes changes to one directory, whose first page has the key `first`. Calls `before_writing` before the first write.
 pub(super) fn apply(
-    database: &Database,
+    database: &dyn Database,
     first: &[u8],
     mut edits: Vec<Edit<'_>>,
     before_writing: &mut dyn FnMut() -> Result<(), Unusable>,
@@ -61,7 +61,7 @@ pub(super) fn apply(
 
 impl Stretch {
     /// The page that a name belongs to.
-    fn at(database: &Database, first: &[u8], name: &str) -> Result<Self, Unusable> {
+    fn at(database: &dyn Database, first: &[u8], name: &str) -> Result<Self, Unusable> {
         let place = key::page(first, name);
         let page = database.at_or_before(Space::Pages, &place)?.filter(|(key, _)| key.starts_with(first));
         let next = neighbour(database.after(Space::Pages, &place)?, first);
@@ -88,7 +88,7 @@ impl Stretch {
     }
 
     /// Takes in the pages beside it while it is too small for a page of its own.
-    fn widen(&mut self, database: &Database, first: &[u8]) -> Result<(), Unusable> {
+    fn widen(&mut self, database: &dyn Database, first: &[u8]) -> Result<(), Unusable> {
         while self.is_small() {
             if let Some((key, bytes)) = self.next.take() {
                 Page::open(&key, &bytes)?.read_all(&mut self.entries)?;
@@ -118,7 +118,7 @@ impl Stretch {
     /// Writes what became of the pages.
     fn write(
         self,
-        database: &Database,
+        database: &dyn Database,
         first: &[u8],
         before_writing: &mut dyn FnMut() -> Result<(), Unusable>,
     ) -> Result<(), Unusable> {

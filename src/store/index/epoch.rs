@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Unusable;
 use crate::error::{Error, Result};
+use crate::store::disk::{self, Disk};
 
 const VERSION: u32 = 1;
 
@@ -39,9 +40,10 @@ impl State {
     }
 
     /// What lies in an epoch's folder.
-    pub(super) fn read(epoch: &Path) -> Result<Self, Unusable> {
-        let bytes =
-            crate::fs::read_optional(&path(epoch)).map_err(|error| Unusable::new(error.to_string()))?;
+    pub(super) fn read(disk: &dyn Disk, epoch: &Path) -> Result<Self, Unusable> {
+        let path = path(epoch);
+        let bytes = disk::read_all(disk, &path)
+            .map_err(|error| Unusable::new(Error::io("read", &path, &error).to_string()))?;
         let bytes = bytes.ok_or_else(|| Unusable::new("it was not begun"))?;
         serde_json::from_slice(&bytes)
             .ok()
@@ -50,10 +52,11 @@ impl State {
     }
 
     /// Replaces the file durably.
-    pub(super) fn write(&self, epoch: &Path) -> Result<(), Unusable> {
+    pub(super) fn write(&self, disk: &dyn Disk, epoch: &Path) -> Result<(), Unusable> {
+        let path = path(epoch);
         let bytes = serde_json::to_vec(self).map_err(|error| Unusable::new(error.to_string()))?;
-        crate::fs::replace(&path(epoch), &epoch.join("state.tmp"), &bytes)
-            .map_err(|error| Unusable::new(error.to_string()))
+        disk::replace(disk, &path, &epoch.join("state.tmp"), &bytes)
+            .map_err(|error| Unusable::new(Error::io("write", &path, &error).to_string()))
     }
 
     /// Why an index in this state must not be opened by this store under this boot, if it must not.
@@ -69,21 +72,22 @@ impl State {
 }
 
 /// The folder of the newest epoch.
-pub(super) fn newest(dir: &Path) -> Result<PathBuf, Unusable> {
-    let epochs = all(dir).map_err(|error| Unusable::new(error.to_string()))?;
+pub(super) fn newest(disk: &dyn Disk, dir: &Path) -> Result<PathBuf, Unusable> {
+    let epochs = all(disk, dir).map_err(|error| Unusable::new(error.to_string()))?;
     epochs.into_iter().max().map(|(_, path)| path).ok_or_else(|| Unusable::new("there is none yet"))
 }
 
 /// The folder of a new epoch; the old ones are removed.
-pub(super) fn begin(dir: &Path) -> Result<PathBuf> {
-    crate::fs::create_dir(dir)?;
-    let epochs = all(dir)?;
+pub(super) fn begin(disk: &dyn Disk, dir: &Path) -> Result<PathBuf> {
+    let create = |path: &Path| disk.create_dir(path).map_err(|e| Error::io("create the folder", path, &e));
+    create(dir)?;
+    let epochs = all(disk, dir)?;
     let next = epochs.iter().map(|(number, _)| number + 1).max().unwrap_or(1);
     for (_, path) in epochs {
-        crate::fs::remove_dir(&path)?;
+        disk.remove_dir(&path).map_err(|e| Error::io("remove the folder", &path, &e))?;
     }
     let path = dir.join(format!("{next:06}"));
-    crate::fs::create_dir(&path)?;
+    create(&path)?;
     Ok(path)
 }
 
@@ -91,24 +95,20 @@ fn path(epoch: &Path) -> PathBuf {
     epoch.join("state")
 }
 
-fn all(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read the folder", dir, &error)),
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    Ok(paths.filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path))).collect())
+fn all(disk: &dyn Disk, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let names = disk.list(dir).map_err(|e| Error::io("read the folder", dir, &e))?;
+    Ok(names.iter().filter_map(|name| Some((name.parse().ok()?, dir.join(name)))).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::disk::RealDisk;
 
     #[test]
     fn golden_state() {
         let dir = tempfile::tempdir().unwrap();
-        State::new("3f", "b0").write(dir.path()).unwrap();
+        State::new("3f", "b0").write(&RealDisk, dir.path()).unwrap();
         let bytes = crate::fs::read(&path(dir.path())).unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn a_new_epoch_removes_the_old_ones() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(newest(dir.path()).is_err());
-        assert!(begin(dir.path()).unwrap().ends_with("000001"));
-        assert!(begin(dir.path()).unwrap().ends_with("000002"));
-        assert_eq!(all(dir.path()).unwrap().len(), 1);
+        assert!(newest(&RealDisk, dir.path()).is_err());
+        assert!(begin(&RealDisk, dir.path()).unwrap().ends_with("000001"));
+        assert!(begin(&RealDisk, dir.path()).unwrap().ends_with("000002"));
+        assert_eq!(all(&RealDisk, dir.path()).unwrap().len(), 1);
     }
 }

@@ -10,7 +10,7 @@ mod database;
 mod edit;
 mod epoch;
 mod key;
-mod page;
+pub(crate) mod page;
 mod walk;
 
 #[cfg(test)]
@@ -18,12 +18,14 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::model::action::Position;
+use crate::store::disk::Disk;
 pub use database::panics_are_caught;
-use database::{Database, Space};
+use database::{Database, Sled, Space};
 use epoch::State;
 pub use page::{Entry, Flags, Sums};
 
@@ -79,39 +81,86 @@ pub struct Opened {
     pub index: Index,
     /// How far it was at its last checkpoint; none: it was killed before the first, and is worth nothing yet.
     pub applied: Option<Applied>,
+    /// Nothing was written since it was closed, and then all of it was on disk.
+    pub was_closed: bool,
+}
+
+/// What holds the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// sled, which does its own file operations: `disk` is the real one.
+    Sled,
+    /// A plain file, for tests on simulated disks.
+    #[cfg(test)]
+    Plain,
+}
+
+/// Where an index is, and whose.
+#[derive(Clone)]
+pub struct Home {
+    /// The folder of the index.
+    pub dir: PathBuf,
+    /// The id of the store that it is an index of.
+    pub store: String,
+    /// What tells this start of the machine from another.
+    pub boot: String,
+    /// For all files but those of sled.
+    pub disk: Arc<dyn Disk>,
+    /// What holds it.
+    pub engine: Engine,
+}
+
+impl Home {
+    fn open(&self, epoch: &Path) -> Result<Box<dyn Database>> {
+        Ok(match self.engine {
+            Engine::Sled => Box::new(Sled::open(&epoch.join("sled"))?),
+            #[cfg(test)]
+            Engine::Plain => {
+                Box::new(database::plain::Plain::open(Arc::clone(&self.disk), &epoch.join("plain"))?)
+            }
+        })
+    }
 }
 
 /// The index of a store.
 pub struct Index {
+    disk: Arc<dyn Disk>,
     epoch: PathBuf,
-    database: Database,
+    database: Box<dyn Database>,
     /// Taken by writers; whether `state` says that the index is written to.
     state: Mutex<State>,
+    /// What `state` says on disk is not known any more: nothing is written.
+    is_unsure: AtomicBool,
 }
 
 impl Index {
-    /// Opens the newest index in `dir`. Takes 4 to 15 ms, and has a time limit: do it beside other work.
-    pub fn open(dir: &Path, store_id: &str, boot_id: &str) -> Result<Opened> {
-        let epoch = epoch::newest(dir)?;
-        let found = State::read(&epoch)?;
-        if let Some(objection) = found.objection(store_id, boot_id) {
+    /// Opens the newest index. Takes 4 to 15 ms, and has a time limit: do it beside other work.
+    pub fn open(home: &Home) -> Result<Opened> {
+        let epoch = epoch::newest(&*home.disk, &home.dir)?;
+        let found = State::read(&*home.disk, &epoch)?;
+        if let Some(objection) = found.objection(&home.store, &home.boot) {
             return Err(objection);
         }
         // Written under another boot: it was closed, and the first write says otherwise again.
-        let state = State::new(store_id, boot_id).with_clean(found.clean);
-        let database = Database::open(&epoch.join("sled"))?;
-        let index = Index { epoch, database, state: Mutex::new(state) };
+        let state = State::new(&home.store, &home.boot).with_clean(found.clean);
+        let database = home.open(&epoch)?;
+        let index = Index::of(home, epoch, database, state);
         let applied = index.applied()?;
-        Ok(Opened { index, applied })
+        Ok(Opened { index, applied, was_closed: found.clean })
     }
 
-    /// Begins a new, empty index in `dir`; the old ones are removed.
-    pub fn fresh(dir: &Path, store_id: &str, boot_id: &str) -> Result<Index> {
-        let epoch = epoch::begin(dir).map_err(|error| Unusable::new(error.to_string()))?;
-        let state = State::new(store_id, boot_id);
-        state.write(&epoch)?;
-        let database = Database::open(&epoch.join("sled"))?;
-        Ok(Index { epoch, database, state: Mutex::new(state) })
+    /// Begins a new, empty index; the old ones are removed.
+    pub fn fresh(home: &Home) -> Result<Index> {
+        let epoch = epoch::begin(&*home.disk, &home.dir).map_err(|error| Unusable::new(error.to_string()))?;
+        let state = State::new(&home.store, &home.boot);
+        state.write(&*home.disk, &epoch)?;
+        let database = home.open(&epoch)?;
+        Ok(Index::of(home, epoch, database, state))
+    }
+
+    fn of(home: &Home, epoch: PathBuf, database: Box<dyn Database>, state: State) -> Index {
+        let disk = Arc::clone(&home.disk);
+        Index { disk, epoch, database, state: Mutex::new(state), is_unsure: AtomicBool::new(false) }
     }
 
     /// The documents of one directory, sorted by name. `family` is a source or the target of a set; `dir` is relative
@@ -128,7 +177,7 @@ impl Index {
     /// Shows the documents of one directory, sorted by name, until `visit` says stop (`true`).
     /// Nothing is allocated for an entry.
     pub fn visit(&self, family: &str, dir: &str, visit: &mut dyn FnMut(&Entry) -> bool) -> Result<()> {
-        walk::directory(&self.database, key::first_page(key::directory(family, dir)), visit)
+        walk::directory(&*self.database, key::first_page(key::directory(family, dir)), visit)
     }
 
     /// The directories of a family that hold documents themselves, in walk order: a directory, all below it, the next.
@@ -173,7 +222,7 @@ impl Index {
     /// `a-b` comes before `a/…`, and that before `a0`. (Names that hold a `/` themselves, as the members of a group do,
     /// are in order within their directory.) Memory stays flat.
     pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
-        walk::in_id_order(&self.database, family, visit)
+        walk::in_id_order(&*self.database, family, visit)
     }
 
     /// How many documents a family has, and how they stand; from the headers of its pages.
@@ -233,7 +282,7 @@ impl Index {
         self.write_applied(applied, data)?;
         self.database.sync()?;
         let closed = state.with_clean(true);
-        closed.write(&self.epoch)?;
+        self.write_state(&closed)?;
         *state = closed;
         Ok(())
     }
@@ -279,7 +328,7 @@ impl Index {
     fn edit(&self, family: &str, dir: &str, edits: Vec<edit::Edit<'_>>) -> Result<()> {
         let first = key::first_page(key::directory(family, dir));
         let mut state = self.lock();
-        edit::apply(&self.database, &first, edits, &mut || self.note_writing(&mut state))
+        edit::apply(&*self.database, &first, edits, &mut || self.note_writing(&mut state))
     }
 
     fn each_page(&self, family: &str, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
@@ -312,10 +361,18 @@ impl Index {
     fn note_writing(&self, state: &mut State) -> Result<()> {
         if state.clean {
             let open = state.with_clean(false);
-            open.write(&self.epoch)?;
+            self.write_state(&open)?;
             *state = open;
         }
         Ok(())
+    }
+
+    fn write_state(&self, state: &State) -> Result<()> {
+        if self.is_unsure.load(Ordering::Relaxed) {
+            return Err(Unusable::new("its `state` could not be written before"));
+        }
+        let written = state.write(&*self.disk, &self.epoch);
+        written.inspect_err(|_| self.is_unsure.store(true, Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

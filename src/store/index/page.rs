@@ -13,6 +13,8 @@ use crate::model::document::{DocNumber, Stamp};
 const VERSION: u8 = 1;
 /// Bytes before the entries.
 const HEADER: usize = 20;
+/// No entry takes fewer: flags, three varints, a stamp.
+const SHORTEST: usize = 12;
 /// The definition is the one of the entry before.
 const SAME_DEFINITION: u8 = 1 << 6;
 /// The number is one more than that of the entry before.
@@ -243,12 +245,30 @@ impl<B: AsRef<[u8]>> Page<B> {
 
     /// All that are left.
     pub(super) fn read_all(mut self, entries: &mut Vec<Entry>) -> Result<(), Unusable> {
-        entries.reserve(usize::from(self.left));
+        // A count is believed as far as there are bytes for it.
+        let most = self.bytes.as_ref().len().saturating_sub(self.at) / SHORTEST;
+        entries.reserve(usize::from(self.left).min(most));
         while self.advance()? {
             entries.push(self.entry.clone());
         }
         Ok(())
     }
+}
+
+/// The page with these entries, in order of name, as it lies under `key`.
+pub(crate) fn encode(key: &[u8], entries: &[Entry]) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    for entry in entries {
+        encoder.push(entry);
+    }
+    encoder.finish(key)
+}
+
+/// All entries of the page that lies under `key`.
+pub(crate) fn decode(key: &[u8], page: &[u8]) -> Result<Vec<Entry>, Unusable> {
+    let mut entries = Vec::new();
+    Page::open(key, page)?.read_all(&mut entries)?;
+    Ok(entries)
 }
 
 /// Reads what follows the entry that is in `entry`.
@@ -330,20 +350,6 @@ mod tests {
             definition: Position(definition),
             story: Position(story),
         }
-    }
-
-    fn encode(key: &[u8], entries: &[Entry]) -> Vec<u8> {
-        let mut encoder = Encoder::new();
-        for entry in entries {
-            encoder.push(entry);
-        }
-        encoder.finish(key)
-    }
-
-    fn decode(key: &[u8], page: &[u8]) -> Result<Vec<Entry>, Unusable> {
-        let mut entries = Vec::new();
-        Page::open(key, page)?.read_all(&mut entries)?;
-        Ok(entries)
     }
 
     fn three() -> Vec<Entry> {

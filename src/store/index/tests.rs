@@ -10,9 +10,14 @@ use crate::model::document::{DocNumber, Stamp};
 
 const OWNER: (&str, &str) = ("store", "boot");
 
+fn home(dir: &Path, store: &str, boot: &str) -> Home {
+    let disk = Arc::new(crate::store::disk::RealDisk);
+    Home { dir: dir.to_owned(), store: store.to_owned(), boot: boot.to_owned(), disk, engine: Engine::Sled }
+}
+
 fn fresh() -> (TempDir, Index) {
     let dir = tempfile::tempdir().unwrap();
-    let index = Index::fresh(dir.path(), OWNER.0, OWNER.1).unwrap();
+    let index = Index::fresh(&home(dir.path(), OWNER.0, OWNER.1)).unwrap();
     (dir, index)
 }
 
@@ -273,15 +278,15 @@ fn killed_here(dir: &Path) -> TempDir {
 fn a_killed_index_opens_with_its_last_checkpoint_under_the_same_boot_only() {
     let (dir, index) = fresh();
     let copy = killed_here(dir.path());
-    let opened = Index::open(copy.path(), OWNER.0, OWNER.1);
+    let opened = Index::open(&home(copy.path(), OWNER.0, OWNER.1));
     assert!(opened.is_err() || opened.is_ok_and(|opened| opened.applied.is_none()));
 
     index.put("in", "a", &[entry("x", 1)]).unwrap();
     index.checkpoint(Position(77), b"counts").unwrap();
     let copy = killed_here(dir.path());
-    assert!(Index::open(copy.path(), "store", "another boot").is_err());
-    assert!(Index::open(copy.path(), "another store", "boot").is_err());
-    let opened = Index::open(copy.path(), OWNER.0, OWNER.1).unwrap();
+    assert!(Index::open(&home(copy.path(), "store", "another boot")).is_err());
+    assert!(Index::open(&home(copy.path(), "another store", "boot")).is_err());
+    let opened = Index::open(&home(copy.path(), OWNER.0, OWNER.1)).unwrap();
     assert_eq!(opened.applied, Some(Applied { position: Position(77), data: b"counts".to_vec() }));
     assert_eq!(opened.index.directory("in", "a").unwrap(), [entry("x", 1)]);
 }
@@ -292,16 +297,16 @@ fn a_closed_index_opens_under_any_boot_until_it_is_written_to() {
     index.put("in", "a", &[entry("x", 1)]).unwrap();
     index.close(Position(5), b"").unwrap();
     let copy = killed_here(dir.path());
-    let opened = Index::open(copy.path(), OWNER.0, "next boot").unwrap();
+    let opened = Index::open(&home(copy.path(), OWNER.0, "next boot")).unwrap();
     assert_eq!(opened.applied.unwrap().position, Position(5));
     // What changes nothing writes nothing.
     opened.index.put("in", "a", &[entry("x", 1)]).unwrap();
     let unchanged = killed_here(copy.path());
-    assert!(Index::open(unchanged.path(), OWNER.0, "third boot").is_ok());
+    assert!(Index::open(&home(unchanged.path(), OWNER.0, "third boot")).is_ok());
     opened.index.put("in", "a", &[entry("x", 2)]).unwrap();
     let written = killed_here(copy.path());
-    assert!(Index::open(written.path(), OWNER.0, "third boot").is_err());
-    assert!(Index::open(written.path(), OWNER.0, "next boot").is_ok());
+    assert!(Index::open(&home(written.path(), OWNER.0, "third boot")).is_err());
+    assert!(Index::open(&home(written.path(), OWNER.0, "next boot")).is_ok());
 }
 
 #[test]
@@ -326,7 +331,7 @@ fn whatever_lies_in_its_files_opening_never_panics() {
                 }
                 let place = copy.path().join(file.strip_prefix(dir.path()).unwrap());
                 crate::fs::write_scratch(&place, &bytes).unwrap();
-                if let Ok(opened) = Index::open(copy.path(), OWNER.0, OWNER.1) {
+                if let Ok(opened) = Index::open(&home(copy.path(), OWNER.0, OWNER.1)) {
                     let read = opened.index.scan("in", &mut |_, _| false);
                     let put = opened.index.put("in", "new", &[entry("x", 1)]);
                     let _outcomes = (read, put, opened.index.checkpoint(Position(6), b""));
@@ -341,10 +346,13 @@ fn a_new_epoch_begins_empty_and_is_the_one_that_is_opened() {
     let (dir, index) = fresh();
     index.put("in", "a", &[entry("x", 1)]).unwrap();
     index.checkpoint(Position(5), b"").unwrap();
-    let second = Index::fresh(dir.path(), OWNER.0, OWNER.1).unwrap();
+    let second = Index::fresh(&home(dir.path(), OWNER.0, OWNER.1)).unwrap();
     assert_eq!(second.directory("in", "a").unwrap(), []);
     second.close(Position(9), b"").unwrap();
     let copy = killed_here(dir.path());
-    assert_eq!(Index::open(copy.path(), OWNER.0, OWNER.1).unwrap().applied.unwrap().position, Position(9));
-    assert!(Index::open(&dir.path().join("none"), OWNER.0, OWNER.1).is_err());
+    assert_eq!(
+        Index::open(&home(copy.path(), OWNER.0, OWNER.1)).unwrap().applied.unwrap().position,
+        Position(9)
+    );
+    assert!(Index::open(&home(&dir.path().join("none"), OWNER.0, OWNER.1)).is_err());
 }

@@ -9,7 +9,7 @@ use super::{Unusable, key};
 
 /// Shows all entries of a family with their directories, in byte order of ids, until `visit` says stop.
 pub(super) fn in_id_order(
-    database: &Database,
+    database: &dyn Database,
     family: &str,
     visit: &mut dyn FnMut(&str, &Entry) -> bool,
 ) -> Result<(), Unusable> {
@@ -42,7 +42,7 @@ pub(super) fn in_id_order(
 
 /// Shows the entries of one directory in order of name, until `visit` says stop.
 pub(super) fn directory(
-    database: &Database,
+    database: &dyn Database,
     first: Vec<u8>,
     visit: &mut dyn FnMut(&Entry) -> bool,
 ) -> Result<(), Unusable> {
@@ -67,7 +67,7 @@ struct Level {
 }
 
 impl Level {
-    fn begin(database: &Database, path: Vec<u8>, dir: String) -> Result<Self, Unusable> {
+    fn begin(database: &dyn Database, path: Vec<u8>, dir: String) -> Result<Self, Unusable> {
         let pages = Pages::begin(database, key::first_page(path.clone()))?;
         let mut children = Children {
             held_back: Vec::new(),
@@ -87,7 +87,7 @@ struct Pages {
 }
 
 impl Pages {
-    fn begin(database: &Database, first: Vec<u8>) -> Result<Self, Unusable> {
+    fn begin(database: &dyn Database, first: Vec<u8>) -> Result<Self, Unusable> {
         let mut pages = Pages { page: None, first };
         let found = database.at_or_after(Space::Pages, &pages.first)?;
         pages.enter(database, found)?;
@@ -98,7 +98,7 @@ impl Pages {
         self.page.as_ref().map(|(_, page)| page.entry())
     }
 
-    fn advance(&mut self, database: &Database) -> Result<(), Unusable> {
+    fn advance(&mut self, database: &dyn Database) -> Result<(), Unusable> {
         if let Some((key, page)) = &mut self.page
             && !page.advance()?
         {
@@ -109,7 +109,7 @@ impl Pages {
     }
 
     /// Moves to the first entry of a page, or of the next that has one.
-    fn enter(&mut self, database: &Database, mut found: Option<(Bytes, Bytes)>) -> Result<(), Unusable> {
+    fn enter(&mut self, database: &dyn Database, mut found: Option<(Bytes, Bytes)>) -> Result<(), Unusable> {
         self.page = None;
         while let Some((key, bytes)) = found.filter(|(key, _)| key.starts_with(&self.first)) {
             let mut page = Page::open(&key, bytes)?;
@@ -136,7 +136,7 @@ struct Children {
 }
 
 impl Children {
-    fn next(&mut self, database: &Database, path: &[u8]) -> Result<Option<String>, Unusable> {
+    fn next(&mut self, database: &dyn Database, path: &[u8]) -> Result<Option<String>, Unusable> {
         loop {
             if self.ahead.is_none()
                 && let Some(from) = self.from.take()

@@ -265,6 +265,12 @@ impl Disk for Handle {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
     }
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.size(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
 }
 
 impl DiskFile for FailingFile {

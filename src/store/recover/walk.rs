@@ -25,6 +25,8 @@ pub(super) struct Walk<'a> {
 #[derive(Default)]
 pub(super) struct Stopped {
     pub(super) end: Option<Position>,
+    /// Its last group that counts, and how many bytes of it are there.
+    pub(super) last: Option<(Position, u64)>,
     pub(super) torn: Option<Torn>,
 }
 
@@ -56,6 +58,7 @@ impl<'a> Walk<'a> {
 
     pub(super) fn segment(&mut self, part: &Part) -> Result<Stopped> {
         let Some(file) = self.segments.file(part.number)? else { return Ok(Stopped::default()) };
+        let unreadable = self.segments.unreadable();
         let mut cursor = Cursor::new(self.segments, &*file, part.number)?;
         cursor.chain = part.header;
         if part.header.is_none() {
@@ -66,6 +69,8 @@ impl<'a> Walk<'a> {
             Bound::Unknown | Bound::Tail => cursor.size,
         };
         let mut at = self.begin(&mut cursor);
+        // Whoever begins behind the first group knows that those before were synced.
+        let mut last = (at > FIRST_GROUP).then(|| (cursor.position(at), 0));
         while at < bound {
             let Some((header, crc)) = cursor.header(self.segments, at) else {
                 match cursor.search(self.segments, at + 1) {
@@ -88,19 +93,28 @@ impl<'a> Walk<'a> {
             let is_last = part.bound == Bound::Tail
                 && cursor.header(self.segments, next).is_none()
                 && cursor.search(self.segments, next).is_none();
+            let there = header.group_bytes().min(u64::from(cursor.size - at));
             if is_last {
-                at = self.last_group(&mut cursor, at, &header);
+                let end = self.last_group(&mut cursor, at, &header);
+                last = if end > at { Some((cursor.position(at), there)) } else { last };
+                at = end;
                 break;
             }
+            last = Some((cursor.position(at), there));
             self.group(&mut cursor, at, &header, bound);
             at = next;
         }
         if matches!(part.bound, Bound::At(_)) {
             at = bound;
         }
+        if part.bound == Bound::Tail && at < cursor.size && self.segments.unreadable() > unreadable {
+            // Not torn, as far as anybody knows: it stays a part of the log.
+            self.damaged(&cursor, at, cursor.size, "what the disk cannot read");
+            (at, last) = (cursor.size, None);
+        }
         let torn = (part.bound == Bound::Tail && at < cursor.size)
             .then(|| Torn { at: cursor.position(at), bytes: u64::from(cursor.size - at) });
-        Ok(Stopped { end: Some(cursor.position(at)), torn })
+        Ok(Stopped { end: Some(cursor.position(at)), last, torn })
     }
 
     /// The first group that matters: that at `from` if a group begins there, else the segment's first.
@@ -187,9 +201,9 @@ impl<'a> Walk<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(segments: &Segments, file: &'a dyn DiskFile, number: u32) -> Result<Self> {
+    fn new(segments: &'a Segments, file: &'a dyn DiskFile, number: u32) -> Result<Self> {
         let size = file.size().map_err(|e| Error::io("read", &segments.path(number), &e))?.min(SEGMENT_BYTES);
-        let window = Window::new(file, size);
+        let window = Window::new(segments, file, size);
         Ok(Cursor { window, file, number, size: size as u32, group: 0, chain: None })
     }
 
@@ -231,7 +245,9 @@ impl<'a> Cursor<'a> {
 
 /// Whether a segment's file holds nothing: made, but its header was never finished, nor any group.
 pub(super) fn is_void(segments: &Segments, file: &dyn DiskFile, number: u32) -> Result<bool> {
-    Ok(Cursor::new(segments, file, number)?.search(segments, 0).is_none())
+    let unreadable = segments.unreadable();
+    let is_empty = Cursor::new(segments, file, number)?.search(segments, 0).is_none();
+    Ok(is_empty && segments.unreadable() == unreadable)
 }
 
 /// Whether the length of a damaged frame is right: it ends with the frames, or another frame follows.

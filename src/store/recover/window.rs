@@ -2,11 +2,13 @@
 //! checksum takes for anything.
 
 use crate::store::disk::DiskFile;
+use crate::store::segment::Segments;
 
 const READ_AHEAD: usize = 64 << 10;
 const PAGE: usize = 4096;
 
 pub(super) struct Window<'a> {
+    segments: &'a Segments,
     file: &'a dyn DiskFile,
     size: u64,
     from: u64,
@@ -14,8 +16,8 @@ pub(super) struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    pub(super) fn new(file: &'a dyn DiskFile, size: u64) -> Self {
-        Window { file, size, from: 0, bytes: Vec::new() }
+    pub(super) fn new(segments: &'a Segments, file: &'a dyn DiskFile, size: u64) -> Self {
+        Window { segments, file, size, from: 0, bytes: Vec::new() }
     }
 
     /// The file's bytes in `offset..offset + length`, fewer where it ends.
@@ -26,26 +28,29 @@ impl<'a> Window<'a> {
             let wanted = (end - offset).max(READ_AHEAD as u64).min(self.size - offset);
             self.bytes.resize(wanted as usize, 0);
             self.from = offset;
-            read(self.file, &mut self.bytes, offset);
+            read(self.segments, self.file, &mut self.bytes, offset);
         }
         &self.bytes[(offset - self.from) as usize..(end - self.from) as usize]
     }
 }
 
-fn read(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) {
-    match file.read_at(buffer, offset) {
+fn read(segments: &Segments, file: &dyn DiskFile, buffer: &mut [u8], offset: u64) {
+    match file.read_at(buffer, offset).or_else(|_| file.read_at(buffer, offset)) {
         Ok(read) => buffer[read..].fill(0),
         Err(_) if buffer.len() > PAGE => {
             // Page by page: one bad place on a disk takes no more than itself.
             let aligned = PAGE - (offset % PAGE as u64) as usize;
             let (first, rest) = buffer.split_at_mut(aligned);
-            read(file, first, offset);
+            read(segments, file, first, offset);
             let mut at = offset + aligned as u64;
             for page in rest.chunks_mut(PAGE) {
-                read(file, page, at);
+                read(segments, file, page, at);
                 at += page.len() as u64;
             }
         }
-        Err(_) => buffer.fill(0),
+        Err(_) => {
+            segments.note_unreadable();
+            buffer.fill(0);
+        }
     }
 }

@@ -4,14 +4,14 @@
 //! another store does not pass. Page 0 is the header, then come the entries (341 a page), the fences (the first key of
 //! each page of entries, 682 a page) and the filter (63 blocks a page). `docs/design/index.md` has the picture.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::filter::{self, Filter};
 use super::{Entry, Hole, KEY_MASK};
 use crate::model::action::Position;
+use crate::store::disk::{self, Access, Disk, DiskFile};
 
 /// Bytes of a page.
 pub(super) const PAGE: usize = 4096;
@@ -151,8 +151,9 @@ enum HeldFilter {
 /// A table that is open. What it finds damaged it says, and is not asked again.
 pub(super) struct Table {
     header: Header,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: File,
+    file: Arc<dyn DiskFile>,
     fences: Vec<u64>,
     filter: HeldFilter,
     damaged: AtomicBool,
@@ -163,17 +164,18 @@ pub(super) struct Damaged;
 
 impl Table {
     /// Opens a table of this store; nothing if any of it but the entries is not whole.
-    pub(super) fn open(path: &Path, salt: u64) -> Option<Table> {
-        let file = File::open(path).ok()?;
+    pub(super) fn open(disk: &Arc<dyn Disk>, path: &Path, salt: u64) -> Option<Table> {
+        let file = disk.open(path, Access::Read).ok()?;
         let mut page = [0; PAGE];
-        file.read_exact_at(&mut page, 0).ok()?;
+        disk::read_exact(&*file, &mut page, 0).ok()?;
         let header = Header::decode(&page).filter(|header| header.salt == salt)?;
-        let length = file.metadata().ok()?.len();
+        let length = file.size().ok()?;
         if length != header.length() || path.file_name()?.to_str()? != header.file_name() {
             return None;
         }
         let mut table = Table {
             header,
+            disk: Arc::clone(disk),
             path: path.to_owned(),
             file,
             fences: Vec::new(),
@@ -188,13 +190,14 @@ impl Table {
     /// A table that was just written.
     pub(super) fn written(
         header: Header,
+        disk: Arc<dyn Disk>,
         path: PathBuf,
-        file: File,
+        file: Arc<dyn DiskFile>,
         fences: Vec<u64>,
         filter: Filter,
     ) -> Self {
         let filter = HeldFilter::Memory(filter);
-        Table { header, path, file, fences, filter, damaged: AtomicBool::new(false) }
+        Table { header, disk, path, file, fences, filter, damaged: AtomicBool::new(false) }
     }
 
     /// The first position that is covered.
@@ -234,7 +237,7 @@ impl Table {
 
     /// Removes the file; that it stays does no harm, it is sorted out at the next opening.
     pub(super) fn remove(&self) {
-        drop(crate::fs::remove_file(&self.path));
+        drop(self.disk.remove(&self.path));
     }
 
     /// Shows the positions of a key, newest first, until `visit` says stop; says whether it did.
@@ -334,7 +337,7 @@ impl Table {
     }
 
     fn read_page(&self, number: u64, page: &mut [u8; PAGE]) -> Result<(), Damaged> {
-        let read = self.file.read_exact_at(page, number * PAGE as u64);
+        let read = disk::read_exact(&*self.file, page, number * PAGE as u64);
         if read.is_ok() && page_is_whole(page, self.header.salt, number) {
             Ok(())
         } else {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::action::Position;
+use crate::store::disk::{self, Disk};
 use file::{Header, Table};
 use memtable::Memtable;
 
@@ -64,6 +65,7 @@ pub struct Hole {
 
 /// Finds the positions of a key's records.
 pub struct Finder {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     salt: u64,
     /// Oldest first; each begins where the one before it ends.
@@ -79,21 +81,21 @@ pub struct Finder {
 impl Finder {
     /// Opens the tables in `dir`, and says up to which position they cover the log: what lies behind is to be inserted.
     /// Tables that are torn, of another store, or do not fit the others are removed.
-    pub fn open(dir: &Path, salt: u64) -> Result<(Finder, Position)> {
-        crate::fs::create_dir(dir)?;
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, salt: u64) -> Result<(Finder, Position)> {
+        disk.create_dir(dir).map_err(|e| Error::io("create the folder", dir, &e))?;
         let mut found = Vec::new();
-        let listing = std::fs::read_dir(dir).map_err(|e| Error::io("read the folder", dir, &e))?;
-        for entry in listing {
-            let path = entry.map_err(|e| Error::io("read the folder", dir, &e))?.path();
-            match Table::open(&path, salt) {
+        for name in disk.list(dir).map_err(|e| Error::io("read the folder", dir, &e))? {
+            let path = dir.join(name);
+            match Table::open(&disk, &path, salt) {
                 Some(table) => found.push(table),
                 // It is derived data; if it cannot be removed it is refused again next time.
-                None => drop(crate::fs::remove_file(&path)),
+                None => drop(disk.remove(&path)),
             }
         }
         let tables = chain(found);
         let covered = tables.last().map_or(Position(0), Table::to);
         let mut finder = Finder {
+            disk,
             dir: dir.to_owned(),
             salt,
             tables: tables.into_iter().map(Arc::new).collect(),
@@ -107,9 +109,15 @@ impl Finder {
     }
 
     /// Begins anew: for a log that is shorter than what the tables cover.
-    pub fn fresh(dir: &Path, salt: u64) -> Result<Finder> {
-        crate::fs::remove_dir(dir)?;
-        Ok(Finder::open(dir, salt)?.0)
+    pub fn fresh(disk: Arc<dyn Disk>, dir: &Path, salt: u64) -> Result<Finder> {
+        disk.remove_dir(dir).map_err(|e| Error::io("remove the folder", dir, &e))?;
+        let finder = Finder::open(Arc::clone(&disk), dir, salt)?.0;
+        // Those of another log must not come back when this one has grown.
+        let above = dir.parent().unwrap_or(dir);
+        for dir in [dir, above] {
+            disk.sync_dir(dir).map_err(|e| Error::io("sync the folder", dir, &e))?;
+        }
+        Ok(finder)
     }
 
     /// Remembers where a key's record is; positions come in growing order.
@@ -196,7 +204,7 @@ impl Finder {
             None => Work::Merge(self.tables[self.due_for_merging()?].to_vec()),
         };
         self.busy = true;
-        Some(Job { dir: self.dir.clone(), salt: self.salt, work })
+        Some(Job { disk: Arc::clone(&self.disk), dir: self.dir.clone(), salt: self.salt, work })
     }
 
     /// Takes over what a job made. After an error the work is still due, and nothing is lost.
@@ -264,17 +272,19 @@ impl Finder {
 
 /// Reads every table in `dir`; how many there are, and which of them are damaged. Those are removed: the next opening
 /// reads their stretches of the log again.
-pub fn examine(dir: &Path, salt: u64) -> Result<(u64, Vec<PathBuf>)> {
+pub fn examine(disk: &Arc<dyn Disk>, dir: &Path, salt: u64) -> Result<(u64, Vec<PathBuf>)> {
     let mut count = 0;
     let mut damaged = Vec::new();
-    for path in crate::fs::files_below(dir)? {
+    for name in disk.list(dir).map_err(|e| Error::io("read the folder", dir, &e))? {
+        let path = dir.join(name);
         count += 1;
-        let is_whole = Table::open(&path, salt).is_some_and(|table| table.is_whole());
+        let is_whole = Table::open(disk, &path, salt).is_some_and(|table| table.is_whole());
         if !is_whole {
-            crate::fs::remove_file(&path)?;
+            disk::remove_optional(&**disk, &path).map_err(|e| Error::io("remove", &path, &e))?;
             damaged.push(path);
         }
     }
+    damaged.sort();
     Ok((count, damaged))
 }
 
@@ -295,6 +305,7 @@ fn chain(mut found: Vec<Table>) -> Vec<Table> {
 
 /// Work on the tables: one is written, or several are merged.
 pub struct Job {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     salt: u64,
     work: Work,
@@ -311,18 +322,18 @@ pub struct Made(Option<Table>);
 impl Job {
     /// Does the work: 0.15 µs a key, reading and writing only the tables' files.
     pub fn run(self) -> Result<Made> {
-        let Job { dir, salt, work } = self;
+        let Job { disk, dir, salt, work } = self;
         match work {
             Work::Write { sealed, from, to } => {
                 let header = Header { salt, from, to, count: sealed.len() as u64 };
-                write::write(&dir, header, &sealed.sorted()).map(|table| Made(Some(table)))
+                write::write(&disk, &dir, header, &sealed.sorted()).map(|table| Made(Some(table)))
             }
             Work::Merge(tables) => {
                 let count = tables.iter().map(|table| table.count()).sum();
                 let from = tables.first().map_or(Position(0), |table| table.from());
                 let to = tables.last().map_or(Position(0), |table| table.to());
                 let header = Header { salt, from, to, count };
-                write::merge(&dir, header, tables.iter().map(Arc::as_ref)).map(Made)
+                write::merge(&disk, &dir, header, tables.iter().map(Arc::as_ref)).map(Made)
             }
         }
     }

@@ -6,6 +6,10 @@ use super::*;
 
 const SALT: u64 = 0x5a17;
 
+fn open(dir: &Path, salt: u64) -> Result<(Finder, Position)> {
+    Finder::open(Arc::new(disk::RealDisk), dir, salt)
+}
+
 fn found(finder: &Finder, key: u64) -> Vec<u64> {
     let mut positions = Vec::new();
     finder
@@ -44,7 +48,7 @@ proptest! {
         steps in proptest::collection::vec((0u64..40, 1usize..600, 0u8..4), 1..40),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let (mut finder, covered) = Finder::open(dir.path(), SALT).unwrap();
+        let (mut finder, covered) = open(dir.path(), SALT).unwrap();
         prop_assert_eq!(covered, Position(0));
         let mut model: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         let mut log: Vec<(u64, u64)> = Vec::new();
@@ -59,7 +63,7 @@ proptest! {
             match then {
                 0 => finder.write_table(Position(log.len() as u64 + 1)).unwrap(),
                 1 => {
-                    let (opened, covered) = Finder::open(dir.path(), SALT).unwrap();
+                    let (opened, covered) = open(dir.path(), SALT).unwrap();
                     finder = opened;
                     for (key, position) in log.iter().filter(|(_, position)| *position >= covered.0) {
                         finder.insert(*key, Position(*position));
@@ -78,7 +82,7 @@ proptest! {
 #[test]
 fn a_key_whose_positions_fill_several_pages_is_found_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 1, 5000, |position| (position / 2000) << 16);
     assert_eq!(found(&finder, 1 << 16), (2000..4000).rev().collect::<Vec<_>>());
     let mut seen = 0;
@@ -92,11 +96,11 @@ fn a_key_whose_positions_fill_several_pages_is_found_whole() {
 #[test]
 fn eight_tables_of_a_tier_become_one_and_keep_all() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     let key = |position: u64| (position % 100) << 40;
     write(&mut finder, 20, 500, key);
     assert_eq!(tables_in(dir.path()).len(), 2 + 4);
-    let (opened, covered) = Finder::open(dir.path(), SALT).unwrap();
+    let (opened, covered) = open(dir.path(), SALT).unwrap();
     assert_eq!(covered, Position(10_000));
     for finder in [finder, opened] {
         assert_eq!(found(&finder, 7 << 40), (0..10_000).rev().filter(|n| n % 100 == 7).collect::<Vec<_>>());
@@ -106,7 +110,7 @@ fn eight_tables_of_a_tier_become_one_and_keep_all() {
 #[test]
 fn tables_older_than_the_recipe_are_not_asked() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 3, 100, |_| 0);
     let mut seen = Vec::new();
     let stopped = finder.candidates_since(0, Position(150), &mut |position| {
@@ -120,7 +124,7 @@ fn tables_older_than_the_recipe_are_not_asked() {
 #[test]
 fn a_merge_that_was_killed_leaves_one_coherent_set() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 7, 100, |position| position << 16);
     let before: Vec<(PathBuf, Vec<u8>)> = crate::fs::files_below(dir.path())
         .unwrap()
@@ -133,7 +137,7 @@ fn a_merge_that_was_killed_leaves_one_coherent_set() {
         crate::fs::write_scratch(path, bytes).unwrap();
     }
     crate::fs::write_scratch(&dir.path().join("0-1.tmp"), b"half").unwrap();
-    let (finder, covered) = Finder::open(dir.path(), SALT).unwrap();
+    let (finder, covered) = open(dir.path(), SALT).unwrap();
     assert_eq!((covered, tables_in(dir.path()).len()), (Position(800), 1));
     assert_eq!(found(&finder, 750 << 16), [750]);
 }
@@ -141,21 +145,21 @@ fn a_merge_that_was_killed_leaves_one_coherent_set() {
 #[test]
 fn a_torn_or_foreign_table_and_those_behind_it_are_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 3, 100, |position| position << 16);
     let second = dir.path().join(tables_in(dir.path()).remove(1));
     let whole = crate::fs::read(&second).unwrap();
     crate::fs::write_scratch(&second, &whole[..whole.len() - 1]).unwrap();
-    let (_, covered) = Finder::open(dir.path(), SALT).unwrap();
+    let (_, covered) = open(dir.path(), SALT).unwrap();
     assert_eq!((covered, tables_in(dir.path()).len()), (Position(100), 1));
-    let (_, covered) = Finder::open(dir.path(), SALT + 1).unwrap();
+    let (_, covered) = open(dir.path(), SALT + 1).unwrap();
     assert_eq!((covered, tables_in(dir.path()).len()), (Position(0), 0));
 }
 
 #[test]
 fn every_damaged_byte_is_noticed_when_opened_or_when_asked() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 1, 400, |position| position << 16);
     let path = dir.path().join(tables_in(dir.path()).remove(0));
     let whole = crate::fs::read(&path).unwrap();
@@ -163,7 +167,7 @@ fn every_damaged_byte_is_noticed_when_opened_or_when_asked() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         crate::fs::write_scratch(&path, &damaged).unwrap();
-        let (finder, covered) = Finder::open(dir.path(), SALT).unwrap();
+        let (finder, covered) = open(dir.path(), SALT).unwrap();
         if covered == Position(0) {
             continue;
         }
@@ -177,7 +181,7 @@ fn every_damaged_byte_is_noticed_when_opened_or_when_asked() {
 #[test]
 fn a_hole_is_told_until_it_is_filled() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 3, 100, |position| position << 16);
     let second = dir.path().join(tables_in(dir.path()).remove(1));
     let mut bytes = crate::fs::read(&second).unwrap();
@@ -194,13 +198,13 @@ fn a_hole_is_told_until_it_is_filled() {
     // The file is gone, so the next opening reads on from there; nothing is merged over the gap.
     write(&mut finder, 9, 100, |position| position << 16);
     assert_eq!(found(&finder, 150 << 16), [150]);
-    assert_eq!(Finder::open(dir.path(), SALT).unwrap().1, Position(100));
+    assert_eq!(open(dir.path(), SALT).unwrap().1, Position(100));
 }
 
 #[test]
 fn keys_are_found_while_their_table_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     finder.insert(1 << 16, Position(1));
     assert!(finder.seal(Position(2)));
     finder.insert(1 << 16, Position(2));
@@ -221,7 +225,7 @@ fn keys_are_found_while_their_table_is_written() {
 #[test]
 fn filters_beyond_the_budget_are_read_from_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     write(&mut finder, 2, 1000, |position| position << 16);
     for table in &mut finder.tables {
         Arc::get_mut(table).unwrap().unload_filter();
@@ -233,7 +237,7 @@ fn filters_beyond_the_budget_are_read_from_disk() {
 #[test]
 fn golden_table() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut finder, _) = Finder::open(dir.path(), SALT).unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
     finder.insert(0x0102_0304_0506_0708, Position::new(1, 64));
     finder.write_table(Position::new(1, 128)).unwrap();
     assert_eq!(tables_in(dir.path()), ["000000000000-000010000080.tab"]);

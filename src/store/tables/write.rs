@@ -3,9 +3,8 @@
 //! A table is written beside its name and renamed. Nothing is synced: what a power cut tears does not pass its
 //! checksums, and is built again from the log.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Entry;
 use super::file::{
@@ -13,13 +12,21 @@ use super::file::{
 };
 use super::filter::Filter;
 use crate::error::{Error, Result};
+use crate::store::disk::{self, Disk, DiskFile};
+
+/// So many bytes are written at once.
+const BUFFER: usize = 16 * PAGE;
 
 /// A table being written; entries come in order, as many as the header says.
 pub(super) struct Writer {
     header: Header,
     path: PathBuf,
     temporary: PathBuf,
-    out: BufWriter<File>,
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    /// What is not written yet, and where it goes.
+    buffer: Vec<u8>,
+    offset: u64,
     page: [u8; PAGE],
     filled: usize,
     pages: u64,
@@ -29,21 +36,20 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins a table.
-    pub(super) fn create(dir: &Path, header: Header) -> Result<Self> {
+    pub(super) fn create(disk: &Arc<dyn Disk>, dir: &Path, header: Header) -> Result<Self> {
         let path = dir.join(header.file_name());
         let temporary = path.with_extension("tmp");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
+        let file = disk::remove_optional(&**disk, &temporary)
+            .and_then(|()| disk.create(&temporary))
             .map_err(|e| Error::io("create", &temporary, &e))?;
         let mut writer = Writer {
             header,
             path,
             temporary,
-            out: BufWriter::with_capacity(16 * PAGE, file),
+            disk: Arc::clone(disk),
+            file,
+            buffer: Vec::with_capacity(BUFFER),
+            offset: 0,
             page: [0; PAGE],
             filled: 0,
             pages: 1,
@@ -68,10 +74,10 @@ impl Writer {
 
     /// Gives the table its name.
     pub(super) fn finish(self) -> Result<Table> {
-        let temporary = self.temporary.clone();
+        let (disk, temporary) = (Arc::clone(&self.disk), self.temporary.clone());
         let finished = self.close();
         if finished.is_err() {
-            drop(crate::fs::remove_file(&temporary));
+            drop(disk.remove(&temporary));
         }
         finished
     }
@@ -85,15 +91,15 @@ impl Writer {
             self.pages += 1;
             self.write(&page)?;
         }
-        let Writer { header, path, temporary, out, fences, filter, .. } = self;
-        let file = out.into_inner().map_err(|e| Error::io("write", &temporary, e.error()))?;
-        std::fs::rename(&temporary, &path).map_err(|e| Error::io("replace", &path, &e))?;
-        Ok(Table::written(header, path, file, fences, filter))
+        self.write_out()?;
+        let Writer { header, path, temporary, disk, file, fences, filter, .. } = self;
+        disk.rename(&temporary, &path).map_err(|e| Error::io("replace", &path, &e))?;
+        Ok(Table::written(header, disk, path, file, fences, filter))
     }
 
     /// Gives up and leaves nothing behind.
     pub(super) fn abandon(self) {
-        drop(crate::fs::remove_file(&self.temporary));
+        drop(self.disk.remove(&self.temporary));
     }
 
     fn close_entries(&mut self) -> Result<()> {
@@ -104,13 +110,23 @@ impl Writer {
     }
 
     fn write(&mut self, page: &[u8; PAGE]) -> Result<()> {
-        self.out.write_all(page).map_err(|e| Error::io("write", &self.temporary, &e))
+        self.buffer.extend_from_slice(page);
+        if self.buffer.len() < BUFFER { Ok(()) } else { self.write_out() }
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        self.file
+            .write_at(&[&self.buffer], self.offset)
+            .map_err(|e| Error::io("write", &self.temporary, &e))?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
     }
 }
 
 /// Writes one table of sorted entries.
-pub(super) fn write(dir: &Path, header: Header, entries: &[Entry]) -> Result<Table> {
-    let mut writer = Writer::create(dir, header)?;
+pub(super) fn write(disk: &Arc<dyn Disk>, dir: &Path, header: Header, entries: &[Entry]) -> Result<Table> {
+    let mut writer = Writer::create(disk, dir, header)?;
     for entry in entries {
         if let Err(error) = writer.push(*entry) {
             writer.abandon();
@@ -122,11 +138,12 @@ pub(super) fn write(dir: &Path, header: Header, entries: &[Entry]) -> Result<Tab
 
 /// Merges tables into one, page by page, keeping all entries; nothing if one of them turns out damaged.
 pub(super) fn merge<'a>(
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     header: Header,
     tables: impl Iterator<Item = &'a Table>,
 ) -> Result<Option<Table>> {
-    let mut writer = Writer::create(dir, header)?;
+    let mut writer = Writer::create(disk, dir, header)?;
     match merge_into(&mut writer, tables) {
         Ok(true) => writer.finish().map(Some),
         Ok(false) => {

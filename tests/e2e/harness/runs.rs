@@ -10,7 +10,7 @@ use super::project::Project;
 
 /// What every counting Python module begins with. `ran(doc)` notes the first line of a document, `ran("…")` any text.
 const HEAD: &str = r#"import os
-from pipelinefile import Doc, Result, Retry, Skip, module
+from pipelinefile import Child, Doc, Result, Retry, Skip, module
 
 def ran(what):
     if isinstance(what, Doc):

@@ -177,6 +177,7 @@ impl Build {
                     assert!(self.hands.insert(worker, (target, Vec::new())).is_none(), "started twice");
                 }
                 Command::Send(worker, tickets) => self.send(worker, &tickets),
+                Command::Children(_) => unreachable!("nothing is split"),
                 Command::Close(doc) => {
                     let (number, _) = self.open.remove(&doc).expect("what closes is open");
                     let states = self.scheduler.states(doc);
@@ -423,6 +424,7 @@ proptest! {
                     build.hands.insert(worker, (target, Vec::new()));
                 }
                 Some(Command::Send(worker, tickets)) => build.send(worker, &tickets),
+                Some(Command::Children(_)) => unreachable!("nothing is split"),
                 Some(Command::Close(doc)) => {
                     prop_assert!(!build.reading.contains(&doc), "closed though its content is not known");
                     let (number, _) = build.open.remove(&doc).unwrap();

@@ -1,0 +1,76 @@
+//! `pipe retry`: opens failed work again, and builds.
+
+use std::sync::Arc;
+
+use crate::cli::build;
+use crate::cli::exit::Exit;
+use crate::cli::global::{Define, Global};
+use crate::cli::output::Output;
+use crate::cli::owner;
+use crate::cli::select::select;
+use crate::engine::{Parts, redo};
+use crate::error::{Error, Result};
+use crate::model::selection::Glob;
+use crate::module::Host;
+use crate::project::Project;
+use crate::text::count;
+
+/// Try failed work again, and build
+///
+/// Also what was set aside, and module errors, which are otherwise not tried again until something changes. What
+/// succeeded stays. The mark is on disk before the build begins: a build that is stopped half-way goes on with the rest.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Targets, or modules (all targets that use them); without names: all
+    #[arg(value_name = "TARGET|MODULE")]
+    names: Vec<String>,
+
+    /// Only documents whose id the glob matches
+    #[arg(long, value_name = "GLOB")]
+    docs: Option<String>,
+
+    /// Show what would be tried; mark and build nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    define: Define,
+}
+
+impl Args {
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
+        let targets = select(project.pipeline(), &self.names)?;
+        if let Some(glob) = &self.docs {
+            Glob::new(glob)
+                .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?;
+        }
+        let store = owner::open(&project, out)?;
+        let host = Arc::new(Host::of_this_program());
+        let selection = redo::Selection { docs: self.docs.as_deref(), failed: true };
+        let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
+            .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
+        let closed = store.close();
+        drop(store);
+        let marked = marked?;
+        closed?;
+        let documents: u64 = marked.iter().map(|target| target.documents).sum();
+        if out.is_json() {
+            for target in &marked {
+                out.json_line("retry", target)?;
+            }
+        } else if documents == 0 {
+            out.line("nothing failed there")?;
+        } else if self.dry_run {
+            for target in marked.iter().filter(|target| target.documents > 0) {
+                let documents = count(target.documents, "failed document");
+                out.line(format!("{}: would try again: {documents}", target.target))?;
+            }
+        }
+        if self.dry_run || documents == 0 {
+            return Ok(Exit::FINE);
+        }
+        out.flush()?;
+        build::Args::of_all(self.define.clone()).run(global, out)
+    }
+}

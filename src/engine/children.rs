@@ -1,0 +1,493 @@
+//! Children of split documents: opened behind their parent, a few at a time, and retired when it has them no more.
+//!
+//! A document that was split stays open until its children are settled, so its entry in the index stands for them all: a
+//! build with nothing to do reads no child. Only one list is in memory at a time; children come before further
+//! documents, so few wait. See `docs/design/scheduling.md`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::engine::build::{Build, Open};
+use crate::engine::document::{Document, StepResult};
+use crate::engine::scheduler::Ticket;
+use crate::engine::sets::{above, before, result_of};
+use crate::error::Result;
+use crate::hash::{Digest, FieldHasher};
+use crate::model::action::{Act, KeyInput, Outcome, Place, Position, State};
+use crate::model::children::{Child, key_inputs, read};
+use crate::model::document::{DocId, DocNumber, Meta, Stamp};
+use crate::plan::family::FamilyIx;
+use crate::plan::key::action_key;
+use crate::store::Entry;
+
+/// How many new names are given numbers at once.
+const NAMES: usize = 128;
+
+/// The children of one document by one of its splits, on their way.
+pub(super) struct Feed {
+    ticket: Ticket,
+    family: FamilyIx,
+    dir: Arc<str>,
+    phase: Phase,
+    /// Children that are open now.
+    open: usize,
+    unsettled: bool,
+    /// Its document was begun anew: what is open may end, and nothing more comes.
+    dead: bool,
+    /// The names that were opened.
+    opened: Vec<String>,
+}
+
+enum Phase {
+    Waiting,
+    Going(Box<Going>),
+    Over,
+}
+
+/// What is left to look at.
+struct Going {
+    items: VecDeque<Item>,
+    /// Known before, and no longer there.
+    vanished: Vec<Entry>,
+    inputs: Vec<KeyInput>,
+    recipe: Digest,
+    above: Arc<[Meta]>,
+    split: Option<Position>,
+}
+
+struct Item {
+    name: String,
+    /// Absent: the split says nothing of it, it is as it was.
+    child: Option<Child>,
+    entry: Option<Entry>,
+    number: Option<(DocNumber, Position)>,
+}
+
+/// All that are on their way in a build.
+#[derive(Default)]
+pub(super) struct Feeds {
+    list: HashMap<u64, Feed>,
+    queue: VecDeque<u64>,
+    next: u64,
+}
+
+impl Feeds {
+    /// Whether any of them has something to do now; `room`: further children may be opened.
+    pub(super) fn can_go(&self, room: bool) -> bool {
+        self.queue.iter().any(|number| match self.list.get(number).map(|feed| &feed.phase) {
+            Some(Phase::Waiting) => room && !self.list.values().any(|other| other.dead && other.open > 0),
+            Some(Phase::Going(_)) => room,
+            Some(Phase::Over) | None => false,
+        })
+    }
+
+    /// How many documents wait for their children, at most.
+    pub(super) fn waiting(&self) -> usize {
+        self.list.len()
+    }
+}
+
+/// What is given to the children's steps by the one document that they were split from.
+pub(super) fn stamp(child: &Child, above: &[Meta]) -> Stamp {
+    let mut hasher = FieldHasher::new("pipe child");
+    hasher.digest(&child.digest).text(&child.ext).text(&child.meta).number(above.len() as u64);
+    for layer in above {
+        hasher.text(&serde_json::to_string(layer).unwrap_or_default());
+    }
+    Stamp(hasher.finish().prefix())
+}
+
+impl Build<'_> {
+    /// A document was split, or was before: its children are to be looked at.
+    pub(super) fn children(&mut self, ticket: Ticket) {
+        let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return };
+        let family = self.families.family(open.document.family);
+        let Some(split) = family.splits.iter().find(|split| split.step == ticket.step) else { return };
+        let dir = Arc::from(format!("{}#", open.document.id));
+        let feed = Feed {
+            ticket,
+            family: split.family,
+            dir,
+            phase: Phase::Waiting,
+            open: 0,
+            unsettled: false,
+            dead: false,
+            opened: Vec::new(),
+        };
+        self.feeds.next += 1;
+        let number = self.feeds.next;
+        self.feeds.list.insert(number, feed);
+        self.feeds.queue.push_back(number);
+    }
+
+    /// Goes one step with the children that are on their way; false if there is none that can be done now.
+    pub(super) fn feed(&mut self, stratum: usize, room: bool) -> Result<bool> {
+        for _ in 0..self.feeds.queue.len() {
+            let Some(number) = self.feeds.queue.front().copied() else { return Ok(false) };
+            let Some(mut feed) = self.feeds.list.remove(&number) else {
+                self.feeds.queue.pop_front();
+                continue;
+            };
+            if self.scheduler.is_stopping() && !feed.dead {
+                feed.unsettled = true;
+                feed.phase = Phase::Over;
+            }
+            feed.dead |= !self.scheduler.is_current(feed.ticket);
+            if feed.dead {
+                feed.phase = Phase::Over;
+            }
+            let blocked = match feed.phase {
+                Phase::Waiting => {
+                    let is_before = |other: &Feed| {
+                        other.dead && other.open > 0 && other.family == feed.family && other.dir == feed.dir
+                    };
+                    !room || self.feeds.list.values().any(is_before)
+                }
+                Phase::Going(_) => !room,
+                Phase::Over => false,
+            };
+            if blocked {
+                self.feeds.queue.rotate_left(1);
+                self.feeds.list.insert(number, feed);
+                continue;
+            }
+            self.go(stratum, number, &mut feed)?;
+            let is_over = matches!(feed.phase, Phase::Over);
+            if is_over {
+                self.feeds.queue.retain(|other| *other != number);
+            }
+            if is_over && feed.open == 0 {
+                self.fed(&feed);
+            } else {
+                self.feeds.list.insert(number, feed);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn go(&mut self, stratum: usize, number: u64, feed: &mut Feed) -> Result<()> {
+        match &mut feed.phase {
+            Phase::Waiting => {
+                feed.phase = match self.begin(feed)? {
+                    Some(going) => Phase::Going(Box::new(going)),
+                    None => Phase::Over,
+                };
+                Ok(())
+            }
+            Phase::Going(going) => {
+                let Some(item) = self.next_item(going, feed.family, &feed.dir)? else {
+                    for entry in std::mem::take(&mut going.vanished) {
+                        self.retire_child(feed.family, &feed.dir, &entry)?;
+                    }
+                    feed.phase = Phase::Over;
+                    return Ok(());
+                };
+                let name = item.name.clone();
+                if let Some(opened) = self.open_child(stratum, number, feed.family, &feed.dir, going, item)? {
+                    feed.open += usize::from(opened);
+                    if opened {
+                        feed.opened.push(name);
+                    }
+                } else {
+                    // A child's bytes are gone: the document is split again.
+                    let split = going.split;
+                    feed.phase = Phase::Over;
+                    feed.dead = true;
+                    self.split_again(feed.ticket, split)?;
+                }
+                Ok(())
+            }
+            Phase::Over => Ok(()),
+        }
+    }
+
+    /// Reads what there is to look at; nothing where the split is not decided.
+    fn begin(&mut self, feed: &mut Feed) -> Result<Option<Going>> {
+        let Some(open) = self.open[feed.ticket.doc.0 as usize].as_ref() else { return Ok(None) };
+        let document = &open.document;
+        let parents = self.families.family(document.family);
+        let children = self.families.family(feed.family);
+        let result = document.results[feed.ticket.step].as_ref();
+        let state = result.map_or(State::Unfinished, |result| result.state);
+        if state == State::Unfinished {
+            feed.unsettled = true;
+            return Ok(None);
+        }
+        let mut known: HashMap<String, Entry> = HashMap::new();
+        for entry in self.store.directory(&children.name, &feed.dir)? {
+            known.insert(entry.name.clone(), entry);
+        }
+        // What was opened before the document was begun anew may not be in the index yet.
+        for other in self.feeds.list.values().filter(|other| other.dead && other.dir == feed.dir) {
+            for name in &other.opened {
+                if let Some(entry) = self.store.entry(&children.name, &other.dir, name)? {
+                    known.insert(name.clone(), entry);
+                }
+            }
+        }
+        let mut going = Going {
+            items: VecDeque::new(),
+            vanished: Vec::new(),
+            inputs: Vec::new(),
+            recipe: Digest::default(),
+            above: Arc::from([]),
+            split: result.and_then(|result| result.act),
+        };
+        let step = &parents.steps[feed.ticket.step];
+        let is_now = step.stratum == document.stratum;
+        if is_now && state == State::Done {
+            let Some((list, record)) = result.and_then(|result| self.list(result).transpose()).transpose()?
+            else {
+                feed.dead = true;
+                self.split_again(feed.ticket, going.split)?;
+                return Ok(None);
+            };
+            going.inputs.clone_from(&record.inputs);
+            going.recipe =
+                self.plans[step.target.0].as_ref().map(|plan| plan.recipe_digest).unwrap_or_default();
+            if let crate::engine::document::MainInput::One(input) = document.main_input(step) {
+                going.above = Arc::from(document.layers(parents, input));
+            }
+            for child in list {
+                let entry = known.remove(&child.name);
+                going.items.push_back(Item {
+                    name: child.name.clone(),
+                    child: Some(child),
+                    entry,
+                    number: None,
+                });
+            }
+            going.vanished = known.into_values().filter(|entry| !entry.flags.gone).collect();
+            going.vanished.sort_by(|a, b| a.name.cmp(&b.name));
+            return Ok(Some(going));
+        }
+        let mut present: Vec<Entry> = known.into_values().filter(|entry| !entry.flags.gone).collect();
+        present.sort_by(|a, b| a.name.cmp(&b.name));
+        if matches!(state, State::Skipped | State::LeftOut | State::Absent) {
+            going.vanished = present;
+            return Ok(Some(going));
+        }
+        if !is_now {
+            going.above =
+                above(self.store, self.pipeline, self.families, &self.parts.roots, feed.family, &feed.dir)?;
+        }
+        going.items.extend(present.into_iter().map(|entry| Item {
+            name: entry.name.clone(),
+            child: None,
+            entry: Some(entry),
+            number: None,
+        }));
+        Ok(Some(going))
+    }
+
+    /// The list that a split came to, with its record; nothing if it is damaged.
+    pub(super) fn list(&self, result: &StepResult) -> Result<Option<(Vec<Child>, Arc<Act>)>> {
+        let (Some(record), Some(output)) = (&result.record, result.output()) else { return Ok(None) };
+        let bytes = match &result.bytes {
+            Some(bytes) => Some(Arc::clone(bytes)),
+            None => self.store.output_bytes(output)?,
+        };
+        Ok(bytes.and_then(|bytes| read(&bytes)).map(|list| (list, Arc::clone(record))))
+    }
+
+    fn next_item(&mut self, going: &mut Going, family: FamilyIx, dir: &str) -> Result<Option<Item>> {
+        let Some(first) = going.items.front() else { return Ok(None) };
+        if first.entry.is_none() && first.number.is_none() {
+            let is_new = |item: &&mut Item| item.entry.is_none();
+            let new: Vec<&mut Item> = going.items.iter_mut().filter(is_new).take(NAMES).collect();
+            let names: Vec<String> = new.iter().map(|item| item.name.clone()).collect();
+            let name = &self.families.family(family).name;
+            let (mut number, at) = self.store.name_documents(name, dir, &names)?;
+            for item in new {
+                item.number = Some((number, at));
+                number.0 += 1;
+            }
+        }
+        Ok(going.items.pop_front())
+    }
+
+    /// Opens a child unless it is up to date; nothing if its bytes cannot be found.
+    fn open_child(
+        &mut self,
+        stratum: usize,
+        feed: u64,
+        ix: FamilyIx,
+        dir: &Arc<str>,
+        going: &Going,
+        item: Item,
+    ) -> Result<Option<bool>> {
+        let family = self.families.family(ix);
+        let Item { name, child, entry, number } = item;
+        let is_now = family.steps[0].stratum == stratum;
+        let stamp = match (&child, &entry) {
+            (Some(child), _) => stamp(child, &going.above),
+            (None, Some(entry)) if !is_now => entry.stamp,
+            // What it was split from failed: whatever comes of it next is another.
+            (None, _) => Stamp(0),
+        };
+        if let Some(entry) = &entry
+            && entry.flags.settled
+            && !entry.flags.gone
+            && entry.stamp == stamp
+            && self.outline.covers_family(self.parts, entry.definition, family, stratum)
+        {
+            return Ok(Some(false));
+        }
+        let known = match &entry {
+            Some(entry) => before(self.store, entry.story)?,
+            None => None,
+        };
+        let (number, names) = match (number, &entry, &known) {
+            (Some(given), ..) => given,
+            (None, Some(entry), Some(known)) => (entry.doc, known.story.names),
+            (None, ..) => {
+                let (number, at) =
+                    self.store.name_documents(&family.name, dir, std::slice::from_ref(&name))?;
+                (number, at)
+            }
+        };
+        let mut document = Document {
+            number,
+            dir: Arc::clone(dir),
+            names,
+            stratum,
+            story: entry.as_ref().map(|entry| entry.story).filter(|_| known.is_some()),
+            stamp,
+            digest: known.as_ref().and_then(|known| known.story.content),
+            above: Arc::clone(&going.above),
+            ..Document::unknown(ix, family, DocId::at(&family.name, dir, &name))
+        };
+        document.name = name;
+        let split = &self.pipeline.target(family.steps[0].target).name;
+        if let Some(child) = &child {
+            let own = known.as_ref().and_then(|known| known.entry(split)).and_then(|entry| entry.act);
+            let Some((at, act)) = self.child_record(going, child, own)? else { return Ok(None) };
+            document.digest = Some(child.digest);
+            document.results[0] =
+                Some(StepResult { act: Some(at), record: Some(act), ..StepResult::bare(State::Done, "") });
+        } else if is_now {
+            document.results[0] = Some(StepResult::bare(State::Blocked, format!("{split} failed")));
+        }
+        let mut states = vec![None; family.steps.len()];
+        if let Some(known) = &known {
+            for (step, place) in family.steps.iter().enumerate().filter(|(_, step)| step.stratum < stratum) {
+                let result = result_of(self.store, known, &self.pipeline.target(place.target).name)?;
+                states[step] = result.as_ref().map(|result| result.state);
+                document.results[step] = result;
+            }
+        }
+        document.before = known;
+        for step in family.steps[1..].iter().filter(|step| step.stratum == stratum) {
+            self.tally.came(step.target);
+        }
+        let doc = self.scheduler.open(ix, stratum, &states);
+        let place = doc.0 as usize;
+        self.open.resize_with(self.open.len().max(place + 1), || None);
+        let work = vec![None; document.results.len()];
+        self.open[place] = Some(Open { document, work, reading: 0, feed: Some(feed), group: None });
+        self.scheduler.ready(doc);
+        Ok(Some(true))
+    }
+
+    /// The record of a child: any that has its bytes, its own first.
+    fn child_record(
+        &self,
+        going: &Going,
+        child: &Child,
+        own: Option<Position>,
+    ) -> Result<Option<(Position, Arc<Act>)>> {
+        let is_it = |at: Position| -> Result<Option<Arc<Act>>> {
+            if self.store.is_bad(at) {
+                return Ok(None);
+            }
+            let act = self.store.act(at)?;
+            let holds = |act: &Arc<Act>| match &act.outcome {
+                Outcome::Output(output) => {
+                    let is_there =
+                        output.place != Place::Blob || self.store.has_blob(&output.digest, output.length);
+                    child.is(output) && is_there
+                }
+                _ => false,
+            };
+            Ok(act.filter(holds))
+        };
+        if let Some(at) = own
+            && let Some(act) = is_it(at)?
+        {
+            return Ok(Some((at, act)));
+        }
+        let key = action_key(&going.recipe, &key_inputs(&going.inputs, &child.name));
+        for at in self.store.candidates(key.0.prefix()) {
+            if let Some(act) = is_it(at)? {
+                return Ok(Some((at, act)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a document was split into is damaged: it is set aside, and the document is split again.
+    fn split_again(&mut self, ticket: Ticket, split: Option<Position>) -> Result<()> {
+        if let Some(at) = split {
+            self.store.mark_bad(at)?;
+        }
+        self.decide_anew(ticket.doc);
+        Ok(())
+    }
+
+    /// A child is closed.
+    pub(super) fn child_closed(&mut self, number: u64, settled: bool) {
+        let Some(feed) = self.feeds.list.get_mut(&number) else { return };
+        feed.open -= 1;
+        feed.unsettled |= !settled;
+        if feed.open == 0
+            && matches!(feed.phase, Phase::Over)
+            && let Some(feed) = self.feeds.list.remove(&number)
+        {
+            self.fed(&feed);
+        }
+    }
+
+    /// The children of a document are settled.
+    fn fed(&mut self, feed: &Feed) {
+        if feed.dead || !self.scheduler.is_current(feed.ticket) {
+            return;
+        }
+        if let Some(open) = self.open[feed.ticket.doc.0 as usize].as_mut() {
+            open.document.unsettled_children |= feed.unsettled;
+        }
+        self.scheduler.children_settled(feed.ticket);
+    }
+
+    pub(super) fn retire_child(&mut self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<()> {
+        let family = self.families.family(ix);
+        let Some(known) = before(self.store, entry.story)? else { return Ok(()) };
+        let document = Document {
+            number: entry.doc,
+            dir: Arc::from(dir),
+            name: entry.name.clone(),
+            names: known.story.names,
+            story: Some(entry.story),
+            stamp: entry.stamp,
+            digest: known.story.content,
+            before: Some(known),
+            ..Document::unknown(ix, family, DocId::at(&family.name, dir, &entry.name))
+        };
+        self.retire(&document)
+    }
+
+    /// A document is gone: so are all that were split from it.
+    pub(super) fn retire_children(&mut self, document: &Document) -> Result<()> {
+        let splits: Vec<FamilyIx> =
+            self.families.family(document.family).splits.iter().map(|split| split.family).collect();
+        let dir = format!("{}#", document.id);
+        for ix in splits {
+            for entry in self.store.directory(&self.families.family(ix).name, &dir)? {
+                if !entry.flags.gone {
+                    self.retire_child(ix, &dir, &entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Passing faults: tried again, counted across builds, and the breaker that stops a module that fails at everything.
+//!
+//! The rules are those of `semantics.md` 29 to 31 and of `docs/design/failures.md`. Knows nothing of workers: who is to
+//! blame for a death was decided before.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::engine::answers::Ended;
+use crate::engine::build::{Build, InHand};
+use crate::engine::policy::{is_counted, tries};
+use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::error::Result;
+use crate::model::action::{Mark, MarkedTarget, Outcome, Position};
+use crate::model::event::{Event, Stopped};
+use crate::model::failure::Failure;
+use crate::model::pipeline::{ModuleIx, TargetIx};
+
+/// The same error so often in a row says something about the module, not about documents.
+const IN_A_ROW: usize = 50;
+
+/// What a module that asked for another try waits for at first; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// It never waits longer, unless it says so itself.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is remembered of faults within a build.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// The tries of an open action that were not its last.
+    tried: HashMap<Ticket, Tried>,
+    /// What is to be tried again, and when.
+    waiting: Vec<(Instant, WorkerIx, Ticket)>,
+    /// The errors in a row, by module.
+    rows: HashMap<ModuleIx, Row>,
+    /// Those that a breaker opened again.
+    reopened: Vec<Met>,
+}
+
+/// Tries of one action in this build.
+#[derive(Clone, Copy, Default)]
+struct Tried {
+    all: u32,
+    /// Those that count towards setting it aside.
+    counted: u32,
+}
+
+/// Equal errors in a row.
+struct Row {
+    failure: Failure,
+    documents: Vec<Met>,
+}
+
+/// A document that met the error.
+struct Met {
+    target: TargetIx,
+    family: String,
+    dir: std::sync::Arc<str>,
+    name: String,
+}
+
+impl Build<'_> {
+    /// Whether an action that ended like this is tried again in this build, and after which pause.
+    pub(super) fn tried_again(
+        &mut self,
+        request: &InHand,
+        ended: &Ended,
+        asked: Option<Duration>,
+    ) -> Option<Duration> {
+        let Outcome::Failed(failure) = &ended.outcome else { return None };
+        if failure.is_kept() || self.scheduler.is_stopping() || self.options.fail_fast {
+            return None;
+        }
+        let open = self.open[request.ticket.doc.0 as usize].as_ref()?;
+        let before = open.work[request.ticket.step].as_ref()?.faults;
+        let tried = self.faults.tried.get(&request.ticket).copied().unwrap_or_default();
+        let now = if is_counted(failure) { before + tried.counted } else { tried.all } + 1;
+        if now >= tries(&self.pipeline.target(request.target).settings) {
+            return None;
+        }
+        // Who asked for another try wants time to pass; a new process is all that the others want.
+        let pause = if failure.retry { FIRST_PAUSE * 2u32.pow(tried.all.min(10)) } else { Duration::ZERO };
+        Some(asked.unwrap_or_else(|| pause.min(LONGEST_PAUSE)))
+    }
+
+    /// Records a try that is not the last one. The document stays with its worker, and goes out again alone.
+    pub(super) fn record_try(
+        &mut self,
+        worker: WorkerIx,
+        request: &InHand,
+        ended: Ended,
+        pause: Duration,
+    ) -> Result<()> {
+        let ticket = request.ticket;
+        let work = self.open[ticket.doc.0 as usize].as_ref().and_then(|open| open.work[ticket.step].clone());
+        if let Some(work) = work
+            && let Some((at, act, _)) = self.write_act(Some(worker), request, &work, ended)?
+            && let Outcome::Failed(failure) = &act.outcome
+            && let Some(open) = self.open[ticket.doc.0 as usize].as_ref()
+        {
+            let event = Event::Retrying {
+                doc: open.document.id.to_string(),
+                target: self.pipeline.target(request.target).name.clone(),
+                failure: failure.clone(),
+                attempt: act.attempt,
+                milliseconds: pause.as_millis() as u64,
+            };
+            let counted = u32::from(is_counted(failure));
+            self.announce_event(at, event);
+            let tried = self.faults.tried.entry(ticket).or_default();
+            tried.all += 1;
+            tried.counted += counted;
+        }
+        self.faults.waiting.push((Instant::now() + pause, worker, ticket));
+        Ok(())
+    }
+
+    /// Which try of its action the next record is: over all builds, the first is 1.
+    pub(super) fn attempt(&self, ticket: Ticket, before: u32) -> u32 {
+        before + self.faults.tried.get(&ticket).map_or(0, |tried| tried.all) + 1
+    }
+
+    /// Whether an action that has ended is set aside: it was the end of its worker as often as is allowed.
+    pub(super) fn is_set_aside(&mut self, request: &InHand, outcome: &Outcome, before: u32) -> bool {
+        let tried = self.faults.tried.remove(&request.ticket).unwrap_or_default();
+        let Outcome::Failed(failure) = outcome else { return false };
+        let allowed = tries(&self.pipeline.target(request.target).settings);
+        is_counted(failure) && before + tried.counted + 1 >= allowed
+    }
+
+    /// Sends out again what has waited long enough; all of it when the build stops, where it stays open.
+    pub(super) fn try_again(&mut self) {
+        let now = Instant::now();
+        let stopping = self.scheduler.is_stopping();
+        let due = self.faults.waiting.extract_if(.., |(at, ..)| stopping || *at <= now);
+        for (_, worker, ticket) in due.collect::<Vec<_>>() {
+            self.scheduler.again(worker, ticket);
+        }
+    }
+
+    /// How long nothing happens by itself, at most `limit`.
+    pub(super) fn idle(&self, limit: Duration) -> Duration {
+        let now = Instant::now();
+        let next = self.faults.waiting.iter().map(|(at, ..)| at.saturating_duration_since(now)).min();
+        next.map_or(limit, |next| next.min(limit))
+    }
+
+    /// Looks at how an action ended for good: the same error too often in a row stops its module.
+    pub(super) fn watch_row(
+        &mut self,
+        (target, call): (TargetIx, usize),
+        ticket: Ticket,
+        outcome: &Outcome,
+    ) -> Result<()> {
+        let Some(module) = self.plans[target.0].as_ref().and_then(|plan| plan.call(call).module) else {
+            return Ok(());
+        };
+        let Outcome::Failed(failure) = outcome else {
+            self.faults.rows.remove(&module);
+            return Ok(());
+        };
+        let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return Ok(()) };
+        let document = &open.document;
+        let met = Met {
+            target,
+            family: self.families.family(document.family).name.clone(),
+            dir: std::sync::Arc::clone(&document.dir),
+            name: document.name.clone(),
+        };
+        let new = || Row { failure: failure.clone(), documents: Vec::new() };
+        let row = self.faults.rows.entry(module).or_insert_with(new);
+        if row.failure.cause() != failure.cause() || row.failure.message != failure.message {
+            *row = new();
+        }
+        row.documents.push(met);
+        if row.documents.len() < IN_A_ROW || self.scheduler.is_stopping() {
+            return Ok(());
+        }
+        let Some(row) = self.faults.rows.remove(&module) else { return Ok(()) };
+        self.trip(module, row)
+    }
+
+    /// The breaker: the module's targets stop, the rest of their work stays open, and those who met the error are tried
+    /// by the next build.
+    fn trip(&mut self, module: ModuleIx, row: Row) -> Result<()> {
+        let number = self.store.newest_mark() + 1;
+        let mut targets = Vec::new();
+        for plan in self.plans.iter_mut().flatten() {
+            let its = |call: &crate::engine::target::TargetPlan| call.module == Some(module);
+            let Some(call) = plan.each_call().iter().position(its) else { continue };
+            plan.call_mut(call).reopen_failed(number);
+            self.scheduler.disable_module(plan.ix, call);
+            let name = self.pipeline.target(plan.ix).name.clone();
+            targets.push(MarkedTarget { name, fingerprint: plan.call(call).fingerprint });
+        }
+        self.store.add_mark(Mark { number, time: crate::time::now(), targets, docs: None, failed: true })?;
+        self.mark = number;
+        if self.stopped.is_none()
+            && let Some(last) = row.documents.last()
+        {
+            let target = self.pipeline.target(last.target).name.clone();
+            self.stopped = Some(Stopped::Breaker { target, failure: row.failure, in_a_row: IN_A_ROW as u64 });
+        }
+        self.faults.reopened.extend(row.documents);
+        Ok(())
+    }
+
+    /// Lets the next build look at those whose failures a breaker opened again. Before: all stories are written.
+    pub(super) fn reopen(&mut self) -> Result<()> {
+        for met in std::mem::take(&mut self.faults.reopened) {
+            if let Some(mut entry) = self.store.entry(&met.family, &met.dir, &met.name)? {
+                entry.flags.settled = false;
+                let story = entry.story;
+                self.store.put_entry(&met.family, &met.dir, entry, story);
+            }
+        }
+        Ok(())
+    }
+
+    fn announce_event(&mut self, at: Position, event: Event) {
+        self.announce_at(at, crate::engine::build::Announcement::Event(Box::new(event)));
+    }
+}

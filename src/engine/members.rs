@@ -1,0 +1,79 @@
+//! The members of one group: where they are noted, or which children they are.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::plan::family::FamilyIx;
+
+/// One group.
+pub enum Group {
+    /// Noted in a file, from here to there.
+    Noted(PathBuf, u64, u64),
+    /// Children in a folder of the index, by family, in the order of their splits.
+    Children(String, Vec<(FamilyIx, Vec<String>)>),
+}
+
+/// A member of a group, as it is sorted and read again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Noted {
+    pub(super) group: String,
+    pub(super) id: String,
+    pub(super) family: usize,
+    pub(super) dir: String,
+    pub(super) name: String,
+    /// Of a member with a result: its digest and what is seen of it.
+    pub(super) member: Option<(String, String)>,
+    /// It is not decided.
+    pub(super) unfinished: bool,
+}
+
+/// Reads the members of one group again: (family, folder, name).
+pub fn members_of(
+    path: &Path,
+    from: u64,
+    to: u64,
+    visit: &mut dyn FnMut(FamilyIx, &str, &str) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: &std::io::Error| Error::io("read", path, e);
+    let mut file = File::open(path).map_err(|e| failed(&e))?;
+    file.seek(SeekFrom::Start(from)).map_err(|e| failed(&e))?;
+    let mut lines = BufReader::new(file);
+    let (mut at, mut line) = (from, String::new());
+    while at < to {
+        line.clear();
+        at += lines.read_line(&mut line).map_err(|e| failed(&e))? as u64;
+        let noted = read(path, &line)?;
+        visit(FamilyIx(noted.family), &noted.dir, &noted.name)?;
+    }
+    Ok(())
+}
+
+pub(super) fn read(path: &Path, line: &str) -> Result<Noted> {
+    serde_json::from_str(line).map_err(|error| {
+        Error::unfinished(format!("`{}` is not as it was written", path.display())).caused_by(error)
+    })
+}
+
+/// Visits the members of a group: family, folder, name, and the id by which it is known there.
+pub(super) fn visit_group(
+    group: &Group,
+    visit: &mut dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()>,
+) -> Result<()> {
+    match group {
+        Group::Noted(path, from, to) => {
+            members_of(path, *from, *to, &mut |family, dir, name| visit(family, dir, name, None))
+        }
+        Group::Children(dir, children) => {
+            for (family, names) in children {
+                for name in names {
+                    visit(*family, dir, name, Some(name))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
