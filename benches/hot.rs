@@ -242,6 +242,7 @@ fn scans(criterion: &mut Criterion) {
             threads: 1,
             cancel: &cancel,
             seen: &seen,
+            changes: None,
         })
         .unwrap()
     };
@@ -264,12 +265,15 @@ fn schedules(criterion: &mut Criterion) {
         inputs: vec![target.checked_sub(1).map_or(Input::Origin, Input::Step)],
         with: Vec::new(),
         stratum: 0,
+        splits: false,
     };
     let family = Family {
         origin: Origin::Source(SourceIx(0)),
         name: "docs".to_owned(),
         steps: (0..5).map(step).collect(),
         feeds_set: false,
+        splits: Vec::new(),
+        below: Vec::new(),
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };
     let limits = [TargetLimits { workers: None, window: 64 }; 5];
@@ -299,7 +303,7 @@ fn schedules(criterion: &mut Criterion) {
                         closed += 1;
                         scheduler.closed(doc);
                     }
-                    Command::Start(..) => {}
+                    Command::Start(..) | Command::Children(_) => {}
                 }
             }
             assert_eq!(closed, 256);

@@ -28,6 +28,9 @@ impl Kind {
     }
 }
 
+/// What to do about a full disk. The room is that of `RESERVE` and of what is written at once.
+pub const ROOM_HINT: &str = "free some space there, 32 MiB at least, then: pipe build (what is done is kept)";
+
 /// An error that ends a command. Shown as `error:`, `caused by:` and `hint:` lines.
 #[derive(Debug)]
 pub struct Error {
@@ -71,9 +74,7 @@ impl Error {
     pub fn io(doing: &str, path: &std::path::Path, cause: &io::Error) -> Self {
         let error = Self::unfinished(format!("cannot {doing} `{}`: {}", path.display(), io_text(cause)));
         match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                error.hint("free some space there, then: pipe build (what is done is kept)")
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => error.hint(ROOM_HINT),
             _ => error,
         }
     }
@@ -107,6 +108,12 @@ pub fn io_text(cause: &io::Error) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// Whether an I/O error says something of the machine at this moment, and nothing of the file: another try may go well.
+pub fn is_passing(error: &io::Error) -> bool {
+    // EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, ESTALE, EDQUOT.
+    error.raw_os_error().is_some_and(|code| [5, 11, 12, 23, 24, 28, 116, 122].contains(&code))
 }
 
 impl fmt::Display for Error {

@@ -18,6 +18,7 @@ pub mod module;
 pub mod pipelinefile;
 pub mod scan;
 pub mod store;
+pub mod watch;
 
 pub mod plan;
 

@@ -4,6 +4,8 @@
 //! every function is a call of the kernel with its errors as `io::Error`.
 #![expect(unsafe_code, reason = "wait4 tells the usage of one child; `pre_exec` ties a child to us")]
 
+pub mod inotify;
+
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -256,6 +258,19 @@ pub fn signal_name(signal: i32) -> String {
     ];
     let name = usize::try_from(signal - 1).ok().and_then(|ix| NAMES.get(ix));
     name.map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"))
+}
+
+/// The bytes that are free to us on the disk of this folder; none if no file can be made. Absent: it does not say.
+pub fn free_space(folder: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    // A file system without a number of files says 0 of both.
+    let no_file = disk.f_files > 0 && disk.f_favail == 0;
+    Some(if no_file { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
+}
+
+/// Ends the wait of whoever accepts on a socket, now and later. Needs no descriptor, as a connection would.
+pub fn stop_listening(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
 }
 
 /// Two ends of a channel of whole messages; neither is inherited by programs.

@@ -8,11 +8,11 @@ use crate::cli::global::{Define, Global};
 use crate::cli::interrupt;
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::{closure, select};
+use crate::cli::select::{select, wanted};
 use crate::engine::{self, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::event::{Event, Sink};
-use crate::model::pipeline::{Node, Pipeline, TargetIx};
+use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::Glob;
 use crate::module::Host;
 use crate::project::Project;
@@ -65,7 +65,7 @@ pub(super) struct Args {
     gone: bool,
 }
 
-fn jobs(text: &str) -> std::result::Result<usize, String> {
+pub(super) fn jobs(text: &str) -> std::result::Result<usize, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let number = match text.strip_suffix('%') {
         Some(share) => share.parse::<usize>().map(|share| (cores * share).div_ceil(100)),
@@ -118,18 +118,8 @@ impl Args {
 
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
-        let wanted = select(project.pipeline(), &self.names)?;
-        let wanted = closure(project.pipeline(), wanted);
+        let wanted = wanted(&project, &self.names)?;
         let update = self.updated(project.pipeline(), &wanted)?;
-        project.refused(|node| match node {
-            Node::Target(ix) => wanted.contains(&ix),
-            Node::Source(ix) => {
-                let uses = |target: &crate::model::pipeline::TargetIx| {
-                    project.pipeline().target(*target).streams.contains(&Node::Source(ix))
-                };
-                wanted.iter().any(uses)
-            }
-        })?;
         let warnings = project.warnings();
         if !warnings.is_empty() && !out.is_json() {
             out.drawn(&warnings);
@@ -154,6 +144,7 @@ impl Args {
             dry_run: self.dry_run,
             reads_all: false,
             update,
+            changes: None,
             command: std::env::args().collect(),
         };
         let interrupts = interrupt::watch()?;
@@ -184,7 +175,7 @@ struct ServesMeanwhile<'a> {
 impl Sink for ServesMeanwhile<'_> {
     fn event(&mut self, event: &Event) {
         if self.served.is_none() && matches!(event, Event::Plan { .. } | Event::RunStarted { .. }) {
-            let served = owner::serve(self.project, self.store);
+            let served = owner::serve(self.project, self.store, &Arc::default());
             if let Err(error) = &served {
                 let message = format!("other commands cannot ask this build: {error}");
                 self.report.event(&Event::Notice { message, hint: None });

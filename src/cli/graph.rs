@@ -53,7 +53,7 @@ struct Vertex {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verb: Option<&'static str>,
+    verb: Option<String>,
     /// Several with a route.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modules: Vec<String>,
@@ -104,9 +104,11 @@ impl Graph {
     fn add_target(&mut self, pipeline: &Pipeline, target: &Target) {
         let mut vertex = Vertex::new(target.name.clone(), "target");
         vertex.verb = Some(match target.verb {
-            Verb::Each => "each",
-            Verb::All => "all",
-            Verb::Group => "group",
+            Verb::Each if target.split => "split".to_owned(),
+            Verb::Each => "each".to_owned(),
+            Verb::All if target.reduce => "reduce".to_owned(),
+            Verb::All => "all".to_owned(),
+            Verb::Group => format!("group by {}", target.by.as_deref().unwrap_or_default()),
         });
         vertex.modules = modules(pipeline, target);
         vertex.publish = target.publish.as_ref().map(|publish| publish.path.to_string());
@@ -210,7 +212,7 @@ fn mermaid(graph: &Graph) -> String {
 
 /// `each words`; with a route `each ocr | pdftext`.
 fn describe(node: &Vertex) -> String {
-    format!("{} {}", node.verb.unwrap_or_default(), node.modules.join(" | ")).trim().to_owned()
+    format!("{} {}", node.verb.as_deref().unwrap_or_default(), node.modules.join(" | ")).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -94,6 +94,10 @@ impl Args {
     ) -> Result<()> {
         if is_first {
             out.line(head(timeline))?;
+            if timeline.collected {
+                out.line("")?;
+                out.line("earlier runs were collected by pipe gc")?;
+            }
         }
         let width = width(timeline);
         for run in &timeline.runs {
@@ -226,6 +230,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Decision::Reused { run, doc: Some(doc) } => {
             first.push(format!("reused the result of {doc}, run {run}"));
         }
+        Decision::Split { parent } => first.push(format!("split from {parent}")),
         Decision::Decided => {}
     }
     match &step.outcome {

@@ -12,6 +12,7 @@ mod cat;
 mod check;
 mod completions;
 mod doctor;
+mod gc;
 mod global;
 mod graph;
 mod init;
@@ -26,6 +27,7 @@ mod retry;
 mod select;
 mod status;
 mod trial;
+mod watch;
 mod why;
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ use output::Output;
 
 /// Commands of every day, in the order in which `pipe` alone shows them; those that there are.
 const DAILY: &[&str] =
-    &["build", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
+    &["build", "watch", "status", "log", "why", "ls", "failed", "retry", "redo", "try", "check", "init"];
 
 /// Make for documents: brings a pipeline of modules over documents up to date, and redoes only what changed.
 #[derive(Parser)]
@@ -62,6 +64,7 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Build(build::Args),
+    Watch(watch::Args),
     Retry(retry::Args),
     Redo(redo::Args),
     #[command(name = "try")]
@@ -77,6 +80,7 @@ enum Command {
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
+    Gc(gc::Args),
     Completions(completions::Args),
 }
 
@@ -84,6 +88,7 @@ impl Command {
     fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         match self {
             Command::Build(args) => args.run(global, out),
+            Command::Watch(args) => args.run(global, out),
             Command::Retry(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
@@ -98,6 +103,7 @@ impl Command {
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),
+            Command::Gc(args) => args.run(global, out),
             Command::Completions(args) => args.run(out),
         }
     }
@@ -119,6 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     begin_diagnostics();
+    interrupt::survive_file_limits();
     let mut out = Output::new(&cli.global);
     let ended = match &cli.command {
         Some(command) => command.run(&cli.global, &mut out),

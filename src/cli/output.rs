@@ -196,6 +196,11 @@ impl Output {
 
     /// Who shows a build as the flags ask.
     pub(super) fn build_report(&self, global: &Global) -> Box<dyn crate::model::event::Sink> {
+        self.build_report_of(global, false)
+    }
+
+    /// The same; `brief`: one of many builds, of a few documents.
+    pub(super) fn build_report_of(&self, global: &Global, brief: bool) -> Box<dyn crate::model::event::Sink> {
         let (out, err) = self.streams();
         let progress = match global.progress {
             crate::cli::global::Progress::Auto => report::Progress::Auto,
@@ -208,6 +213,7 @@ impl Output {
             json: self.json,
             quiet: self.quiet,
             verbose: global.verbose,
+            brief,
             colour: self.colour,
             terminal: Self::is_watched(),
             width: env::columns(),

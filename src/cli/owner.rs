@@ -1,6 +1,7 @@
 //! Owning the store for the time of a command, and answering others meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
@@ -36,6 +37,11 @@ pub(super) fn take<T>(
         };
         // Who serves is at work; who does not may be done in a moment.
         if socket::is_served(&project.store_dir) || began.elapsed() >= socket::PATIENCE {
+            if let Some(pid) = holder.as_deref().and_then(|holder| holder.strip_suffix(" pipe watch")) {
+                return Err(Error::unfinished(format!("`pipe watch` (process {pid}) has this project"))
+                    .hint("it builds whatever changes by itself: pipe status    asks it how things stand")
+                    .hint("end it with Ctrl-C where it runs, and try again; what it has done is kept"));
+            }
             let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
             return Err(Error::unfinished(format!("another pipe works in this project{who}"))
                 .hint("pipe status    asks it how far it is")
@@ -45,7 +51,13 @@ pub(super) fn take<T>(
     }
 }
 
-/// Answers questions of other processes for as long as the server lives.
-pub(super) fn serve(project: &Project, store: &Arc<Store>) -> Result<Server> {
-    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest)
+/// Answers questions of other processes for as long as the server lives. `idle`: nothing is built just now.
+pub(super) fn serve(project: &Project, store: &Arc<Store>, idle: &Arc<AtomicBool>) -> Result<Server> {
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, idle, false)
+}
+
+/// The same while the store is collected.
+pub(super) fn serve_collecting(project: &Project, store: &Arc<Store>) -> Result<Server> {
+    let idle = Arc::new(AtomicBool::new(false));
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, &idle, true)
 }

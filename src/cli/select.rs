@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::model::pipeline::{Node, Pipeline, TargetIx};
 use crate::plan::family::Families;
+use crate::project::Project;
 use crate::text::nearest;
 
 /// The targets of these names; without names, all that are built by default.
@@ -28,6 +29,17 @@ pub(super) fn select(pipeline: &Pipeline, names: &[String]) -> Result<BTreeSet<T
 /// These targets and all that they need.
 pub(super) fn closure(pipeline: &Pipeline, targets: BTreeSet<TargetIx>) -> BTreeSet<TargetIx> {
     Families::closure(pipeline, targets)
+}
+
+/// What a build of these names is about, with all that it needs; an error if this version does not run part of it.
+pub(super) fn wanted(project: &Project, names: &[String]) -> Result<BTreeSet<TargetIx>> {
+    let pipeline = project.pipeline();
+    let wanted = closure(pipeline, select(pipeline, names)?);
+    project.refused(|node| match node {
+        Node::Target(ix) => wanted.contains(&ix),
+        Node::Source(_) => wanted.iter().any(|target| pipeline.target(*target).streams.contains(&node)),
+    })?;
+    Ok(wanted)
 }
 
 fn unknown(pipeline: &Pipeline, name: &str) -> Error {

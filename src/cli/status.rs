@@ -154,8 +154,15 @@ fn failures(status: &Status) -> Vec<String> {
 }
 
 fn verdict(status: &Status) -> String {
+    if status.watching {
+        return "pipe watch is here and builds what changes; the sources are not looked at beside it"
+            .to_owned();
+    }
     if status.building {
         return "a build is running; the sources are not looked at beside it".to_owned();
+    }
+    if status.collecting {
+        return "pipe gc is at work; the sources are not looked at beside it".to_owned();
     }
     if !status.to_do {
         let all_well = status.causes.is_empty() && status.blocked == 0;

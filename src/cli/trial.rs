@@ -183,6 +183,8 @@ impl Args {
             store,
             here: &project.place.here,
             building: false,
+            idle: false,
+            collecting: false,
         };
         Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
     }

@@ -3,7 +3,7 @@
 use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::decide::{SideInput, Work, derived_note};
 use crate::engine::document::StepResult;
-use crate::engine::grouping::is_over_members;
+use crate::engine::groups::is_over_members;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
 use crate::engine::policy::{SET_ASIDE, limit_of};

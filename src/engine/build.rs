@@ -4,24 +4,27 @@
 //! look up, hand out, record (appended to the log), go on; announce when its group is on disk. Strata one after another
 //! (`plan::family`). See `docs/design/engine.md`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::engine::children::Feeds;
+use crate::engine::crew::Worker;
 use crate::engine::decide::{Deciding, Decision, SideInput, Work};
 use crate::engine::document::Document;
 use crate::engine::faults::Faults;
-use crate::engine::grouping::{SetWork, is_over_members, set_work};
-use crate::engine::groups::Found;
+use crate::engine::grouping::{SetWork, set_work};
+use crate::engine::groups::{Found, is_over_members};
 use crate::engine::lookup::Lookup;
 use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
+use crate::engine::reduce::Reduced;
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::split::Collected;
+use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
@@ -31,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::model::action::{Extras, KeyInput, Position, State};
 use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
-use crate::module::{Report, Slot};
+use crate::module::Report;
 use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::scan::{ReadOutcome, Reader};
 use crate::store::Store;
@@ -45,7 +48,7 @@ pub(super) enum Message {
     /// Everything below this position is on disk.
     Synced(Position),
     /// The store cannot be written.
-    StoreFailed(String),
+    StoreFailed(Error),
 }
 
 /// How long what is in hand may take after the first request to stop.
@@ -92,11 +95,16 @@ pub(super) struct Build<'a> {
     pub(super) plans: Vec<Option<TargetPlan>>,
     pub(super) lookup: Lookup,
     pub(super) inputs: Inputs,
-    pub(super) slots: Vec<Option<Slot>>,
+    pub(super) workers: Vec<Option<Worker>>,
+    pub(super) standing: &'a mut Standing,
+    /// What the next build must look at again.
+    pub(super) again: Again,
+    /// Of a build that looks only at what changed: documents of sources that were closed here, by family, directory and
+    /// name. They are all that later strata have to look at.
+    pub(super) closed: Option<BTreeSet<(FamilyIx, Arc<str>, String)>>,
     /// What each worker had loaded, as recorded.
     pub(super) loads: Vec<Option<Position>>,
     pub(super) in_hand: HashMap<u64, InHand>,
-    pub(super) next_request: u64,
     pub(super) reader: Reader,
     pub(super) inbox: Receiver<Message>,
     pub(super) outbox: Sender<Message>,
@@ -124,6 +132,8 @@ pub(super) struct Build<'a> {
     pub(super) unsettled_groups: HashSet<FamilyIx>,
     /// Families whose groups were looked at.
     pub(super) looked_at: HashSet<FamilyIx>,
+    /// What trees of merges came to.
+    pub(super) reduced: HashMap<TargetIx, Reduced>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
     said_starting: HashSet<(TargetIx, usize)>,
@@ -144,6 +154,8 @@ pub(super) struct Finished {
     pub stopped: Option<Stopped>,
     /// What became of publishing.
     pub published: Published,
+    /// What the next build must look at again.
+    pub again: Again,
 }
 
 /// Something that waits for its frame to be on disk.
@@ -161,6 +173,7 @@ impl<'a> Build<'a> {
         outline: &'a mut Outline,
         sink: &'a mut dyn Sink,
         interrupts: &'a Interrupts,
+        standing: &'a mut Standing,
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
@@ -171,7 +184,7 @@ impl<'a> Build<'a> {
             // The build may have ended; then nobody waits for this.
             drop(synced.send(match result {
                 Ok(position) => Message::Synced(position),
-                Err(message) => Message::StoreFailed(message),
+                Err(error) => Message::StoreFailed(error),
             }));
         }));
         Ok(Build {
@@ -188,15 +201,17 @@ impl<'a> Build<'a> {
             plans: vec![None; pipeline.targets.len()],
             lookup: Lookup::new(crate::engine::loads::PresentCode::new(&pipeline.root)),
             inputs: Inputs::new(parts.store)?,
-            slots: Vec::new(),
+            workers: Vec::new(),
+            standing,
+            again: Again::default(),
+            closed: None,
             loads: Vec::new(),
             in_hand: HashMap::new(),
-            next_request: 1,
             reader: Reader::new(parts.store.salt())?,
             inbox,
             outbox,
             announcements: VecDeque::new(),
-            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root),
+            publisher: Publisher::start(Arc::clone(parts.store), &pipeline.root)?,
             tally: Tally::new(pipeline),
             stopped: None,
             stopping_since: None,
@@ -212,6 +227,7 @@ impl<'a> Build<'a> {
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
             looked_at: HashSet::new(),
+            reduced: HashMap::new(),
             to_read: Vec::new(),
             said_starting: HashSet::new(),
             replanned: HashSet::new(),
@@ -288,7 +304,7 @@ impl<'a> Build<'a> {
         }
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
-        Finished { counts, through: self.tally.through, stopped: self.stopped, published }
+        Finished { counts, through: self.tally.through, stopped: self.stopped, published, again: self.again }
     }
 
     /// What the plan line said of a target.
@@ -391,10 +407,11 @@ impl<'a> Build<'a> {
     }
 
     fn give_up(&mut self) {
-        for slot in self.slots.iter().flatten() {
-            slot.kill();
+        for worker in self.workers.iter().flatten() {
+            worker.kill();
         }
         self.in_hand.clear();
+        self.reader.stop();
         self.scheduler.give_up();
     }
 
@@ -413,7 +430,7 @@ impl<'a> Build<'a> {
                 self.announce(position);
                 Ok(())
             }
-            Message::StoreFailed(message) => Err(store_failed(&message)),
+            Message::StoreFailed(error) => Err(store_failed(error)),
         }
     }
 
@@ -462,6 +479,10 @@ impl<'a> Build<'a> {
         let is_decided = open.document.results[ticket.step].is_some();
         let over_members = !is_decided && is_over_members(self.pipeline, target);
         let members = match over_members {
+            true if family.is_set() && self.reduced.contains_key(&target) => {
+                let result = self.reduced.get(&target).map(|reduced| Box::new(reduced.result.clone()));
+                result.map(SetWork::Settled)
+            }
             true if family.is_set() => {
                 Some(set_work(self.parts, self.families, self.options, plan, self.outline)?)
             }
@@ -478,6 +499,9 @@ impl<'a> Build<'a> {
             self.scheduler.decided(ticket, Verdict::Settled(state));
             return Ok(());
         }
+        if let Some(reduced) = self.reduced.get(&target).filter(|_| family.is_set() && ticket.step == 0) {
+            open.document.digest = reduced.root.or(open.document.digest);
+        }
         let decision = if let Some(members) = members {
             match members {
                 SetWork::Settled(result) => Decision::Settled(result),
@@ -488,7 +512,7 @@ impl<'a> Build<'a> {
                         store: self.store,
                         lookup: &mut self.lookup,
                     };
-                    if family.head().is_some() {
+                    if family.head().is_some() || family.is_merges() {
                         open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     }
                     let note = work.note.clone();
@@ -536,15 +560,30 @@ impl<'a> Build<'a> {
         let first = self.said_starting.insert((target, call));
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
-        let slot = Slot::start(Arc::clone(&self.parts.host), worker.0, Arc::new(launch), move |reports| {
+        let deliver = move |reports| {
             // The build may have ended; then nobody waits for this.
             drop(outbox.send(Message::Reports(worker, reports)));
-        })?;
+        };
         let ix = worker.0 as usize;
-        self.slots.resize_with(self.slots.len().max(ix + 1), || None);
+        self.workers.resize_with(self.workers.len().max(ix + 1), || None);
         self.loads.resize(self.loads.len().max(ix + 1), None);
-        self.slots[ix] = Some(slot);
-        if first && let Some(module) = plan.module {
+        let name = &self.pipeline.target(target).name;
+        let (store, present) = (self.store, &mut self.lookup.present);
+        let mut holds = |at| match store.loads(at) {
+            Ok(Some(loads)) => present.holds(at, &loads, &mut store.code_cache()),
+            _ => false,
+        };
+        let recipe = plan.recipe_digest;
+        let module = plan.module;
+        let crew = &mut self.standing.crew;
+        if let Some((known, loads)) = crew.hire(name, &recipe, &launch, &mut holds, Box::new(deliver.clone()))
+        {
+            self.workers[ix] = Some(known);
+            self.loads[ix] = Some(loads);
+            return Ok(());
+        }
+        self.workers[ix] = Some(crew.start(&self.parts.host, name, recipe, launch, Box::new(deliver))?);
+        if first && let Some(module) = module {
             let target = self.pipeline.target(target);
             let module = self.pipeline.module(module).name.clone();
             self.sink.event(&Event::Starting { target: target.name.clone(), module });
@@ -556,8 +595,8 @@ impl<'a> Build<'a> {
         let mut batch = Vec::with_capacity(tickets.len());
         let target = self.scheduler.target_of(worker);
         for ticket in tickets {
-            let number = self.next_request;
-            self.next_request += 1;
+            self.standing.requests += 1;
+            let number = self.standing.requests;
             match self.request(*ticket, target, number)? {
                 Ok(request) => {
                     batch.push(request);
@@ -575,10 +614,10 @@ impl<'a> Build<'a> {
                 Err(damaged) => self.damaged(worker, *ticket, &damaged)?,
             }
         }
-        if let Some(slot) = self.slots[worker.0 as usize].as_ref()
+        if let Some(worker) = self.workers[worker.0 as usize].as_ref()
             && !batch.is_empty()
         {
-            slot.send(batch);
+            worker.send(batch);
         }
         Ok(())
     }
@@ -646,7 +685,7 @@ impl<'a> Build<'a> {
 
     /// Waits until all that was appended is on disk and said.
     pub(super) fn settle(&mut self) -> Result<()> {
-        self.store.flush().map_err(|error| store_failed(&error.to_string()))?;
+        self.store.flush().map_err(store_failed)?;
         self.announce(Position(u64::MAX));
         Ok(())
     }
@@ -698,13 +737,26 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once.
+    /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once; those that the
+    /// next build of this process would start again stay.
     pub(super) fn end_workers(&mut self) {
-        let slots: Vec<Slot> = self.slots.drain(..).flatten().collect();
-        for slot in &slots {
-            if self.scheduler.is_stopping() { slot.kill() } else { slot.finish() }
+        let mut leaving = Vec::new();
+        for (ix, worker) in std::mem::take(&mut self.workers).into_iter().enumerate() {
+            let Some(worker) = worker else { continue };
+            if self.scheduler.is_stopping() {
+                worker.kill();
+            } else if let Some(loads) = self.loads[ix]
+                && self.standing.keeps
+                && worker.can_stay()
+            {
+                self.standing.crew.keep(worker, loads);
+                continue;
+            } else {
+                worker.finish();
+            }
+            leaving.push(worker);
         }
-        slots.into_iter().for_each(Slot::join);
+        leaving.into_iter().for_each(Worker::join);
         self.scheduler.workers_ended();
     }
 
@@ -739,8 +791,6 @@ fn limits(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetLimits> {
     pipeline.modules_of(ix).into_iter().map(of_module).collect()
 }
 
-pub(super) fn store_failed(message: &str) -> Error {
-    Error::unfinished("the store cannot be written; nothing that was not on disk was reported as done")
-        .caused_by(message)
-        .hint("free some space, then: pipe build")
+pub(super) fn store_failed(error: Error) -> Error {
+    error.context("the store cannot be written; nothing that was not on disk was reported as done")
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::engine::build::{Build, Open};
 use crate::engine::document::{Document, StepResult};
+use crate::engine::members::list_of;
 use crate::engine::scheduler::Ticket;
 use crate::engine::sets::{above, before, result_of};
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Act, KeyInput, Outcome, Place, Position, State};
-use crate::model::children::{Child, key_inputs, read};
+use crate::model::children::{Child, key_inputs};
 use crate::model::document::{DocId, DocNumber, Meta, Stamp};
 use crate::plan::family::FamilyIx;
 use crate::plan::key::action_key;
@@ -237,8 +238,9 @@ impl Build<'_> {
         let step = &parents.steps[feed.ticket.step];
         let is_now = step.stratum == document.stratum;
         if is_now && state == State::Done {
-            let Some((list, record)) = result.and_then(|result| self.list(result).transpose()).transpose()?
-            else {
+            let list = result.map(|result| list_of(self.store, result)).transpose()?.flatten();
+            let record = result.and_then(|result| result.record.clone());
+            let (Some(list), Some(record)) = (list, record) else {
                 feed.dead = true;
                 self.split_again(feed.ticket, going.split)?;
                 return Ok(None);
@@ -279,16 +281,6 @@ impl Build<'_> {
             number: None,
         }));
         Ok(Some(going))
-    }
-
-    /// The list that a split came to, with its record; nothing if it is damaged.
-    pub(super) fn list(&self, result: &StepResult) -> Result<Option<(Vec<Child>, Arc<Act>)>> {
-        let (Some(record), Some(output)) = (&result.record, result.output()) else { return Ok(None) };
-        let bytes = match &result.bytes {
-            Some(bytes) => Some(Arc::clone(bytes)),
-            None => self.store.output_bytes(output)?,
-        };
-        Ok(bytes.and_then(|bytes| read(&bytes)).map(|list| (list, Arc::clone(record))))
     }
 
     fn next_item(&mut self, going: &mut Going, family: FamilyIx, dir: &str) -> Result<Option<Item>> {

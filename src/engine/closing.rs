@@ -27,15 +27,14 @@ impl Build<'_> {
         self.scheduler.closed(doc);
         if let Some(open) = &open {
             let family = self.families.family(open.document.family);
-            if family.is_group() && !self.is_settled(&open.document, family) {
+            if family.is_group() && !open.document.settled {
                 self.unsettled_groups.insert(open.document.family);
             }
         }
         if let Some(open) = open
             && let Some(feed) = open.feed
         {
-            let family = self.families.family(open.document.family);
-            self.child_closed(feed, self.is_settled(&open.document, family));
+            self.child_closed(feed, open.document.settled);
         }
         Ok(())
     }
@@ -152,6 +151,9 @@ impl Build<'_> {
         let definition = self.definition(doc, &covered, &carried)?;
         self.tally.through += through;
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
+        let settled = self.is_settled(&open.document, family);
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+        open.document.settled = settled;
         let document = &open.document;
         let story = Story {
             doc: document.number,
@@ -161,7 +163,7 @@ impl Build<'_> {
             previous: document.story,
             stamp: document.stamp,
             content: document.digest,
-            settled: self.is_settled(document, family),
+            settled: document.settled,
             racy: document.racy,
             gone: false,
             entries,
@@ -196,6 +198,12 @@ impl Build<'_> {
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(Position(0)) };
         let document = &open.document;
         let family = self.families.family(document.family);
+        if let Origin::Source(_) = family.origin {
+            self.again.note(&family.name, document.id.rel(), !story.settled || story.racy);
+            if let Some(closed) = &mut self.closed {
+                closed.insert((document.family, Arc::clone(&document.dir), document.name.clone()));
+            }
+        }
         let first = family.steps.first().is_some_and(|step| step.stratum == document.stratum);
         // What a child inherits is told by its stamp alone.
         let inherits = family.is_children()
@@ -241,7 +249,8 @@ impl Build<'_> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
         // The children of a split are shown, not the list of them.
-        let publish = target.publish.as_ref().filter(|_| !family.steps[step].splits);
+        let is_shown = !family.steps[step].splits && !family.is_merges();
+        let publish = target.publish.as_ref().filter(|_| is_shown);
         let removes = publish.is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
@@ -318,6 +327,7 @@ impl Build<'_> {
     /// A document is gone from its source: so is all that came of it.
     pub(super) fn retire(&mut self, document: &Document) -> Result<()> {
         let family = self.families.family(document.family);
+        self.again.note(&family.name, document.id.rel(), false);
         let Some(before) = document.before.clone() else { return Ok(()) };
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
@@ -474,7 +484,7 @@ pub(super) fn bytes_of(
         Input::Origin => match family.origin {
             Origin::Source(_) if document.is_row => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },
     }
 }

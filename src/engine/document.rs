@@ -109,6 +109,8 @@ pub struct Document {
     pub above: Arc<[Meta]>,
     /// Some of its children are not settled.
     pub unsettled_children: bool,
+    /// Its newest story, told in this build, says that every target is decided for good.
+    pub settled: bool,
 }
 
 /// The newest story of a document with its definition.
@@ -162,6 +164,7 @@ impl Document {
             restarts: 0,
             above: Arc::from([]),
             unsettled_children: false,
+            settled: false,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::engine::document::Before;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{Outcome, State};
-use crate::model::document::{CHILDREN, GROUPS};
+use crate::model::document::{CHILDREN, GROUPS, MERGES};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Pipeline, Verb};
@@ -24,9 +24,9 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
         }
         blocked += sums.blocked;
         let mut failed = None;
-        store.scan(&family, &mut |dir, entry| {
-            if !entry.flags.failed || entry.flags.gone {
-                return true;
+        store.failed(&family, &mut |dir, entry| {
+            if entry.flags.gone || failed.is_some() {
+                return;
             }
             let id = id_of(&family, dir, &entry.name).to_string();
             match before(store, entry.story).and_then(|found| match found {
@@ -35,12 +35,8 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
             }) {
                 Ok(failures) => {
                     failures.into_iter().for_each(|(target, failure)| add(&mut causes, target, failure, &id));
-                    true
                 }
-                Err(error) => {
-                    failed = Some(error);
-                    false
-                }
+                Err(error) => failed = Some(error),
             }
         })?;
         if let Some(error) = failed {
@@ -76,11 +72,12 @@ pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>>
 /// The families of a store that the pipeline still has.
 fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
     let is_there = |name: &String| {
-        let bare = name.trim_end_matches([CHILDREN, GROUPS]);
+        let bare = name.trim_end_matches([CHILDREN, GROUPS, MERGES]);
         let target = pipeline.find_target(bare).map(|ix| pipeline.target(ix));
         match target {
             Some(target) if name.ends_with(CHILDREN) => target.split,
             Some(target) if name.ends_with(GROUPS) => target.verb == Verb::Group,
+            Some(target) if name.ends_with(MERGES) => target.reduce,
             Some(target) => target.verb == Verb::All,
             None => pipeline.find_source(name).is_some(),
         }
@@ -114,8 +111,13 @@ fn add(causes: &mut Vec<Cause>, target: String, failure: Failure, id: &str) {
     match causes.iter_mut().find(is_same) {
         Some(cause) => {
             cause.count += 1;
-            if cause.samples.len() < SAMPLES {
-                cause.samples.push(id.to_owned());
+            let place = cause.samples.partition_point(|sample| sample.as_str() < id);
+            if place < SAMPLES {
+                cause.samples.insert(place, id.to_owned());
+                cause.samples.truncate(SAMPLES);
+            }
+            if place == 0 {
+                cause.failure = failure;
             }
         }
         None => causes.push(Cause { target, failure, count: 1, samples: vec![id.to_owned()] }),

@@ -8,9 +8,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::engine::build::Build;
 use crate::engine::decide::{Work, derived_note};
-use crate::engine::document::{Document, StepResult};
+use crate::engine::document::StepResult;
 use crate::engine::groups::{By, Found, Groups, Touched};
-use crate::engine::members::Group;
+use crate::engine::members::{Group, children_of};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::requests::{Damaged, Made};
 use crate::engine::scheduler::DocIx;
@@ -24,10 +24,10 @@ use crate::model::action::{DefinedTarget, Definition, KeyInput, Position, State,
 use crate::model::document::{DocId, Stamp};
 use crate::model::event::Event;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::{TargetIx, Verb};
+use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
 use crate::module::Request;
-use crate::plan::family::{Families, Family, FamilyIx, Input, by_target};
+use crate::plan::family::{Families, FamilyIx, Input, by_target};
 use crate::store::{Entry, Store};
 
 /// What is to become of a set or a group.
@@ -56,16 +56,13 @@ pub(super) fn work_of(
     members: u64,
     coverage: &Coverage,
 ) -> SetWork {
-    let known = coverage.done + coverage.missing;
     if !coverage.is_enough(min_done) {
-        let missing = crate::text::thousands(coverage.missing);
-        let note = format!("{missing} of {} failed", crate::text::count(known, "member"));
-        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, note)));
+        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, coverage.too_few())));
     }
     let facts =
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    SetWork::Members(Box::new(Work { note: over(coverage), ..Work::of(plan, inputs, Input::Origin) }))
+    SetWork::Members(Box::new(Work { note: coverage.over(), ..Work::of(plan, inputs, Input::Origin) }))
 }
 
 /// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
@@ -110,15 +107,6 @@ fn not_named(parts: &Parts<'_>, families: &Families, options: &Options, target: 
     roots.iter().map(named).sum()
 }
 
-/// Which part of its members a result is over.
-fn over(coverage: &Coverage) -> String {
-    let known = coverage.done + coverage.missing;
-    match coverage.missing {
-        0 => String::new(),
-        _ => format!("over {} of {}", crate::text::thousands(coverage.done), crate::text::thousands(known)),
-    }
-}
-
 fn short(value: &str) -> u64 {
     crate::hash::Digest::of(value.as_bytes()).prefix()
 }
@@ -154,7 +142,7 @@ impl Build<'_> {
                 _ => {}
             }
         }
-        let group = self.children_of(document, family, step)?;
+        let group = children_of(self.store, document, family, step)?;
         let (root, members, coverage) = self.streams(Some(&group)).root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 || document.unsettled_children && coverage.done + coverage.missing == 0 {
             return settled(State::Unfinished, String::new());
@@ -179,10 +167,11 @@ impl Build<'_> {
         let target = family.steps[step].target;
         let Some(plan) = self.plans[target.0].as_ref() else { return none() };
         let path = self.store.tmp().join(format!("manifest-{number}.jsonl"));
-        let group = match &open.group {
+        let group = match open.group.as_deref() {
             _ if family.is_set() => None,
+            Some(Found { listed: Some(listed), .. }) => Some(Group::Listed(listed.clone())),
             Some(found) => Some(Group::Noted(notes(self.store, self.pipeline, target), found.from, found.to)),
-            None => Some(self.children_of(&open.document, family, step)?),
+            None => Some(children_of(self.store, &open.document, family, step)?),
         };
         let only = self.options.sample_filter();
         let streams = Streams {
@@ -228,17 +217,6 @@ impl Build<'_> {
         }
     }
 
-    /// The children that a group by parent is made of, in the order in which the splits gave them.
-    fn children_of(&self, document: &Document, family: &Family, step: usize) -> Result<Group> {
-        let mut children = Vec::new();
-        for split in family.splits.iter().filter(|split| split.groups.contains(&step)) {
-            let Some(result) = &document.results[split.step] else { continue };
-            let list = self.list(result)?.map(|(list, _)| list).unwrap_or_default();
-            children.push((split.family, list.into_iter().map(|child| child.name).collect()));
-        }
-        Ok(Group::Children(format!("{}#", document.id), children))
-    }
-
     /// After a stratum: the head of each group target that was looked at, or whose groups went further.
     pub(super) fn write_heads(&mut self, stratum: usize, passes: Vec<(FamilyIx, Pass)>) -> Result<()> {
         if self.scheduler.is_stopping() || self.options.is_partial() {
@@ -274,7 +252,7 @@ impl Build<'_> {
                 if pass.halted.is_none() && pass.groups.unfinished == 0 {
                     self.retire_groups(ix, &pass.present)?;
                 } else {
-                    settled = false;
+                    settled &= matches!(pass.halted, Some((State::Blocked, _)));
                 }
                 let (state, note) = self.said(target, &pass);
                 (pass.root.as_ref().map(FieldHasher::finish), state, note)
@@ -355,6 +333,18 @@ impl Build<'_> {
         (State::Failed, derived_note(&failure))
     }
 
+    /// Merges that the tree has no more are gone.
+    pub(super) fn retire_merges(&mut self, ix: FamilyIx, present: &HashSet<String>) -> Result<()> {
+        let mut gone: Vec<Entry> = Vec::new();
+        self.store.scan(&self.families.family(ix).name, &mut |_, entry| {
+            if !entry.flags.gone && !present.contains(&entry.name) {
+                gone.push(entry.clone());
+            }
+            true
+        })?;
+        gone.iter().try_for_each(|entry| self.retire_child(ix, "", entry))
+    }
+
     /// Groups that have no members any more are gone, with all that came of them.
     fn retire_groups(&mut self, ix: FamilyIx, present: &HashSet<u64>) -> Result<()> {
         let family = self.families.family(ix);
@@ -383,6 +373,7 @@ pub(super) fn notes(
 }
 
 /// Looks for the groups of a target on a thread of its own; those that are touched go to the supply.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]
 pub(super) fn look<'a>(
     scope: &'a std::thread::Scope<'a, '_>,
     supply: &mut Supply<'a>,
@@ -482,7 +473,7 @@ fn is_current(
 }
 
 /// The map that another target made; or how things stand for want of it.
-fn map_of(
+pub(super) fn map_of(
     parts: &Parts<'_>,
     families: &Families,
     of: TargetIx,
@@ -531,9 +522,4 @@ pub(super) fn is_behind(
     };
     let sees = &parts.pipeline.target(target).sees;
     Ok(streams.members(target, sees, &mut |_| Ok(()))?.unfinished > 0)
-}
-
-/// Whether a target's action is over members.
-pub(super) fn is_over_members(pipeline: &crate::model::pipeline::Pipeline, target: TargetIx) -> bool {
-    pipeline.target(target).verb != Verb::Each
 }

@@ -22,8 +22,9 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::State;
 use crate::model::document::escape_name;
-use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::model::pipeline::{Pipeline, TargetIx, Verb};
 use crate::model::selection::{Field, IdPart};
+use crate::plan::family::FamilyIx;
 use crate::plan::key::SetRoot;
 use crate::store::Entry;
 
@@ -83,6 +84,11 @@ fn short(id: &str) -> u128 {
     u128::from_le_bytes(bytes)
 }
 
+/// Whether a target's action is over members.
+pub fn is_over_members(pipeline: &Pipeline, target: TargetIx) -> bool {
+    pipeline.target(target).verb != Verb::Each
+}
+
 /// A value as a part of an id: text as it is, anything that could be mistaken for another value as JSON. Only scalars
 /// make groups.
 pub fn value_part(value: &Value) -> Option<String> {
@@ -113,6 +119,8 @@ pub struct Found {
     pub members: u64,
     /// How complete it is.
     pub coverage: Coverage,
+    /// Its members, where they are noted nowhere: family, folder, name.
+    pub listed: Option<Vec<(FamilyIx, String, String)>>,
 }
 
 /// A group that may have to be opened.
@@ -255,7 +263,7 @@ impl<'a> Sorter<'a> {
         if self.runs.is_empty() {
             self.held.sort_unstable();
             for noted in self.held {
-                out.take(noted)?;
+                out.take(&noted)?;
             }
             return out.finish();
         }
@@ -275,7 +283,7 @@ impl<'a> Sorter<'a> {
             heap.extend(next(run)?.map(|noted| Reverse((noted, run))));
         }
         while let Some(Reverse((noted, run))) = heap.pop() {
-            out.take(noted)?;
+            out.take(&noted)?;
             heap.extend(next(run)?.map(|noted| Reverse((noted, run))));
         }
         for path in &self.runs {
@@ -302,12 +310,12 @@ struct Opened {
 }
 
 impl Telling<'_> {
-    fn take(&mut self, noted: Noted) -> Result<()> {
+    fn take(&mut self, noted: &Noted) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.value != noted.group) {
             self.end()?;
         }
         let from = self.lines.written;
-        self.lines.write(&noted)?;
+        self.lines.write(noted)?;
         let open = self.open.get_or_insert_with(|| Opened {
             value: noted.group.clone(),
             from,
@@ -339,7 +347,15 @@ impl Telling<'_> {
         let (root, to) = (open.root.finish(), self.lines.written);
         // Whoever hears of it may read its members.
         self.lines.flush()?;
-        (self.tell)(Found { value: open.value, from: open.from, to, root, members, coverage: open.coverage })
+        (self.tell)(Found {
+            value: open.value,
+            from: open.from,
+            to,
+            root,
+            members,
+            coverage: open.coverage,
+            listed: None,
+        })
     }
 
     fn finish(mut self) -> Result<()> {

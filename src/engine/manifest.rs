@@ -36,6 +36,8 @@ impl Streams<'_> {
         let mut lines: Vec<u8> = Vec::with_capacity(2 * GATHERED);
         let sees_id = sees.contains(&Field::Id(IdPart::Whole));
         let as_files = self.pipeline.target(ix).inputs_as_files;
+        // A merge takes its inputs in their order, though it sees no ids.
+        let sorts = !sees_id && !self.pipeline.target(ix).reduce;
         let mut damaged = None;
         let mut unsorted: Vec<(Digest, Vec<u8>)> = Vec::new();
         let failed = |e: &std::io::Error| Error::io("write", path, e);
@@ -46,7 +48,7 @@ impl Streams<'_> {
             };
             let line = Line::of(member, sees_id, &content);
             line.write(&mut lines).map_err(|e| failed(&e))?;
-            if !sees_id {
+            if sorts {
                 unsorted.push((member.digest, std::mem::take(&mut lines)));
             } else if lines.len() >= GATHERED {
                 file.write_all(&lines).map_err(|e| failed(&e))?;
@@ -95,9 +97,10 @@ impl Streams<'_> {
                 Some(path) => text_of(&path),
                 None => return Ok(None),
             },
-            (None, Some(output)) if output.place == Place::Blob => {
-                text_of(&self.store.blob_path(&output.digest))
-            }
+            (None, Some(output)) if output.place == Place::Blob => match self.store.proved_blob(output)? {
+                Some(path) => text_of(&path),
+                None => return Ok(None),
+            },
             (None, Some(output)) => return Ok(self.store.output_bytes(output)?.map(LineContent::Bytes)),
             (None, None) => match &member.row {
                 Some(row) if as_files => text_of(&inputs.file(row, &member.digest, &member.ext)?),

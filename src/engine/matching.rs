@@ -291,7 +291,7 @@ impl Matching<'_> {
                 source,
                 stamp: document.stamp,
             }),
-            (Input::Origin, Origin::Set(_) | Origin::Children(_) | Origin::Group(_)) => None,
+            (Input::Origin, _) => None,
         };
         Ok(Some(Match { id: id.clone(), state, digest, ext, content }))
     }

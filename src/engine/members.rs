@@ -3,16 +3,22 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::document::{Document, StepResult};
 use crate::error::{Error, Result};
-use crate::plan::family::FamilyIx;
+use crate::model::children::{self, Child};
+use crate::plan::family::{Family, FamilyIx};
+use crate::store::Store;
 
 /// One group.
 pub enum Group {
     /// Noted in a file, from here to there.
     Noted(PathBuf, u64, u64),
+    /// These: family, folder, name.
+    Listed(Vec<(FamilyIx, String, String)>),
     /// Children in a folder of the index, by family, in the order of their splits.
     Children(String, Vec<(FamilyIx, Vec<String>)>),
 }
@@ -58,14 +64,20 @@ pub(super) fn read(path: &Path, line: &str) -> Result<Noted> {
     })
 }
 
-/// Visits the members of a group: family, folder, name, and the id by which it is known there.
-pub(super) fn visit_group(
-    group: &Group,
-    visit: &mut dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()>,
-) -> Result<()> {
+/// Is given a member's family, folder, name, and the id by which it is known in its group.
+pub(super) type VisitMember<'v> = dyn FnMut(FamilyIx, &str, &str, Option<&str>) -> Result<()> + 'v;
+
+/// Visits the members of a group.
+pub(super) fn visit_group(group: &Group, visit: &mut VisitMember<'_>) -> Result<()> {
     match group {
         Group::Noted(path, from, to) => {
             members_of(path, *from, *to, &mut |family, dir, name| visit(family, dir, name, None))
+        }
+        Group::Listed(listed) => {
+            for (family, dir, name) in listed {
+                visit(*family, dir, name, None)?;
+            }
+            Ok(())
         }
         Group::Children(dir, children) => {
             for (family, names) in children {
@@ -76,4 +88,25 @@ pub(super) fn visit_group(
             Ok(())
         }
     }
+}
+
+/// The children that a group by parent is made of, in the order in which the splits gave them.
+pub(super) fn children_of(store: &Store, document: &Document, family: &Family, step: usize) -> Result<Group> {
+    let mut children = Vec::new();
+    for split in family.splits.iter().filter(|split| split.groups.contains(&step)) {
+        let Some(result) = &document.results[split.step] else { continue };
+        let list = list_of(store, result)?.unwrap_or_default();
+        children.push((split.family, list.into_iter().map(|child| child.name).collect()));
+    }
+    Ok(Group::Children(format!("{}#", document.id), children))
+}
+
+/// The list that a split came to; nothing if there is none, or it is damaged.
+pub(super) fn list_of(store: &Store, result: &StepResult) -> Result<Option<Vec<Child>>> {
+    let Some(output) = result.output() else { return Ok(None) };
+    let bytes = match &result.bytes {
+        Some(bytes) => Some(Arc::clone(bytes)),
+        None => store.output_bytes(output)?,
+    };
+    Ok(bytes.and_then(|bytes| children::read(&bytes)))
 }

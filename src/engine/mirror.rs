@@ -9,6 +9,7 @@ use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
 use crate::engine::sets::{above, before, id_of, result_of, row_content, stored};
+use crate::engine::standing::Limits;
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{State, Story};
@@ -35,7 +36,12 @@ const TREE: &str = "state";
 const PUBLISHING: &[u8] = b"publishing";
 
 /// What has to be shown or withdrawn beside what this build makes.
-pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<Repairs> {
+pub(super) fn repairs(
+    parts: &Parts<'_>,
+    families: &Families,
+    options: &Options,
+    limits: Option<&Limits>,
+) -> Result<Repairs> {
     if options.is_partial() {
         return Ok(Repairs::default());
     }
@@ -48,7 +54,8 @@ pub(super) fn repairs(parts: &Parts<'_>, families: &Families, options: &Options)
         let jobs = unshown(parts, families, options)?;
         return Ok(Repairs { jobs, unchecked: true, publishing: present });
     }
-    let missing = missing(parts.store, &parts.pipeline.root)?;
+    let is_touched = limits.is_none_or(Limits::published);
+    let missing = if is_touched { missing(parts.store, &parts.pipeline.root)? } else { Vec::new() };
     let mut jobs = show_again(parts, families, &missing)?;
     let kept = parts.store.kept(TREE, PUBLISHING)?;
     let kept: Option<Publishing> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
@@ -69,7 +76,9 @@ fn publishing(pipeline: &Pipeline) -> Publishing {
     let all = (0..pipeline.targets.len()).map(TargetIx).collect();
     let mut publishing = Publishing::new();
     for family in Families::new(pipeline, &all).list {
-        let shown = family.steps.iter().filter(|step| !step.splits);
+        let is_merges = family.is_merges();
+        let is_shown = |step: &&crate::plan::family::Step| !step.splits && !is_merges;
+        let shown = family.steps.iter().filter(is_shown);
         let targets = shown.map(|step| pipeline.target(step.target));
         let names = targets.filter(|target| target.publish.is_some()).map(|target| target.name.clone());
         publishing.insert(family.name, names.collect());

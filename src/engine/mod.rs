@@ -1,18 +1,21 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler` · `lookup` ·
-//! `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` · `build`
-//! with `opening`, `answers`, `split`, `children`, `closing` ·
-//! `sources`, `mirror` · `session`; `trial` beside it. See `docs/design/engine.md`.
+//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` ·
+//! `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`,
+//! `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
 mod children;
+pub mod clean;
 mod closing;
+mod crew;
 pub mod decide;
 pub mod document;
 pub mod failures;
 mod faults;
+pub mod ground;
 mod grouping;
 pub mod groups;
 pub mod hold;
@@ -29,6 +32,7 @@ pub mod outline;
 pub mod policy;
 pub mod publish;
 pub mod redo;
+mod reduce;
 mod replaced;
 pub mod requests;
 pub mod route;
@@ -37,6 +41,7 @@ mod session;
 pub mod sets;
 mod sources;
 mod split;
+mod standing;
 mod supply;
 pub mod tally;
 pub mod target;
@@ -46,8 +51,9 @@ mod unsplit;
 pub mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crate::engine::target::TargetPlan;
@@ -61,8 +67,9 @@ use crate::scan::Roots;
 use crate::store::Store;
 
 pub use closing::published_path;
-pub use session::{build, is_set_current};
+pub use session::{build, build_again, is_set_current};
 pub use sources::scan_sources;
+pub use standing::{Changes, Standing};
 
 /// Requests to stop, counted by whoever listens to signals.
 #[derive(Debug, Default)]
@@ -73,6 +80,8 @@ pub struct Interrupts {
     pub count: AtomicUsize,
     /// One came: ends a scan early.
     pub cancel: AtomicBool,
+    /// Who waits for something else, and is woken.
+    pub sleeper: OnceLock<Thread>,
 }
 
 impl Interrupts {
@@ -81,6 +90,9 @@ impl Interrupts {
         self.signal.store(signal, Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);
         self.cancel.store(true, Ordering::Relaxed);
+        if let Some(sleeper) = self.sleeper.get() {
+            sleeper.unpark();
+        }
     }
 
     /// The last signal and how many came; nothing if none did.
@@ -115,6 +127,8 @@ pub struct Options {
     pub reads_all: bool,
     /// Targets whose held results are brought up to date.
     pub update: BTreeSet<TargetIx>,
+    /// All that changed since the build before in this process, if that is known.
+    pub changes: Option<Changes>,
     /// The command line, kept with the run.
     pub command: Vec<String>,
 }

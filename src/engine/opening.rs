@@ -65,6 +65,7 @@ impl Build<'_> {
             restarts: 0,
             above: Arc::from([]),
             unsettled_children: false,
+            settled: false,
         };
         if let Why::Gone(_) = why {
             return self.retire(&document);
@@ -188,6 +189,12 @@ impl Build<'_> {
                 return self.commands();
             }
             ReadOutcome::Vanished => return self.vanished(doc),
+            // As it was before this build: new, or changed.
+            ReadOutcome::Stopped => {
+                self.open[doc.0 as usize] = None;
+                self.scheduler.closed(doc);
+                return Ok(());
+            }
             ReadOutcome::Unreadable(text) => text,
             ReadOutcome::Special => "it is no regular file any more".to_owned(),
             ReadOutcome::Changing => "it kept changing while it was read".to_owned(),

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::modules::hash_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place};
 use crate::model::document::DocId;
@@ -102,7 +102,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Starts it.
-    pub fn start(store: Arc<Store>, root: &Path) -> Self {
+    pub fn start(store: Arc<Store>, root: &Path) -> Result<Self> {
         let (jobs, inbox) = channel();
         let published = Arc::new(Mutex::new(Published::default()));
         let mut work = Work {
@@ -115,8 +115,11 @@ impl Publisher {
             everything_of: HashMap::new(),
             serial: 0,
         };
-        let thread = std::thread::spawn(move || work.run(&inbox));
-        Publisher { jobs, thread, published }
+        let started = std::thread::Builder::new().name("publish".into()).spawn(move || work.run(&inbox));
+        let thread = started.map_err(|e| {
+            Error::unfinished("cannot start the thread that publishes").caused_by(io_text(&e))
+        })?;
+        Ok(Publisher { jobs, thread, published })
     }
 
     /// Asks for something. Jobs are done in order.
@@ -315,6 +318,12 @@ impl Work {
             Bytes::Row(bytes) => {
                 crate::fs::write_scratch(temporary, bytes)?;
                 Ok(Digest::of(bytes) == owner.digest)
+            }
+            // Another length is enough to know, and a copy of what it claims to be could fill the disk.
+            Bytes::Stored(output)
+                if output.place == Place::Blob && !self.store.has_blob(&output.digest, output.length) =>
+            {
+                Ok(false)
             }
             Bytes::Stored(output) if output.place == Place::Blob => {
                 copy(&self.store.blob_path(&output.digest))

@@ -55,8 +55,11 @@ impl Inputs {
         if self.made.contains(&path) && path.read_link().is_ok_and(|old| old == target) {
             return Ok(path);
         }
-        crate::fs::remove_file(&path)?;
-        std::os::unix::fs::symlink(target, &path).map_err(|e| Error::io("link", &path, &e))?;
+        // In one step: a module may be about to read by this name, and equal files share it.
+        let new = path.with_extension("new");
+        crate::fs::remove_file(&new)?;
+        std::os::unix::fs::symlink(target, &new).map_err(|e| Error::io("link", &new, &e))?;
+        std::fs::rename(&new, &path).map_err(|e| Error::io("link", &path, &e))?;
         self.made.insert(path.clone());
         Ok(path)
     }
@@ -79,7 +82,8 @@ impl Inputs {
     /// A folder or file as a shared side input: a name for its bytes.
     pub fn output(&mut self, store: &Store, output: &Output) -> Result<Option<PathBuf>> {
         if output.place == Place::Blob {
-            return self.link(&store.blob_path(&output.digest), &output.digest, &output.ext).map(Some);
+            let Some(path) = store.proved_blob(output)? else { return Ok(None) };
+            return self.link(&path, &output.digest, &output.ext).map(Some);
         }
         let Some(bytes) = store.output_bytes(output)? else { return Ok(None) };
         self.file(&bytes, &output.digest, &output.ext).map(Some)
@@ -214,7 +218,7 @@ fn body(
                 return Ok(Ok(Body::Bytes(Arc::clone(bytes))));
             }
             if output.place == Place::Blob {
-                let path = deciding.store.blob_path(&output.digest);
+                let Some(path) = deciding.store.proved_blob(output)? else { return Ok(Err(Damaged(at))) };
                 return Ok(Ok(Body::Path(inputs.link(&path, &digest, &ext)?)));
             }
             let Some(bytes) = deciding.store.output_bytes(output)? else { return Ok(Err(Damaged(at))) };

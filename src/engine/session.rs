@@ -1,6 +1,6 @@
 //! A build from its beginning to its summary: outline, scan, plan, strata, publishing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +9,10 @@ use crate::engine::loads::PresentCode;
 use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
+use crate::engine::reduce::reduce;
 use crate::engine::requests::Inputs;
-use crate::engine::sources::{planned, remember_rules, sample, scan_sources};
+use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
+use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
 use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced};
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
 use crate::scan::{Kind, Scan};
-use crate::store::Entry;
+use crate::store::{Entry, Store};
 
 /// Brings a pipeline up to date.
 ///
@@ -31,9 +33,24 @@ use crate::store::Entry;
 /// documents are in the summary.
 pub fn build(
     parts: &Parts<'_>,
+    options: Options,
+    sink: &mut dyn Sink,
+    interrupts: &Interrupts,
+) -> Result<Summary> {
+    build_again(parts, options, sink, interrupts, &mut Standing::default())
+}
+
+/// The same as one of several builds of this process: it looks only at what changed, if that is known and enough.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_again(
+    parts: &Parts<'_>,
     mut options: Options,
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
+    standing: &mut Standing,
 ) -> Result<Summary> {
     let began = Instant::now();
     let families = Families::new(parts.pipeline, &options.wanted);
@@ -44,7 +61,9 @@ pub fn build(
     if !options.update.is_empty() {
         hold::unsettle(parts, &families, options.update.iter().copied())?;
     }
-    let scans = match scan_sources(parts, &families, &options, &outline, sink, interrupts) {
+    let limits = standing.take_limits(parts, &outline, &options);
+    let limits = limits.as_ref();
+    let scans = match scan_limited(parts, &families, &options, &outline, sink, interrupts, limits) {
         Err(_) if interrupts.seen().is_some() => {
             let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
             let stopped = Some(Stopped::Signal { signal });
@@ -61,7 +80,7 @@ pub fn build(
         options.sample = Some(Arc::new(sample(parts, &scans, size)?));
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
-    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options)?;
+    let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options, limits)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
@@ -76,6 +95,7 @@ pub fn build(
     if options.dry_run {
         return Ok(summary);
     }
+    let mut again = Again::default();
     if !nothing {
         let appended = parts.store.appended();
         let run = parts.store.begin_run(options.command.clone(), parts.pipelinefile)?;
@@ -91,6 +111,9 @@ pub fn build(
             &plan,
             unpublished,
             &mut summary,
+            standing,
+            limits.is_some(),
+            &mut again,
         )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
     }
@@ -104,6 +127,9 @@ pub fn build(
     }
     if summary.stopped.is_none() && !options.is_partial() {
         remember_rules(parts, &families)?;
+    }
+    if summary.stopped.is_none() && !options.is_partial() {
+        standing.remember(parts, &outline, &options, &scans, again);
     }
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
@@ -261,8 +287,12 @@ fn work(
     plan: &[Planned],
     unpublished: Vec<Job>,
     summary: &mut Summary,
+    standing: &mut Standing,
+    is_limited: bool,
+    again: &mut Again,
 ) -> Result<()> {
-    let mut build = Build::new(parts, families, options, outline, sink, interrupts)?;
+    let mut build = Build::new(parts, families, options, outline, sink, interrupts, standing)?;
+    build.closed = is_limited.then(BTreeSet::new);
     for planned in plan {
         if let (Some(actions), Some(ix)) = (planned.actions, parts.pipeline.find_target(&planned.target)) {
             build.expect(ix, actions);
@@ -272,11 +302,12 @@ fn work(
     unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
     let mut result = Ok(());
-    let mut again = None;
+    let mut replaced_in = None;
     let mut stratum = 0;
     while stratum < families.stratum_count() && !build.stopped_for_good() {
         let only = only.as_deref();
-        result = one_stratum(parts, families, options, &mut build, scans, only, stratum, again.as_ref());
+        result =
+            one_stratum(parts, families, options, &mut build, scans, only, stratum, replaced_in.as_ref());
         if result.is_err() {
             break;
         }
@@ -287,7 +318,7 @@ fn work(
         }
         // A result that was replaced stands in other stories too: these come first, before any set is made of them.
         match replaced::unsettle(parts.store, &replaced) {
-            Ok(numbers) => again = Some(Arc::new(numbers)),
+            Ok(numbers) => replaced_in = Some(Arc::new(numbers)),
             Err(error) => {
                 result = Err(error);
                 break;
@@ -299,7 +330,8 @@ fn work(
         result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
-    let Finished { counts, through, stopped, published } = build.finish();
+    let Finished { counts, through, stopped, published, again: left } = build.finish();
+    *again = left;
     summary.targets = counts;
     let to_do = summary.documents.saturating_sub(summary.up_to_date);
     summary.unfinished = if stopped.is_some() { to_do.saturating_sub(through) } else { 0 };
@@ -310,6 +342,12 @@ fn work(
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
     result?;
+    let unpublished = published.failures.iter().map(|(doc, ..)| doc);
+    for doc in unpublished.chain(published.damaged.iter().map(|(doc, _)| doc)) {
+        // A child is found by the document that it was split from.
+        let rel = doc.rel().split('#').next().unwrap_or_default();
+        again.note(doc.source(), rel, true);
+    }
     note_unpublished(parts.store, families, &published)
 }
 
@@ -327,6 +365,17 @@ fn one_stratum(
     build.settle()?;
     parts.store.write_pages()?;
     build.plan_stratum(stratum)?;
+    for family in &families.list {
+        if let Origin::Set(target) = family.origin
+            && parts.pipeline.target(target).reduce
+            && family.steps.first().is_some_and(|step| step.stratum == stratum)
+            && !is_set_current(parts, families, build.outline(), family, target)?
+        {
+            let reduced = reduce(parts, families, options, build, stratum, target)?;
+            build.settle()?;
+            build.reduced.insert(target, reduced);
+        }
+    }
     let covers: Arc<CoverCache> = Arc::new(CoverCache::default());
     let group_covers: Arc<CoverCache> = Arc::new(CoverCache::default());
     let (done, looked) = std::sync::mpsc::channel();
@@ -362,7 +411,7 @@ fn one_stratum(
                             let covers = Arc::clone(&group_covers);
                             let wanted =
                                 move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
-                            supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                            supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                         }
                         continue;
                     }
@@ -395,7 +444,7 @@ fn one_stratum(
                     if let Some(again) = again {
                         let again = Arc::clone(again);
                         let wanted = move |entry: &Entry| again.contains(&entry.doc);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     } else if let Some(scan) = scans.iter().find(|scan| scan.source == family.name) {
                         supply.add_scan(ix, scan);
                     }
@@ -407,11 +456,18 @@ fn one_stratum(
                     }
                     let touched =
                         scans.iter().any(|scan| scan.source == family.name && !scan.found.is_empty());
-                    if touched || again.is_some() || build.replanned(stratum) {
+                    let is_all_known = again.is_none() && !build.replanned(stratum);
+                    if let Some(closed) = build.closed.as_ref().filter(|_| is_all_known) {
+                        let entries = closed_entries(parts.store, family, ix, closed)?;
+                        let is_wanted = |(_, entry): &(Arc<str>, Entry)| {
+                            !entry.flags.gone && (!entry.flags.settled || !covers.get(entry.definition))
+                        };
+                        supply.add_entries(ix, &family.name, entries.into_iter().filter(is_wanted).collect());
+                    } else if touched || again.is_some() || build.replanned(stratum) {
                         let covers = Arc::clone(&covers);
                         let wanted =
                             move |entry: &Entry| !entry.flags.settled || !covers.get(entry.definition);
-                        supply.add_pages(scope, parts.store, ix, &family.name, wanted);
+                        supply.add_pages(scope, parts.store, ix, &family.name, wanted)?;
                     }
                 }
                 _ => {}
@@ -432,6 +488,21 @@ fn one_stratum(
     build.end_workers();
     build.settle()?;
     build.say_matched(stratum)
+}
+
+/// Documents of a family that were closed in this build, as they stand now.
+fn closed_entries(
+    store: &Store,
+    family: &Family,
+    ix: FamilyIx,
+    closed: &BTreeSet<(FamilyIx, Arc<str>, String)>,
+) -> Result<Vec<(Arc<str>, Entry)>> {
+    let of_family = closed.iter().filter(|(of, ..)| *of == ix);
+    let entry = |(_, dir, name): &(FamilyIx, Arc<str>, String)| {
+        let found = store.entry(&family.name, dir, name);
+        found.map(|entry| entry.map(|entry| (Arc::clone(dir), entry))).transpose()
+    };
+    of_family.filter_map(entry).collect()
 }
 
 fn set_covers(parts: &Parts<'_>, outline: &Outline, family: &Family, stratum: usize) -> Result<bool> {

@@ -15,7 +15,7 @@ use crate::engine::members::{Group, visit_group};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
-use crate::model::document::{DocId, GROUPS, Meta, unescape_name};
+use crate::model::document::{DocId, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
@@ -69,6 +69,21 @@ impl Coverage {
         self.missing += other.missing;
         self.unfinished += other.unfinished;
         self.collisions += other.collisions;
+    }
+
+    /// Which part of the members a result is over; empty if it is all.
+    pub(super) fn over(&self) -> String {
+        let known = self.done + self.missing;
+        match self.missing {
+            0 => String::new(),
+            _ => format!("over {} of {}", crate::text::thousands(self.done), crate::text::thousands(known)),
+        }
+    }
+
+    /// That too many members are missing.
+    pub(super) fn too_few(&self) -> String {
+        let known = crate::text::count(self.done + self.missing, "member");
+        format!("{} of {known} failed", crate::text::thousands(self.missing))
     }
 
     /// Whether enough members succeeded.
@@ -321,6 +336,9 @@ impl Streams<'_> {
     ) -> Result<Coverage> {
         let families = self.families_of(target);
         visit_group(group, &mut |ix, dir, name, known_as| {
+            if self.families.family(ix).is_merges() {
+                return self.visit_merge(ix, name, visit);
+            }
             let Some((_, places)) = families.iter().find(|(family, _)| *family == ix) else { return Ok(()) };
             let family = self.families.family(ix);
             let Some(entry) = self.store.entry(&family.name, dir, name)? else { return Ok(()) };
@@ -339,6 +357,35 @@ impl Streams<'_> {
         })?;
         Ok(gate.coverage)
     }
+
+    /// A merge as the member of another.
+    fn visit_merge(
+        &self,
+        ix: FamilyIx,
+        name: &str,
+        visit: &mut dyn FnMut(&Member<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let family = self.families.family(ix);
+        let Some(entry) = self.store.entry(&family.name, "", name)? else { return Ok(()) };
+        let id = id_of(&family.name, "", name);
+        let found = stored(self.store, self.pipeline, (ix, family), id, &entry, &|_| true)?;
+        let Some(document) = found else { return Ok(()) };
+        let Some(output) = document.results[0].as_ref().and_then(StepResult::output) else { return Ok(()) };
+        let mut facts = Meta::new();
+        facts.insert("ext".into(), output.ext.clone().into());
+        let act = document.results[0].as_ref().and_then(|result| result.act);
+        let (digest, ext) = (output.digest, output.ext.clone());
+        visit(&Member {
+            id: &document.id,
+            digest,
+            ext,
+            facts,
+            output: Some(output),
+            act,
+            path: None,
+            row: None,
+        })
+    }
 }
 
 /// By what families are put in the order of their documents' ids.
@@ -346,7 +393,7 @@ pub fn order(families: &Families, ix: FamilyIx, family: &Family) -> String {
     match family.origin {
         Origin::Set(_) => family.name.clone(),
         Origin::Source(_) => format!("{}/", family.name),
-        Origin::Group(_) => format!("{}/", family.name.trim_end_matches(GROUPS)),
+        Origin::Group(_) | Origin::Merges(_) => format!("{}/", id_of(&family.name, "", "")),
         // Behind the documents that they were split from.
         Origin::Children(_) => {
             let roots = families.roots(ix).into_iter().map(|root| format!("{}/", families.family(root).name));

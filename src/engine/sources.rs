@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::engine::outline::Outline;
 use crate::engine::sets::id_of;
+use crate::engine::standing::Limits;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -47,9 +48,33 @@ impl scan::Before for FromIndex<'_> {
     }
 
     fn documents(&self, source: &str) -> Result<u64> {
-        let sums = self.0.sums(source)?;
-        Ok(sums.documents - sums.gone)
+        present(self.0, source)
     }
+
+    fn document(&self, source: &str, dir: &str, name: &str) -> Result<Option<Known>> {
+        Ok(self.0.entry(source, dir, name)?.filter(|entry| !entry.flags.gone).map(known))
+    }
+
+    fn directories_below(&self, source: &str, dir: &str) -> Result<Vec<String>> {
+        self.0.directories_below(source, dir)
+    }
+}
+
+fn known(entry: Entry) -> Known {
+    Known {
+        name: entry.name,
+        stamp: entry.stamp,
+        number: entry.doc,
+        trusted: entry.flags.settled && !entry.flags.racy,
+        extra: entry.story.0,
+        tag: entry.definition.0,
+    }
+}
+
+/// How many documents a source has, as far as builds know.
+pub(super) fn present(store: &Store, source: &str) -> Result<u64> {
+    let sums = store.sums(source)?;
+    Ok(sums.documents - sums.gone)
 }
 
 /// Scans every source that a wanted target needs. Stops if one looks as if a disk were missing.
@@ -61,6 +86,19 @@ pub fn scan_sources(
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
 ) -> Result<Vec<Scan>> {
+    scan_limited(parts, families, options, outline, sink, interrupts, None)
+}
+
+/// The same, where it is enough only of what changed.
+pub(super) fn scan_limited(
+    parts: &Parts<'_>,
+    families: &Families,
+    options: &Options,
+    outline: &Outline,
+    sink: &mut dyn Sink,
+    interrupts: &Interrupts,
+    limits: Option<&Limits>,
+) -> Result<Vec<Scan>> {
     let mut scans = Vec::new();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     for family in families.list.iter().filter(|family| family.is_needed()) {
@@ -70,6 +108,10 @@ pub fn scan_sources(
         let rules = Rules::new(parts, ix)?;
         let is_current = |known: &Known| outline.covers_family(parts, Position(known.tag), family, last);
         let roots = &parts.roots[ix.0];
+        let changes = match limits {
+            Some(limits) => limits.of(&family.name, roots, present(parts.store, &family.name)?),
+            None => None,
+        };
         let found = match roots.rows() {
             Some(rows) => rows_of(parts.store, &family.name, rows, &is_current)?,
             None => scan::scan(&scan::Request {
@@ -81,6 +123,7 @@ pub fn scan_sources(
                 accept: &|rel| rules.accepts(rel),
                 prune: &|rel| rules.prunes(rel),
                 same_rules: rules.are_those_of_before,
+                changes: changes.as_ref(),
                 threads,
                 cancel: &interrupts.cancel,
                 seen: &AtomicU64::new(0),
@@ -160,7 +203,7 @@ fn problems(found: &Scan) -> Vec<String> {
 }
 
 /// Which files of a source are documents.
-struct Rules {
+pub(super) struct Rules {
     key: String,
     globs: GlobSet,
     include: Vec<String>,
@@ -172,7 +215,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn new(parts: &Parts<'_>, ix: SourceIx) -> Result<Self> {
+    pub(super) fn new(parts: &Parts<'_>, ix: SourceIx) -> Result<Self> {
         let source = parts.pipeline.source(ix);
         let globs = GlobSet::new(&source.include, &source.exclude).map_err(|(glob, problem)| {
             Error::usage(format!("source `{}`: `{glob}` is no glob: {problem}", source.name))
@@ -215,11 +258,11 @@ impl Rules {
         })
     }
 
-    fn accepts(&self, rel: &str) -> bool {
+    pub(super) fn accepts(&self, rel: &str) -> bool {
         self.globs.matches(rel) && !self.own_files.contains(rel)
     }
 
-    fn prunes(&self, rel: &str) -> bool {
+    pub(super) fn prunes(&self, rel: &str) -> bool {
         self.globs.prunes(rel) || self.own_folders.iter().any(|own| own == rel)
     }
 

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::engine::groups::{Found, Touched};
 use crate::engine::sets::{id_of, is_named};
-use crate::error::Result;
+use crate::error::{Error, Result, io_text};
 use crate::model::action::Position;
-use crate::model::document::{DocId, DocNumber, GROUPS};
+use crate::model::document::{DocId, DocNumber, GROUPS, MERGES};
 use crate::model::selection::Glob;
 use crate::plan::family::FamilyIx;
 use crate::scan::{Kind, Known, Scan};
@@ -114,10 +114,10 @@ impl<'a> Supply<'a> {
         family: FamilyIx,
         name: &str,
         wanted: impl Fn(&Entry) -> bool + Send + 'a,
-    ) {
+    ) -> Result<()> {
         let (sender, batches) = sync_channel(8);
         let family_name = name.to_owned();
-        scope.spawn(move || {
+        let read = move || {
             let mut batch = Vec::with_capacity(AHEAD);
             let mut last: Arc<str> = Arc::from("");
             let scanned = store.scan(&family_name, &mut |dir, entry| {
@@ -135,7 +135,19 @@ impl<'a> Supply<'a> {
             }
             // Nobody waits for the rest after a stop.
             drop(sender.send(batch));
-        });
+        };
+        std::thread::Builder::new().name("supply".into()).spawn_scoped(scope, read).map_err(|e| {
+            Error::unfinished("cannot start the thread that reads pages").caused_by(io_text(&e))
+        })?;
+        self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
+        Ok(())
+    }
+
+    /// Single documents of a family, as the index has them.
+    pub(super) fn add_entries(&mut self, family: FamilyIx, name: &str, entries: Vec<(Arc<str>, Entry)>) {
+        let (sender, batches) = sync_channel(1);
+        // There is room for one.
+        drop(sender.send(entries));
         self.parts.push_back(Part::Pages { family, name: name.to_owned(), batches });
     }
 
@@ -169,7 +181,7 @@ impl<'a> Supply<'a> {
     fn take_group(&mut self, store: &Store) -> Result<bool> {
         let Some(Part::Groups { family, name, touched }) = self.parts.front() else { return Ok(false) };
         let Ok(Touched { found, entry }) = touched.recv() else { return Ok(false) };
-        let id = DocId::in_source(name.trim_end_matches(GROUPS), &found.value);
+        let id = DocId::in_source(name.trim_end_matches([GROUPS, MERGES]), &found.value);
         let (dir, last) = id.place();
         let (number, names) = if let Some(entry) = &entry {
             (entry.doc, None)

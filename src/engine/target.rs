@@ -210,7 +210,8 @@ impl TargetPlan {
             shared,
             hold: target.hold,
             values: Vec::new(),
-            sees: target.sees.clone(),
+            // What a merge takes may be a merge itself, which has no id and no meta.
+            sees: if target.reduce { vec![Field::Ext] } else { target.sees.clone() },
             limits: target.split.then_some(target.split_limits),
         }
     }
@@ -409,6 +410,10 @@ fn definition(
     }
     if let Some(hold) = target.hold {
         hasher.text(&format!("hold {hold:?}"));
+    }
+    if target.verb == Verb::Group {
+        hasher.option(target.by.as_deref().map(str::as_bytes));
+        hasher.option(target.group_missing.as_deref().map(str::as_bytes));
     }
     if target.split {
         for limit in target.split_limits.names() {

@@ -179,10 +179,10 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
     matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
-    let mut trial = if parts.pipeline.target(ix).verb == Verb::Each {
-        preparing.document(doc, inputs, Lookup::new(present))?
-    } else {
-        preparing.set(inputs)?
+    let mut trial = match parts.pipeline.target(ix).verb {
+        Verb::Each => preparing.document(doc, inputs, Lookup::new(present))?,
+        Verb::All => preparing.set(&DocId::of_set(preparing.name()), None, inputs)?,
+        Verb::Group => preparing.group(doc, inputs)?,
     };
     trial.launch.log = folder.join("log");
     trial.launch.tmp = folder.join("tmp");
@@ -209,9 +209,14 @@ impl Preparing<'_> {
             let message = format!("`{doc}` does not come to target `{}`", self.name());
             Error::no_match(message).hint(format!("pipe graph     shows what `{}` takes", self.name()))
         };
-        let family_ix = self.families.find(doc.source()).ok_or_else(elsewhere)?;
+        // What a split made does not come to it, but to what is behind it.
+        let of = self.families.of_document(doc).find_map(|ix| {
+            let family = self.families.family(ix);
+            let step = family.step_of(self.plan.ix)?;
+            (!family.is_children() || step > 0).then_some((ix, step))
+        });
+        let (family_ix, step) = of.ok_or_else(elsewhere)?;
         let family = self.families.family(family_ix);
-        let step = family.step_of(self.plan.ix).ok_or_else(elsewhere)?;
         let mut notes = Vec::new();
         let document = self.open(family_ix, family, step, doc, &mut notes)?;
         let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
@@ -301,7 +306,7 @@ impl Preparing<'_> {
             ReadOutcome::Vanished => "there is no such file".to_owned(),
             ReadOutcome::Unreadable(why) => why,
             ReadOutcome::Special => "it is no regular file".to_owned(),
-            ReadOutcome::Changing => "it keeps changing while it is read".to_owned(),
+            ReadOutcome::Changing | ReadOutcome::Stopped => "it keeps changing while it is read".to_owned(),
         };
         if is_known && !reads_it {
             notes.push(format!("`{doc}` itself cannot be read now ({why}); what is stored is used"));
@@ -310,9 +315,63 @@ impl Preparing<'_> {
         Err(Error::no_match(format!("cannot read `{doc}`: {why}")))
     }
 
-    fn set(&self, mut inputs: Inputs) -> Result<Trial> {
+    /// One group of a target, by parent or by value.
+    fn group(&self, doc: &DocId, inputs: Inputs) -> Result<Trial> {
         let Parts { pipeline, store, .. } = *self.parts;
-        let doc = DocId::of_set(self.name());
+        let streams = Streams {
+            pipeline,
+            families: self.families,
+            store,
+            roots: &self.parts.roots,
+            only: None,
+            is_current: None,
+            group: None,
+        };
+        let elsewhere = || {
+            Error::no_match(format!("target `{}` has no group `{doc}`", self.name()))
+                .hint(format!("pipe ls {}     lists them", self.name()))
+        };
+        let is_by_value = self.families.list.iter().any(|family| family.group_target() == Some(self.plan.ix));
+        if !is_by_value {
+            let ix = self
+                .families
+                .of_document(doc)
+                .find(|ix| self.families.family(*ix).step_of(self.plan.ix).is_some());
+            let ix = ix.ok_or_else(elsewhere)?;
+            let family = self.families.family(ix);
+            let (dir, name) = place_of(doc);
+            let entry = store.entry(&family.name, dir, name)?.ok_or_else(elsewhere)?;
+            let document = stored(store, pipeline, (ix, family), doc.clone(), &entry, &|_| true)?;
+            let document = document.ok_or_else(elsewhere)?;
+            let step = family.step_of(self.plan.ix).unwrap_or_default();
+            let group = crate::engine::members::children_of(store, &document, family, step)?;
+            return self.set(doc, Some(&group), inputs);
+        }
+        let by = match crate::plan::family::by_target(pipeline, self.plan.ix) {
+            None => crate::engine::groups::By::field(pipeline, self.plan.ix),
+            Some(of) => crate::engine::grouping::map_of(self.parts, self.families, of)?.ok(),
+        };
+        let by = by.ok_or_else(|| self.no_input(doc, State::Unfinished, ""))?;
+        let mut found = None;
+        let path = self.folder.join("groups.jsonl");
+        streams.groups(self.plan.ix, &by, &self.plan.sees, path.clone(), &mut |group| {
+            if group.value == doc.rel() {
+                found = Some(group);
+            }
+            Ok(())
+        })?;
+        let found = found.ok_or_else(elsewhere)?;
+        self.set(doc, Some(&crate::engine::members::Group::Noted(path, found.from, found.to)), inputs)
+    }
+
+    fn set(
+        &self,
+        doc: &DocId,
+        group: Option<&crate::engine::members::Group>,
+        mut inputs: Inputs,
+    ) -> Result<Trial> {
+        let Parts { pipeline, store, .. } = *self.parts;
+        let doc = doc.clone();
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
@@ -323,7 +382,7 @@ impl Preparing<'_> {
             roots: &self.parts.roots,
             only: None,
             is_current: None,
-            group: None,
+            group,
         };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
@@ -339,7 +398,14 @@ impl Preparing<'_> {
         let request = made.map_err(|_| self.damaged(&doc))?;
         let of = &pipeline.target(self.plan.ix).streams;
         let of: Vec<String> = of.iter().map(|node| format!("`{}`", pipeline.node_name(*node))).collect();
-        let entry = store.entry(self.name(), "", "")?;
+        let (dir, name) = place_of(&doc);
+        let mut entry = None;
+        for ix in self.families.of_document(&doc) {
+            let family = self.families.family(ix);
+            if family.step_of(self.plan.ix).is_some() && !family.is_merges() {
+                entry = store.entry(&family.name, dir, name)?;
+            }
+        }
         let before =
             entry.map(|entry| crate::engine::sets::before(store, entry.story)).transpose()?.flatten();
         let result =

@@ -24,6 +24,8 @@ pub struct DocId(String);
 pub const CHILDREN: char = '#';
 /// Ends the name of the family of a target's groups in the index.
 pub const GROUPS: char = '=';
+/// Ends the name of the family of a reduce's merges in the index.
+pub const MERGES: char = '^';
 
 impl DocId {
     /// The id of a document of a source: `rel` is relative to it, escaped already.
@@ -37,6 +39,7 @@ impl DocId {
     }
 
     /// The id of a child that a split made: `name` is escaped already.
+    #[must_use]
     pub fn child(&self, name: &str) -> Self {
         DocId(format!("{}#{name}", self.0))
     }
@@ -46,7 +49,7 @@ impl DocId {
         if family.ends_with(CHILDREN) {
             return DocId(format!("{dir}{name}"));
         }
-        let family = family.trim_end_matches(GROUPS);
+        let family = family.trim_end_matches([GROUPS, MERGES]);
         match (dir, name) {
             ("", "") => DocId::of_set(family),
             ("", name) => DocId::in_source(family, name),

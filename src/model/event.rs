@@ -120,8 +120,12 @@ pub enum Event {
         /// Documents still in hand.
         in_hand: usize,
     },
-    /// The last event.
+    /// The last event of a build.
     Finished(Summary),
+    /// `pipe watch` waits for something to change.
+    Watching(Watching),
+    /// Something changed, and is looked at now.
+    Changed(Changed),
 }
 
 /// A list has no room for the tag `event`: as an object with the field `targets` it has.
@@ -148,6 +152,35 @@ pub struct Scanned {
     pub problems: Vec<String>,
     /// Milliseconds that it took.
     pub milliseconds: u64,
+}
+
+/// What is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Watching {
+    /// In the order of the Pipelinefile.
+    pub sources: Vec<Watched>,
+    /// The system tells of no changes: everything is looked at every so many milliseconds.
+    pub every: Option<u64>,
+}
+
+/// A source that is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// The source.
+    pub source: String,
+    /// Documents there now.
+    pub documents: u64,
+}
+
+/// What changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// The first few paths, relative to the project.
+    pub paths: Vec<String>,
+    /// How many there are.
+    pub count: u64,
+    /// More changed than could be told: everything is looked at.
+    pub everything: bool,
 }
 
 /// What is planned for a target.

@@ -11,6 +11,6 @@ mod test;
 
 pub use field::{Field, IdPart};
 pub use glob::{Glob, GlobSet};
-pub use quantity::parse_size;
+pub use quantity::{parse_age, parse_size};
 pub use template::{Template, safe_component};
 pub use test::{Condition, Test};

@@ -63,8 +63,13 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             },
         };
         let Some(request) = minder.waiting.pop_front() else { continue };
-        if let Ended::Killed = ready.run(minder, log, &request) {
-            return vec![request.id];
+        match ready.run(minder, log, &request) {
+            Ended::Killed => return vec![request.id],
+            Ended::Answered => {}
+            Ended::NoRoom => {
+                minder.waiting.push_front(request);
+                minder.fatal(no_room(&minder.launch.tmp));
+            }
         }
         minder.flush();
     }
@@ -75,10 +80,18 @@ fn begin(minder: &Minder) -> Result<(Filter, Log), Failure> {
     Ok((filter, open_log(&minder.launch)?))
 }
 
+/// With less than this free, a write of a module may have failed: the run proves nothing.
+const NO_ROOM: u64 = 1 << 20;
+
+/// With less than this free, it may have failed while other modules held more.
+const LITTLE_ROOM: u64 = 64 << 20;
+
 /// Whether a document was answered for.
 enum Ended {
     Answered,
     Killed,
+    /// The disk is full: nothing is known of the document.
+    NoRoom,
 }
 
 /// How a process ended.
@@ -154,7 +167,13 @@ impl Filter {
             Ok(input) => (self.attend(minder, begin, &out), Some(input)),
             Err(failure) => (End::Refused(failure), None),
         };
-        let done = match end {
+        // On a full disk a command fails as if by a mistake of its own, or cuts its result short without a word.
+        let free = sys::free_space(&minder.launch.tmp).unwrap_or(u64::MAX);
+        if matches!(end, End::Exit(_) | End::Refused(_)) && free < NO_ROOM {
+            drop(crate::fs::remove_dir(&folder));
+            return Ended::NoRoom;
+        }
+        let mut done = match end {
             End::Killed => return Ended::Killed,
             End::Lost(failure) => {
                 let died = Died {
@@ -184,6 +203,12 @@ impl Filter {
                 })
             }
         };
+        // The disk may have been full a moment ago: such a failure does not stand.
+        if let Done::Failed(failure) = &mut done
+            && free < LITTLE_ROOM
+        {
+            failure.retry |= failure.kind == FailureKind::ModuleError;
+        }
         // Scratch, and nobody's any more.
         clear(&folder, input.as_deref(), &out);
         minder.reports.push(Report::Answer(Box::new(Answer {
@@ -413,6 +438,12 @@ fn clear(folder: &Path, input: Option<&Path>, out: &Path) {
     if std::fs::remove_dir(folder).is_err() {
         drop(crate::fs::remove_dir(folder));
     }
+}
+
+/// The disk of the scratch files is full: everything is handed back, nobody's document has failed.
+fn no_room(tmp: &Path) -> Failure {
+    let message = format!("less than 1 MiB is free at `{}`; {}", tmp.display(), crate::error::ROOM_HINT);
+    Failure::new(FailureKind::Lost, "no space left on device", message)
 }
 
 /// The result of a process that ended well.

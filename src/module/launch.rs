@@ -10,7 +10,7 @@ use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::python::Python;
 
 /// A program of a target with everything that is the same for all its documents.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// How it is run.
     pub program: Program,

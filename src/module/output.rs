@@ -81,6 +81,10 @@ impl Place<'_> {
         let missing = |error: &io::Error| {
             let message =
                 format!("cannot take the result `{}`: {}", path.display(), crate::error::io_text(error));
+            // Of a disk that cannot be read, or for want of descriptors, nothing follows for the document.
+            if crate::error::is_passing(error) {
+                return Failure::new(FailureKind::Lost, "lost", message);
+            }
             Failure::new(FailureKind::OutputMissing, "output missing", message)
         };
         let meta = std::fs::symlink_metadata(path).map_err(|e| missing(&e))?;

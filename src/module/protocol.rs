@@ -275,8 +275,17 @@ impl Fault {
     /// As a failure of the document, or of the start.
     pub(super) fn into_failure(self) -> Failure {
         let error = self.kind.filter(|kind| !kind.is_empty()).unwrap_or_else(|| "error".to_owned());
-        let kind = if error == "MemoryError" { FailureKind::OutOfMemory } else { FailureKind::ModuleError };
-        let mut failure = Failure::new(kind, error, self.message.unwrap_or_default());
+        let message = self.message.unwrap_or_default();
+        // No room, no quota, too many open files, no process or thread: faults of the moment, as Python words them.
+        let passes = ["[Errno 28]", "[Errno 122]", "[Errno 24]", "[Errno 23]", "[Errno 11]"];
+        let kind = match error.as_str() {
+            "MemoryError" => FailureKind::OutOfMemory,
+            "OSError" | "BlockingIOError" if passes.iter().any(|errno| message.starts_with(errno)) => {
+                FailureKind::Lost
+            }
+            _ => FailureKind::ModuleError,
+        };
+        let mut failure = Failure::new(kind, error, message);
         failure.place = self.place.map(|place| match place {
             PlaceFrame::Text(text) => text,
             PlaceFrame::Parts { file, line: Some(line) } => format!("{file}:{line}"),

@@ -55,7 +55,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("reduce", target.reduce),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
         ("publish.content", publish.is_some_and(|publish| publish.content)),
     ];

@@ -63,7 +63,7 @@ impl Context<'_> {
         }
         let sets = matches!(verb, Verb::All | Verb::Group);
         let publish = self.publish(section);
-        let split = self.split(section);
+        let split = Self::split(section);
         let target = Target {
             name: name.value.to_owned(),
             verb,
@@ -306,7 +306,7 @@ impl Context<'_> {
     }
 
     /// `split = true`, or a table with limits.
-    fn split(&self, section: &Section<'_>) -> Option<SplitLimits> {
+    fn split(section: &Section<'_>) -> Option<SplitLimits> {
         let default = SplitLimits::default();
         let Some(table) = section.section_if_table("split") else {
             return section.flag("split").filter(|split| split.value).map(|_| default);

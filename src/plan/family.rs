@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::document::{CHILDREN, DocId, GROUPS};
+use crate::model::document::{CHILDREN, DocId, GROUPS, MERGES};
 use crate::model::pipeline::{Node, Pipeline, SourceIx, TargetIx, Verb, WithFrom};
 
 /// `by = "parent"`: a split document is put together again.
@@ -23,6 +23,8 @@ pub enum Origin {
     Children(TargetIx),
     /// The groups of a `group` target.
     Group(TargetIx),
+    /// The merges of an `all` target with `reduce`: in no stream.
+    Merges(TargetIx),
 }
 
 /// Documents that go through the same targets.
@@ -119,7 +121,12 @@ impl Families {
             family
         };
         match target.verb {
-            Verb::All => self.list.push(first(Origin::Set(ix))),
+            Verb::All => {
+                self.list.push(first(Origin::Set(ix)));
+                if target.reduce {
+                    self.list.push(first(Origin::Merges(ix)));
+                }
+            }
             Verb::Group => {
                 if !self.add_group(pipeline, ix) {
                     self.list.push(first(Origin::Group(ix)));
@@ -220,8 +227,9 @@ impl Families {
             Origin::Source(_) => !is_child && id.source() == family.name && !id.rel().is_empty(),
             Origin::Set(_) => !is_child && id.as_str() == family.name,
             Origin::Children(_) => is_child,
-            Origin::Group(_) => {
-                !is_child && id.source() == family.name.trim_end_matches(GROUPS) && !id.rel().is_empty()
+            Origin::Group(_) | Origin::Merges(_) => {
+                let target = family.name.trim_end_matches([GROUPS, MERGES]);
+                !is_child && id.source() == target && !id.rel().is_empty()
             }
         };
         let families = self.list.iter().enumerate();
@@ -271,6 +279,7 @@ impl Family {
             Origin::Set(ix) => pipeline.target(ix).name.clone(),
             Origin::Children(ix) => format!("{}{CHILDREN}", pipeline.target(ix).name),
             Origin::Group(ix) => format!("{}{GROUPS}", pipeline.target(ix).name),
+            Origin::Merges(ix) => format!("{}{MERGES}", pipeline.target(ix).name),
         };
         let takes = |ix: &TargetIx| {
             let target = pipeline.target(*ix);
@@ -289,7 +298,7 @@ impl Family {
     pub fn place(&self, stream: Node) -> Option<Input> {
         match (stream, self.origin) {
             (Node::Source(source), Origin::Source(origin)) => (source == origin).then_some(Input::Origin),
-            (Node::Source(_), _) => None,
+            (Node::Source(_), _) | (_, Origin::Merges(_)) => None,
             (Node::Target(target), _) => {
                 let is_it = |step: &Step| step.target == target && !step.splits;
                 self.steps.iter().position(is_it).map(Input::Step)
@@ -302,6 +311,11 @@ impl Family {
         matches!(self.origin, Origin::Group(_))
     }
 
+    /// Whether its documents are merges, which nobody takes and nobody is shown.
+    pub fn is_merges(&self) -> bool {
+        matches!(self.origin, Origin::Merges(_))
+    }
+
     /// The target whose groups these are.
     pub fn group_target(&self) -> Option<TargetIx> {
         if let Origin::Group(ix) = self.origin { Some(ix) } else { None }
@@ -312,7 +326,7 @@ impl Family {
         match self.origin {
             Origin::Set(_) => Some(self.name.clone()),
             Origin::Group(_) => Some(format!("{}{GROUPS}", self.name)),
-            Origin::Source(_) | Origin::Children(_) => None,
+            Origin::Source(_) | Origin::Children(_) | Origin::Merges(_) => None,
         }
     }
 

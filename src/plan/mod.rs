@@ -4,3 +4,4 @@
 pub mod explain;
 pub mod family;
 pub mod key;
+pub mod tree;

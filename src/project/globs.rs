@@ -68,6 +68,7 @@ fn walk(source: &Source) -> Option<(Vec<String>, Vec<String>)> {
         prune: &|dir| all.prunes(dir),
         same_rules: false,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        changes: None,
         cancel: &cancel,
         seen: &AtomicU64::new(0),
     });

@@ -64,11 +64,8 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
             Ok(Content::File { path, digest })
         }
         (Some(Bytes::Stored(output)), _) if output.place == Place::Blob => {
-            if asked.store.prove_blob(&output.digest)? {
-                return Ok(Content::File {
-                    path: asked.store.blob_path(&output.digest),
-                    digest: Some(output.digest),
-                });
+            if let Some(path) = asked.store.proved_blob(output)? {
+                return Ok(Content::File { path, digest: Some(output.digest) });
             }
             Err(set_aside(asked, &found, &document, place, stream)?)
         }

@@ -207,7 +207,7 @@ impl<'a> Documents<'a> {
     fn with_row(&self, document: &mut Document) -> Result<()> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => row_content(&self.roots[ix.0], document),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => Ok(()),
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => Ok(()),
         }
     }
 
@@ -224,7 +224,7 @@ impl<'a> Documents<'a> {
     pub fn source_path(&self, document: &Document) -> Option<PathBuf> {
         match self.families.family(document.family).origin {
             Origin::Source(ix) => Some(self.roots[ix.0].path_of(document.id.rel())),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Documents<'a> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
             Origin::Source(_) if family.rows => None,
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
-            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) => None,
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry};
-use crate::model::document::DocNumber;
+use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::model::reason::Reason;
 use crate::model::selection::Template;
@@ -42,6 +42,9 @@ pub struct Timeline {
     /// A build is under way.
     #[serde(default)]
     pub building: bool,
+    /// What was before the first of these runs was collected.
+    #[serde(default)]
+    pub collected: bool,
 }
 
 /// What happened in one run.
@@ -145,6 +148,11 @@ pub enum Decision {
         /// The document that it was made for, if it is another.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doc: Option<String>,
+    },
+    /// It is a part of another document.
+    Split {
+        /// Which.
+        parent: String,
     },
     /// It follows from what stands before it; nothing had to run.
     Decided,
@@ -269,13 +277,18 @@ impl Reader<'_> {
         let mut timeline = Timeline {
             doc: self.found.id.to_string(),
             gone: self.found.entry.as_ref().is_some_and(|entry| entry.flags.gone),
-            building: self.asked.building,
+            building: self.asked.is_build(),
             ..Timeline::default()
         };
-        let stories = stories(self.store(), self.found.entry.as_ref())?;
+        let (stories, collected) = told(self.store(), self.found.entry.as_ref())?;
+        timeline.collected = collected;
         let mut last: Option<&Before> = None;
         for told in &stories {
-            let block = self.block(told, last)?;
+            let mut block = self.block(told, last)?;
+            if last.is_none() && collected && !told.story.gone {
+                // What it was before is not known any more.
+                block.content = ContentChange::Same;
+            }
             if last.is_none() || !block.steps.is_empty() || block.content != ContentChange::Same {
                 timeline.runs.push(block);
             }
@@ -333,7 +346,9 @@ impl Reader<'_> {
         let Some(act) = act else {
             let lost = entry.act.is_some() && entry.state != State::Unfinished;
             return Ok(Step {
-                outcome: if lost {
+                outcome: if lost && entry.act.is_some_and(|at| self.store().is_collected(at)) {
+                    Shown::Nothing { note: "collected".into() }
+                } else if lost {
                     Shown::Nothing { note: "its record cannot be read".into() }
                 } else {
                     noted(entry)
@@ -345,6 +360,11 @@ impl Reader<'_> {
         let mut step = self.of_act(target, &act, is_own && act.run == told.story.run)?;
         step.act = entry.act;
         step.state = entry.state;
+        let split = self.found.family.strip_suffix(CHILDREN);
+        if split == Some(target) {
+            let parent = self.found.id.parent().map(|parent| parent.to_string()).unwrap_or_default();
+            step.decision = Decision::Split { parent };
+        }
         step.set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
         if crate::store::is_failed(entry) && entry.state == State::Done {
             step.outcome = noted(entry);
@@ -420,11 +440,20 @@ impl Reader<'_> {
 
 /// The last story of each run, oldest first. (A run writes one for each stratum.)
 pub fn stories(store: &Store, entry: Option<&Entry>) -> Result<Vec<Before>> {
+    Ok(told(store, entry)?.0)
+}
+
+/// The same, and whether what was before them was collected.
+fn told(store: &Store, entry: Option<&Entry>) -> Result<(Vec<Before>, bool)> {
     let mut stories: Vec<Before> = Vec::new();
+    let mut collected = false;
     let mut next = entry.map(|entry| entry.story);
     while let Some(at) = next {
         // A story that cannot be read ends the chain: what is older cannot be found from here.
-        let Some(told) = before(store, at)? else { break };
+        let Some(told) = before(store, at)? else {
+            collected = store.is_collected(at);
+            break;
+        };
         // Positions grow with time; anything else would go in circles.
         next = told.story.previous.filter(|previous| *previous < at);
         if stories.last().is_none_or(|newer| newer.story.run != told.story.run) {
@@ -432,7 +461,7 @@ pub fn stories(store: &Store, entry: Option<&Entry>) -> Result<Vec<Before>> {
         }
     }
     stories.reverse();
-    Ok(stories)
+    Ok((stories, collected))
 }
 
 fn bare(target: &str, state: State) -> Step {

@@ -35,8 +35,19 @@ pub struct Asked<'a> {
     pub store: &'a Arc<Store>,
     /// Where the asker stands: relative paths begin there.
     pub here: &'a Path,
-    /// This process is building just now: nothing is scanned beside it.
+    /// This process is at work, now or whenever something changes: nothing is scanned or written beside it.
     pub building: bool,
+    /// With `building`: not just now.
+    pub idle: bool,
+    /// What it does is collecting, not building.
+    pub collecting: bool,
+}
+
+impl Asked<'_> {
+    /// A build is under way in this process.
+    pub fn is_build(&self) -> bool {
+        self.building && !self.collecting && !self.idle
+    }
 }
 
 /// A question.

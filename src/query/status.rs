@@ -12,7 +12,7 @@ use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Position, Run, State};
-use crate::model::document::CHILDREN;
+use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Matched, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
@@ -37,6 +37,12 @@ pub struct Status {
     pub last_run: Option<Run>,
     /// A build is under way.
     pub building: bool,
+    /// With `building`: `pipe watch` waits for a change.
+    #[serde(default)]
+    pub watching: bool,
+    /// The store is being collected.
+    #[serde(default)]
+    pub collecting: bool,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -47,7 +53,7 @@ pub struct Status {
 impl Status {
     /// Whether all is done and nothing failed.
     pub fn is_up_to_date(&self) -> bool {
-        !self.to_do && !self.building && self.causes.is_empty() && self.blocked == 0
+        !self.to_do && !self.building && !self.collecting && self.causes.is_empty() && self.blocked == 0
     }
 
     /// Documents that a build would look at.
@@ -166,7 +172,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
         last_run: asked.store.runs()?.pop(),
-        building: asked.building,
+        building: asked.building && !asked.collecting,
+        watching: asked.idle,
+        collecting: asked.collecting,
         to_do: seen.to_do,
         notices: seen.notices,
     })
@@ -190,7 +198,10 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let sets = sets.map(|target| target.name.clone());
     let splits = asked.pipeline.targets.iter().filter(|target| target.split);
     let children = splits.map(|target| format!("{}{CHILDREN}", target.name));
-    let families: Vec<String> = sources.map(str::to_owned).chain(sets).chain(children).collect();
+    let groups = asked.pipeline.targets.iter().filter(|target| target.verb == Verb::Group);
+    let groups = groups.map(|target| format!("{}{GROUPS}", target.name));
+    let families: Vec<String> =
+        sources.map(str::to_owned).chain(sets).chain(children).chain(groups).collect();
     let routes: Vec<bool> = asked.pipeline.targets.iter().map(|target| target.route().is_some()).collect();
     let mut routed = Routed::default();
     for family in &families {
@@ -255,6 +266,15 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
         if let Some(split) = split {
             targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
+        }
+    }
+    for target in targets.iter_mut().filter(|target| target.verb == "group") {
+        let head = asked.store.entry(&format!("{}{GROUPS}{GROUPS}", target.target), "", "")?;
+        let told = head.map(|head| before(asked.store, head.story)).transpose()?.flatten();
+        if let Some(entry) = told.as_ref().and_then(|told| told.entry(&target.target)) {
+            target.note.clone_from(&entry.note);
+            target.failed += u64::from(is_failed(entry));
+            target.blocked += u64::from(entry.state == State::Blocked);
         }
     }
     for target in &mut targets {

@@ -49,6 +49,8 @@ pub struct Mode {
     pub quiet: bool,
     /// From 1 on: a line for every finished document.
     pub verbose: u8,
+    /// One of many builds, of a few documents: not what was scanned and planned, unless it is to be verbose.
+    pub brief: bool,
     /// Whether what goes to standard error may be coloured.
     pub colour: bool,
     /// Whether standard error is a terminal that can be drawn on (no CI, not a dumb one).
@@ -59,7 +61,8 @@ pub struct Mode {
 
 /// The sink for a build. `out` gets the JSON stream and nothing else, `err` all that is for people.
 pub fn sink(mode: Mode, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Box<dyn Sink> {
-    let talk = Talk::new(Style { colour: mode.colour }, mode.width, mode.quiet, mode.verbose);
+    let talk = Talk::new(Style { colour: mode.colour }, mode.width, mode.quiet, mode.verbose)
+        .briefly(mode.brief && mode.verbose == 0);
     let bar = match mode.progress {
         Progress::Auto => mode.terminal && !mode.json,
         Progress::Bar => true,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::model::event::{Event, Finished, Matched, Planned, Scanned};
+use crate::model::event::{Changed, Event, Finished, Matched, Planned, Scanned, Watched, Watching};
 use crate::model::failure::Failure;
 use crate::report::style::{INDENT, Ink, Style, columns, cut, shown};
 use crate::report::summary;
@@ -27,6 +27,7 @@ pub(super) struct Talk {
     width: Option<usize>,
     quiet: bool,
     verbose: u8,
+    brief: bool,
     /// Kept back until there is something to do.
     held: Vec<String>,
     released: bool,
@@ -41,6 +42,7 @@ impl Talk {
             width,
             quiet,
             verbose,
+            brief: false,
             held: Vec::new(),
             released: false,
             failures: HashMap::new(),
@@ -80,6 +82,11 @@ impl Talk {
         }
     }
 
+    /// Says nothing of what was scanned and planned, if it is to be brief.
+    pub(super) fn briefly(self, brief: bool) -> Self {
+        Talk { brief, ..self }
+    }
+
     /// The lines to print now.
     pub(super) fn hear(&mut self, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
@@ -88,7 +95,9 @@ impl Talk {
             _ if self.quiet => {}
             Event::Scanned(scanned) => self.scanned(scanned, &mut lines),
             Event::Plan { targets, up_to_date } => {
-                self.held.push(self.plan(targets, *up_to_date));
+                if !self.brief {
+                    self.held.push(self.plan(targets, *up_to_date));
+                }
                 if !targets.is_empty() {
                     self.release(&mut lines);
                 }
@@ -133,6 +142,8 @@ impl Talk {
                 lines.push(self.style.line(Ink::Warn, "Notice", &shown(message)));
                 lines.extend(hint.iter().map(|hint| self.style.line(Ink::Head, "hint", &shown(hint))));
             }
+            Event::Watching(watching) => lines.push(self.watching(watching)),
+            Event::Changed(changed) => lines.push(self.changed(changed)),
             Event::Stopping { in_hand } => {
                 let line = format!(
                     "{} in hand, at most 10 s more; Ctrl-C again stops at once",
@@ -157,6 +168,30 @@ impl Talk {
         self.released = true;
     }
 
+    fn watching(&self, watching: &Watching) -> String {
+        let source =
+            |watched: &Watched| format!("{}  {}", watched.source, text::count(watched.documents, "document"));
+        let sources = listed(watching.sources.iter().map(source));
+        let every = watching.every.map(Duration::from_millis);
+        let every =
+            every.map(|every| format!(", looking every {}", text::duration(every))).unwrap_or_default();
+        self.style.line(Ink::Head, "Watching", &format!("{sources}{every}; Ctrl-C ends it"))
+    }
+
+    fn changed(&self, changed: &Changed) -> String {
+        let mut names: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
+        let more = changed.count.saturating_sub(names.len() as u64);
+        if more > 0 {
+            names.push(format!("{} more", text::thousands(more)));
+        }
+        let what = if changed.everything {
+            "too much to tell: everything is looked at".to_owned()
+        } else {
+            names.join(", ")
+        };
+        self.style.line(Ink::Head, "Changed", &what)
+    }
+
     fn scanned(&mut self, scanned: &Scanned, lines: &mut Vec<String>) {
         for problem in scanned.problems.iter().take(PROBLEMS) {
             lines.push(self.style.line(
@@ -170,6 +205,9 @@ impl Talk {
                 "{INDENT}and {} more that could not be read",
                 text::thousands(more as u64 + 1)
             ));
+        }
+        if self.brief {
+            return;
         }
         let differences: Vec<String> =
             [(scanned.new, "new"), (scanned.changed, "changed"), (scanned.gone, "gone")]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::event::{
-    Cause, Event, Finished, Matched, Planned, Scanned, Sink, Stopped, Summary, TargetCounts,
+    Cause, Changed, Event, Finished, Matched, Planned, Scanned, Sink, Stopped, Summary, TargetCounts,
+    Watched, Watching,
 };
 use crate::model::failure::{Failure, FailureKind};
 use crate::report::json::Json;
@@ -513,6 +514,11 @@ fn all_events() -> Vec<Event> {
             targets: vec![counts("ocr", 108, 221, 1, 0)],
             ..summary()
         }),
+        Event::Watching(Watching {
+            sources: vec![Watched { source: "docs".into(), documents: 2_104_331 }],
+            every: None,
+        }),
+        Event::Changed(Changed { paths: vec!["docs/a.pdf".into()], count: 1, everything: false }),
     ]
 }
 

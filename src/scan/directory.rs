@@ -31,6 +31,8 @@ pub(super) struct Waiting {
     pub(super) linked: bool,
     /// Only these names count, escaped.
     pub(super) only: Option<Vec<String>>,
+    /// With `only`: what was known of the other names holds, instead of being gone.
+    pub(super) limited: bool,
 }
 
 /// What waits for a thread.
@@ -78,6 +80,8 @@ pub(super) struct Tally {
     pub(super) unread: Vec<Arc<str>>,
     pub(super) unreadable: Vec<Problem>,
     pub(super) ignored: Ignored,
+    /// A symbolic link was met.
+    pub(super) links: bool,
 }
 
 impl Tally {
@@ -89,6 +93,7 @@ impl Tally {
         self.unread.extend(other.unread);
         self.unreadable.extend(other.unreadable);
         self.ignored.add(other.ignored);
+        self.links |= other.links;
     }
 }
 
@@ -146,7 +151,8 @@ impl<'a> Worker<'a> {
         let (fd, listing) = match self.list(&directory) {
             Ok(listed) => listed,
             // Gone between the listing above it and now: what was known of it is found missing at the end.
-            Err(error) if files::is_gone(&error) => return Ok(Vec::new()),
+            Err(error) if files::is_gone(&error) && !directory.limited => return Ok(Vec::new()),
+            Err(error) if files::is_gone(&error) => return self.all_gone(&directory),
             Err(error) => {
                 let text = format!("cannot read the folder: {}", io_text(&error));
                 self.tally.unreadable.push(Problem { rel: directory.rel.as_ref().to_owned(), text });
@@ -156,13 +162,15 @@ impl<'a> Worker<'a> {
         };
         let mut known = Vec::new();
         if self.any_known {
-            known = self.request.before.directory(self.request.source, &directory.rel)?;
+            known = self.known_of(&directory)?;
             // Merging relies on it; sorting what is sorted costs one pass.
             known.sort_by(|a, b| a.name.cmp(&b.name));
         }
         if !known.is_empty() {
             self.tally.known += known.len() as u64;
-            self.tally.visited.push(self.hasher.hash_one(&*directory.rel));
+            if !directory.limited {
+                self.tally.visited.push(self.hasher.hash_one(&*directory.rel));
+            }
         }
         let of = Arc::new(Open { directory, fd, listing });
         let length = of.listing.len();
@@ -177,6 +185,28 @@ impl<'a> Worker<'a> {
             stretches.push(Stretch { of: Arc::clone(&of), names, known: known.split_off(from) });
         }
         Ok(stretches)
+    }
+
+    /// What was known of a directory, or of the names in it that are asked about.
+    fn known_of(&self, directory: &Waiting) -> Result<Vec<Known>> {
+        let (source, before) = (self.request.source, self.request.before);
+        let Some(names) = directory.only.as_ref().filter(|_| directory.limited) else {
+            return before.directory(source, &directory.rel);
+        };
+        names.iter().filter_map(|name| before.document(source, &directory.rel, name).transpose()).collect()
+    }
+
+    /// The directory of the names that are asked about is not there, so neither are they.
+    fn all_gone(&mut self, directory: &Waiting) -> Result<Vec<Stretch>> {
+        let mut known = self.known_of(directory)?;
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        self.tally.known += known.len() as u64;
+        let mut block = Block::of(Arc::clone(&directory.rel), 0);
+        known.into_iter().for_each(|known| self.gone(&directory.rel, &mut block, known));
+        if !block.is_empty() {
+            self.tally.blocks.push(block);
+        }
+        Ok(Vec::new())
     }
 
     fn list(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listing)> {
@@ -197,14 +227,14 @@ impl<'a> Worker<'a> {
         let mut known = known.into_iter().peekable();
         for (name, sort) in of.listing.iter(names) {
             while let Some(gone) = known.next_if(|known| known.name.as_str() < name) {
-                self.gone(&mut here, gone);
+                self.gone(&of.directory.rel, &mut here.block, gone);
             }
             match known.next_if(|known| known.name == name) {
                 Some(known) => self.known(&mut here, known, sort),
                 None => self.unknown(&mut here, name, sort),
             }
         }
-        known.for_each(|gone| self.gone(&mut here, gone));
+        known.for_each(|gone| self.gone(&of.directory.rel, &mut here.block, gone));
         self.request.seen.fetch_add(self.tally.counts.present() - present, Ordering::Relaxed);
         if !here.block.is_empty() {
             self.tally.blocks.push(here.block);
@@ -216,17 +246,17 @@ impl<'a> Worker<'a> {
     fn known(&mut self, here: &mut Here, known: Known, sort: Sort) {
         let rel = |known: &Known| join(&here.of.directory.rel, &known.name);
         if !self.request.same_rules && !self.accepts(&rel(&known)) {
-            self.gone(here, known);
+            self.gone(&here.of.directory.rel, &mut here.block, known);
             return;
         }
         match self.look(here, &known.name, sort, true) {
             Thing::File(status) => self.compare(here, known, status),
-            Thing::Nothing => self.gone(here, known),
+            Thing::Nothing => self.gone(&here.of.directory.rel, &mut here.block, known),
             // Whatever it is now, it is not lost for good: what was made of it stays.
-            Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel: rel(&known), text }),
+            Thing::Unreadable(text) => self.unreadable(rel(&known), text),
             thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => {
                 let rel = rel(&known);
-                self.gone(here, known);
+                self.gone(&here.of.directory.rel, &mut here.block, known);
                 self.not_a_file(here, rel, thing);
             }
         }
@@ -264,7 +294,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Thing::Nothing => {}
-            Thing::Unreadable(text) => self.tally.unreadable.push(Problem { rel, text }),
+            Thing::Unreadable(text) => self.unreadable(rel, text),
             thing @ (Thing::Folder { .. } | Thing::Ignored(_)) => self.not_a_file(here, rel, thing),
         }
     }
@@ -272,19 +302,26 @@ impl<'a> Worker<'a> {
     fn not_a_file(&mut self, here: &mut Here, rel: String, thing: Thing) {
         match thing {
             Thing::Folder { path, linked } if self.enters(&rel) => {
-                here.below.push(Work::Directory(Waiting { rel: rel.into(), path, linked, only: None }));
+                let (rel, only) = (rel.into(), None);
+                here.below.push(Work::Directory(Waiting { rel, path, linked, only, limited: false }));
             }
             Thing::Ignored(why) => self.tally.ignored.push(&rel, why),
             _ => {}
         }
     }
 
-    fn gone(&mut self, here: &mut Here, known: Known) {
-        if self.request.roots.is_unreadable(&here.of.directory.rel, &known.name) {
+    fn gone(&mut self, dir: &str, block: &mut Block, known: Known) {
+        if self.request.roots.is_unreadable(dir, &known.name) {
             return;
         }
         self.tally.counts.gone += 1;
-        here.block.push_gone(known);
+        block.push_gone(known);
+    }
+
+    /// What was known of it, and of all below it if it was a folder, counts as unchanged.
+    fn unreadable(&mut self, rel: String, text: String) {
+        self.tally.unread.push(rel.as_str().into());
+        self.tally.unreadable.push(Problem { rel, text });
     }
 
     fn accepts(&self, rel: &str) -> bool {
@@ -295,14 +332,17 @@ impl<'a> Worker<'a> {
         !self.request.roots.is_start(rel) && !(self.request.prune)(rel)
     }
 
-    fn look(&self, here: &Here, name: &str, sort: Sort, stat: bool) -> Thing {
+    fn look(&mut self, here: &Here, name: &str, sort: Sort, stat: bool) -> Thing {
         match sort {
             Sort::File if !stat => Thing::File(None),
             Sort::Directory => {
                 Thing::Folder { path: here.path(&unescape_name(name)), linked: here.of.directory.linked }
             }
             Sort::Special(what) => Thing::Ignored(what),
-            Sort::Link => self.follow(here, &unescape_name(name)),
+            Sort::Link => {
+                self.tally.links = true;
+                self.follow(here, &unescape_name(name))
+            }
             Sort::File | Sort::Unknown => match here.status(name) {
                 Ok(status) if status.sort() == Sort::File => Thing::File(Some(status)),
                 Ok(status) => self.look(here, name, status.sort(), stat),

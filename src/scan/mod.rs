@@ -6,6 +6,7 @@
 mod differences;
 mod directory;
 mod files;
+mod limited;
 mod mime;
 mod peek;
 mod reader;
@@ -16,6 +17,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::error::{Error, Result};
@@ -57,6 +59,17 @@ pub trait Before: Sync {
 
     /// How many documents there are.
     fn documents(&self, source: &str) -> Result<u64>;
+
+    /// One document. Asked only of a limited scan.
+    fn document(&self, source: &str, dir: &str, name: &str) -> Result<Option<Known>> {
+        Ok(self.directory(source, dir)?.into_iter().find(|known| known.name == name))
+    }
+
+    /// Of [`Before::directories`] the folder `dir` and those below it. Asked only of a limited scan.
+    fn directories_below(&self, source: &str, dir: &str) -> Result<Vec<String>> {
+        let is_below = |other: &String| other == dir || differences::below(other, dir).is_some();
+        Ok(self.directories(source)?.into_iter().filter(is_below).collect())
+    }
 }
 
 /// Nothing is known: the first scan.
@@ -74,6 +87,15 @@ impl Before for Nothing {
     fn documents(&self, _: &str) -> Result<u64> {
         Ok(0)
     }
+}
+
+/// What may have changed in a source since it was scanned before; nothing else has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many documents there were.
+    pub known: u64,
+    /// Files, or folders with all below them: relative, escaped.
+    pub paths: BTreeSet<String>,
 }
 
 /// What to scan, and what is needed to judge it.
@@ -94,6 +116,8 @@ pub struct Request<'a> {
     pub prune: &'a (dyn Fn(&str) -> bool + Sync),
     /// `accept` and `prune` are those of the scan before: what was known needs no second look.
     pub same_rules: bool,
+    /// Only these are looked at, where that is enough to know all ([`is_limited`]); absent: everything.
+    pub changes: Option<&'a Changes>,
     /// How many threads walk.
     pub threads: usize,
     /// Set to end the scan early, with an error.
@@ -119,6 +143,8 @@ pub struct Scan {
     pub ignored: Ignored,
     /// Folders and files of the source that are not there, as written.
     pub missing: Vec<String>,
+    /// A symbolic link was met: what changes in one place may be a document in another.
+    pub links: bool,
 }
 
 /// Numbers of documents.
@@ -238,6 +264,11 @@ impl From<GuardStop> for Error {
             .hint("nothing was retired; is a disk not mounted, or a folder renamed?")
             .hint("if this is meant: pipe build --gone")
     }
+}
+
+/// Whether a request is answered by a look at what changed; else by a walk through everything.
+pub fn is_limited(request: &Request<'_>) -> bool {
+    limited::suffices(request)
 }
 
 /// Walks a source and compares it with what was there before.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result, io_text};
@@ -51,6 +52,8 @@ pub enum ReadOutcome {
     Special,
     /// It changed while it was read, every time.
     Changing,
+    /// Nobody waits for it any more: [`Reader::stop`].
+    Stopped,
 }
 
 /// One state of a file: everything here was true at the same time.
@@ -80,6 +83,7 @@ struct Shared {
     salt: u64,
     /// The racy window of each file system met, by device.
     windows: Mutex<HashMap<u64, i128>>,
+    is_stopped: AtomicBool,
 }
 
 impl Reader {
@@ -91,7 +95,10 @@ impl Reader {
             .thread_name(|i| format!("read-{i}"))
             .build()
             .map_err(|e| Error::unfinished("cannot start the threads that read files").caused_by(e))?;
-        Ok(Reader { pool, shared: Arc::new(Shared { salt, windows: Mutex::default() }) })
+        Ok(Reader {
+            pool,
+            shared: Arc::new(Shared { salt, windows: Mutex::default(), is_stopped: AtomicBool::new(false) }),
+        })
     }
 
     /// Reads a document's file on this thread.
@@ -122,6 +129,11 @@ impl Reader {
         }
     }
 
+    /// Ends every reading, also in the middle of a file: one may be so large that it takes hours.
+    pub fn stop(&self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+    }
+
     /// How many files are read at once.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
@@ -137,6 +149,9 @@ impl Shared {
     fn read(&self, roots: &Roots, rel: &str, ask: Ask) -> ReadOutcome {
         let path = roots.path_of(rel);
         for _ in 0..TRIES {
+            if self.is_stopped.load(Ordering::Relaxed) {
+                return ReadOutcome::Stopped;
+            }
             let attempt = open(roots, &path).and_then(|file| match file {
                 Some(file) => self.attempt(file, rel, ask),
                 None => Ok(Some(ReadOutcome::Special)),
@@ -160,7 +175,9 @@ impl Shared {
             return Ok(Some(ReadOutcome::Special));
         }
         let keep = before.size <= ask.keep;
-        let Some(content) = hash(&mut file, before.size, keep, ask.mime)? else { return Ok(None) };
+        let Some(content) = hash(&mut file, before.size, keep, ask.mime, &self.is_stopped)? else {
+            return Ok(self.is_stopped.load(Ordering::Relaxed).then_some(ReadOutcome::Stopped));
+        };
         if files::status_of(&file)? != before {
             return Ok(None);
         }
@@ -186,9 +203,15 @@ struct Content {
     bytes: Vec<u8>,
 }
 
-/// Hashes exactly `size` bytes; nothing if the file has fewer or more.
+/// Hashes exactly `size` bytes; nothing if the file has fewer or more, or nobody waits for it any more.
 /// One thread a file: BLAKE3 on one core is faster than the disks, and there are other files.
-fn hash(file: &mut File, size: u64, keep: bool, sniff: bool) -> io::Result<Option<Content>> {
+fn hash(
+    file: &mut File,
+    size: u64,
+    keep: bool,
+    sniff: bool,
+    is_stopped: &AtomicBool,
+) -> io::Result<Option<Content>> {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
     }
@@ -204,7 +227,7 @@ fn hash(file: &mut File, size: u64, keep: bool, sniff: bool) -> io::Result<Optio
             };
             let chunk = &buffer[..n];
             length += n as u64;
-            if length > size {
+            if length > size || is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             if n == 0 {

@@ -3,7 +3,7 @@
 //! One folder: paths are relative to it. One file: it is the document. Several: what was written leads the path, `.`
 //! left out and `..` escaped, so that an id never climbs out of a folder. Knows nothing of what was found.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,75 @@ impl Roots {
         Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
     }
 
+    /// The path relative to the source of a file or folder, by its path without links.
+    pub fn place_of(&self, real: &Path) -> Option<String> {
+        let roots = self.by_rel.iter().filter_map(|(rel, root)| Some((rel, root.real.as_ref()?)));
+        let holds = roots.filter(|(_, root)| real.starts_with(root));
+        let (rel, root) = holds.max_by_key(|(_, root)| root.as_os_str().len())?;
+        let parts = real.strip_prefix(root).ok()?.components();
+        Some(parts.fold(rel.clone(), |dir, part| join(&dir, &escape_name(part.as_os_str()))))
+    }
+
+    /// Where the source lies, without links as far as that is known: folders, with all below them, and the folders of
+    /// files that are named, alone.
+    pub fn folders(&self) -> Vec<(PathBuf, bool)> {
+        let place = |root: &Root| {
+            let path = root.real.clone().unwrap_or_else(|| root.path.clone());
+            match path.parent() {
+                Some(parent) if root.is_file => (parent.to_owned(), false),
+                _ => (path, true),
+            }
+        };
+        self.by_rel.values().map(place).collect()
+    }
+
+    /// The paths relative to the source of what changed in it; nothing if what the source names itself may be another
+    /// thing now, or lead elsewhere: then all of it is to be looked at.
+    pub fn changed<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Option<BTreeSet<String>> {
+        let mut changed = BTreeSet::new();
+        for path in paths {
+            let is_above = |root: &Root| {
+                root.path.starts_with(path) && !(root.is_file && root.real.as_ref() == Some(path))
+            };
+            if self.by_rel.values().any(is_above) {
+                return None;
+            }
+            changed.extend(self.place_of(path));
+        }
+        Some(changed)
+    }
+
+    /// Folders that the source names by a path with links in it.
+    pub fn linked(&self) -> Vec<PathBuf> {
+        let is_linked = |root: &&Root| root.real.as_ref().is_some_and(|real| *real != root.path);
+        self.by_rel.values().filter(is_linked).map(|root| root.path.clone()).collect()
+    }
+
+    /// Folders and files that are not there, or could not be looked at.
+    pub fn awaited(&self) -> Vec<PathBuf> {
+        self.by_rel.values().filter(|root| root.real.is_none()).map(|root| root.path.clone()).collect()
+    }
+
+    /// The folder that a file or folder lies in, without links above what the source names.
+    pub(super) fn folder_of(&self, rel: &str) -> Option<PathBuf> {
+        let (dir, root) = upwards(rel).find_map(|dir| Some((dir, self.by_rel.get(dir)?)))?;
+        let path = match below(rel, dir) {
+            Some(rest) => root.real.as_ref()?.join(unescape_name(rest)),
+            None => std::fs::canonicalize(root.path.parent()?).ok()?.join(root.path.file_name()?),
+        };
+        path.parent().map(Path::to_owned)
+    }
+
+    /// Whether a walk comes to the folder of a path, or the path is named itself.
+    pub(super) fn reaches(&self, rel: &str, prune: &dyn Fn(&str) -> bool) -> bool {
+        self.is_named(rel) || self.walked(rel.rsplit_once('/').map_or("", |(dir, _)| dir), prune)
+    }
+
+    /// Whether a path is a folder that the source names, or lies above what it names.
+    pub(super) fn is_above(&self, rel: &str) -> bool {
+        self.by_rel.iter().any(|(root, at)| below(root, rel).is_some() || (!at.is_file && root == rel))
+    }
+
     /// The folders and files that are not there, as written.
     pub fn missing(&self) -> &[String] {
         &self.missing
@@ -165,7 +234,7 @@ impl Roots {
 }
 
 /// A relative path, the folder that it lies in, and so on up to the top.
-fn upwards(rel: &str) -> impl Iterator<Item = &str> {
+pub(super) fn upwards(rel: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(rel), |path| {
         let path: &str = path;
         (!path.is_empty()).then(|| path.rsplit_once('/').map_or("", |(dir, _)| dir))

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::scan::differences::{Block, Differences, below, directory_order};
 use crate::scan::directory::{Tally, Waiting, Work, Worker};
 use crate::scan::roots::Start;
-use crate::scan::{Problem, Request, Scan};
+use crate::scan::{Problem, Request, Scan, limited};
 
 /// Work that waits, and how much is in hand.
 struct Queue {
@@ -96,14 +96,15 @@ impl Queue {
 }
 
 pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
-    let known = request.before.documents(request.source)?;
-    let starts = request.roots.starts(&request.prune);
-    let waiting = starts.into_iter().map(|start| {
-        let Start { rel, path, only } = start;
-        Lowest(Work::Directory(Waiting { rel: rel.into(), path, linked: false, only }))
-    });
+    let changes = request.changes.filter(|_| limited::suffices(request));
+    let (known, waiting) = match changes {
+        Some(changes) => (changes.known, limited::starts(request, changes)),
+        None => (request.before.documents(request.source)?, starts(request)),
+    };
+    let threads = if changes.is_some() { waiting.len().min(request.threads) } else { request.threads };
+    let waiting = waiting.into_iter().map(|start| Lowest(Work::Directory(start))).collect();
     let queue = Queue {
-        state: Mutex::new(State { waiting: waiting.collect(), in_hand: 0 }),
+        state: Mutex::new(State { waiting, in_hand: 0 }),
         changed: Condvar::new(),
         stop: AtomicBool::new(false),
     };
@@ -123,7 +124,9 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
             }
             Ok(worker.tally)
         };
-        let helpers: Vec<_> = (1..request.threads.max(1)).map(|_| scope.spawn(walk)).collect();
+        // Without a thread to be had, those that there are walk it all.
+        let start = |_| std::thread::Builder::new().name("scan".into()).spawn_scoped(scope, walk).ok();
+        let helpers: Vec<_> = (1..threads.max(1)).map_while(start).collect();
         let mut results = vec![walk()];
         for helper in helpers {
             results.push(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -136,8 +139,18 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
     if request.cancel.load(Ordering::Relaxed) {
         return Err(Error::unfinished(format!("the scan of source `{}` was interrupted", request.source)));
     }
-    if tally.known != known {
-        vanished(request, &hasher, &mut tally)?;
+    match changes {
+        Some(changes) => {
+            let below = limited::directories_below(request, changes)?;
+            let gone = vanished(request, &hasher, &mut tally, below)?;
+            // All that was not looked at is as it was.
+            tally.counts.current += known.saturating_sub(tally.known + gone);
+        }
+        None if tally.known != known => {
+            let all = request.before.directories(request.source)?;
+            vanished(request, &hasher, &mut tally, all)?;
+        }
+        None => {}
     }
     tally.unreadable.sort_unstable();
     Ok(Scan {
@@ -148,13 +161,29 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
         unreadable: tally.unreadable,
         ignored: tally.ignored,
         missing: request.roots.missing().to_vec(),
+        links: tally.links,
     })
 }
 
-/// Finds the documents of directories that the walk did not come to.
-fn vanished(request: &Request<'_>, hasher: &RandomState, tally: &mut Tally) -> Result<()> {
+/// Where a walk through everything begins.
+fn starts(request: &Request<'_>) -> Vec<Waiting> {
+    let waiting = |start: Start| {
+        let Start { rel, path, only } = start;
+        Waiting { rel: rel.into(), path, linked: false, only, limited: false }
+    };
+    request.roots.starts(&request.prune).into_iter().map(waiting).collect()
+}
+
+/// Finds the documents of directories that the walk did not come to; how many there are in all.
+fn vanished(
+    request: &Request<'_>,
+    hasher: &RandomState,
+    tally: &mut Tally,
+    directories: Vec<String>,
+) -> Result<u64> {
     let visited: HashSet<u64> = tally.visited.drain(..).collect();
-    for dir in request.before.directories(request.source)? {
+    let before = tally.counts.gone;
+    for dir in directories {
         let unread = |above: &Arc<str>| above.is_empty() || **above == *dir || below(&dir, above).is_some();
         if visited.contains(&hasher.hash_one(dir.as_str())) || tally.unread.iter().any(unread) {
             continue;
@@ -170,5 +199,5 @@ fn vanished(request: &Request<'_>, hasher: &RandomState, tally: &mut Tally) -> R
             tally.blocks.push(block);
         }
     }
-    Ok(())
+    Ok(tally.counts.gone - before)
 }

@@ -15,6 +15,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -54,12 +55,20 @@ pub enum Answered {
     ByOwner,
 }
 
-/// Answers for a build while it runs, until the server is dropped.
-pub fn serve(store: &Arc<Store>, pipeline: &Arc<Pipeline>, pipelinefile: Digest) -> Result<Server> {
-    let (of, pipeline) = (Arc::clone(store), Arc::clone(pipeline));
+/// Answers for a process that builds or collects, until the server is dropped; while `idle` it waits for something to build.
+pub fn serve(
+    store: &Arc<Store>,
+    pipeline: &Arc<Pipeline>,
+    pipelinefile: Digest,
+    idle: &Arc<AtomicBool>,
+    collecting: bool,
+) -> Result<Server> {
+    let (of, pipeline, idle) = (Arc::clone(store), Arc::clone(pipeline), Arc::clone(idle));
     let answer: Answerer = Arc::new(move |request, tell| {
         let (pipeline, store, here) = (&*pipeline, &of, request.here.as_path());
-        query::answer(&Asked { pipeline, pipelinefile, store, here, building: true }, &request.question, tell)
+        let idle = idle.load(Ordering::Relaxed);
+        let asked = Asked { pipeline, pipelinefile, store, here, building: true, idle, collecting };
+        query::answer(&asked, &request.question, tell)
     });
     Server::start(store.dir(), answer)
 }
@@ -74,7 +83,15 @@ pub fn ask_or_open(place: &Place<'_>, question: &Question, tell: &mut Tell<'_>) 
         let holder = match Store::open(place.store_dir)? {
             Opening::Opened(store, notices) => {
                 let Place { pipeline, pipelinefile, here, .. } = *place;
-                let asked = Asked { pipeline, pipelinefile, store: &store, here, building: false };
+                let asked = Asked {
+                    pipeline,
+                    pipelinefile,
+                    store: &store,
+                    here,
+                    building: false,
+                    idle: false,
+                    collecting: false,
+                };
                 let answered = query::answer(&asked, question, tell);
                 let closed = store.close();
                 return answered.and(closed).map(|()| Answered::Here(notices));

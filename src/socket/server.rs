@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::query::Tell;
 use crate::socket::wire::{Folder, NAME, Reply, Request, read_request, write_reply};
+use crate::sys;
 
 /// Answers a request, part by part. Called from several threads.
 pub type Answerer = Arc<dyn Fn(&Request, &mut Tell<'_>) -> Result<()> + Send + Sync>;
@@ -27,8 +28,8 @@ const MOST: usize = 32;
 
 /// Answers until it is dropped; then the socket is gone.
 pub struct Server {
-    folder: Folder,
     file: PathBuf,
+    listener: Arc<UnixListener>,
     ended: Arc<AtomicBool>,
     busy: Arc<Busy>,
     thread: Option<JoinHandle<()>>,
@@ -54,12 +55,13 @@ impl Server {
             .map_err(|e| failed(&e))?;
         std::fs::rename(dir.join(&new), &file).map_err(|e| failed(&e))?;
         let (ended, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(Busy::default()));
-        let (end, at_work) = (Arc::clone(&ended), Arc::clone(&busy));
+        let listener = Arc::new(listener);
+        let (asked, end, at_work) = (Arc::clone(&listener), Arc::clone(&ended), Arc::clone(&busy));
         let thread = std::thread::Builder::new()
             .name("socket".into())
-            .spawn(move || listen(&listener, &answer, &end, &at_work))
+            .spawn(move || listen(&asked, &answer, &end, &at_work))
             .map_err(|e| failed(&e))?;
-        Ok(Server { folder, file, ended, busy, thread: Some(thread) })
+        Ok(Server { file, listener, ended, busy, thread: Some(thread) })
     }
 }
 
@@ -71,8 +73,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for askers.
-        drop(UnixStream::connect(self.folder.path(NAME)));
+        // Wakes the thread that waits for askers, also where descriptors are used up or somebody removed the socket.
+        if let Err(error) = sys::stop_listening(&self.listener) {
+            tracing::debug!(%error, "the socket cannot be closed");
+            self.thread = None;
+        }
         if let Err(error) = crate::fs::remove_file(&self.file) {
             tracing::debug!(%error, "the socket stays; the next owner replaces it");
         }

@@ -3,7 +3,7 @@
 //! Knows ids and entries; nothing of pipelines.
 
 use crate::error::Result;
-use crate::model::document::{CHILDREN, DocId, GROUPS};
+use crate::model::document::{CHILDREN, DocId, GROUPS, MERGES};
 use crate::store::facade::Store;
 use crate::store::index::Entry;
 
@@ -32,7 +32,7 @@ impl Store {
         for family in self.families() {
             let holds = match family.strip_suffix(CHILDREN) {
                 Some(_) => id.parent().is_some(),
-                None => id.parent().is_none() && family.trim_end_matches(GROUPS) == id.source(),
+                None => id.parent().is_none() && family.trim_end_matches([GROUPS, MERGES]) == id.source(),
             };
             if holds && let Some(entry) = self.entry(&family, dir, name)? {
                 found.push((family, entry));

@@ -107,6 +107,15 @@ impl Blobs {
         }
     }
 
+    /// Sets a blob aside whose length alone says that it is wrong: nothing of it is read, however much it claims to hold.
+    pub fn check_length(&self, digest: &Digest, length: u64) -> Result<()> {
+        match self.disk.open(&self.path(digest), Access::Read).and_then(|file| file.size()) {
+            Ok(size) if size != length => self.set_aside(digest),
+            // What cannot be opened says so when it is read.
+            _ => Ok(()),
+        }
+    }
+
     /// The path of a blob whose bytes are proved, now or before in this process; nothing as for [`Blobs::read`].
     pub fn proved_path(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         Ok(self.holds(digest)?.then(|| self.path(digest)))
@@ -159,11 +168,21 @@ impl Blobs {
         Ok(found)
     }
 
+    /// The bytes of a blob that is there.
+    pub fn size(&self, digest: &Digest) -> io::Result<u64> {
+        self.disk.size(&self.path(digest))
+    }
+
     /// Forgets a blob that nothing names.
     pub fn remove(&self, digest: &Digest) -> Result<()> {
+        self.remove_on(&*self.disk, digest)
+    }
+
+    /// The same through another way to the same files.
+    pub(super) fn remove_on(&self, disk: &dyn Disk, digest: &Digest) -> Result<()> {
         self.proved().remove(digest);
         let path = self.path(digest);
-        disk::remove_optional(&*self.disk, &path).map_err(|e| Error::io("remove", &path, &e))
+        disk::remove_optional(disk, &path).map_err(|e| Error::io("remove", &path, &e))
     }
 
     /// Before: the bytes are in `temporary`. After: they are durable under their own name.

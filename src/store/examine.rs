@@ -4,6 +4,7 @@
 //! log. The log itself is never changed: a stretch of it that cannot be read stays, and is known from then on.
 //! Knows nothing of pipelines: which results anybody still wants is asked. `docs/guide/when-the-disk-fails.md`.
 
+mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,8 @@ use crate::store::recover::{Damage, replay};
 use crate::store::segment::Segments;
 use crate::store::tables;
 
+pub use sample::{Share, sample};
+
 /// So many frames between two words about progress.
 const TELL_EVERY: u64 = 1024;
 
@@ -44,6 +47,8 @@ pub enum Kind {
     Table,
     /// The index; made again.
     Index,
+    /// A source file whose bytes changed though its stamp did not.
+    Source,
 }
 
 /// Something damaged.
@@ -75,6 +80,10 @@ pub struct Examination {
     pub results: u64,
     /// And how many bytes that were.
     pub bytes: u64,
+    /// Results that were not among those to be hashed.
+    pub unread: u64,
+    /// Source files that were hashed.
+    pub sources: u64,
     /// Tables of keys.
     pub tables: u64,
     /// Pages of the index.
@@ -180,13 +189,7 @@ fn read_log(
     asked: &mut Asked<'_>,
     found: &mut Examination,
 ) -> Result<Log> {
-    let mut log = Log {
-        end: Position(0),
-        damage: Vec::new(),
-        hurt: BTreeSet::new(),
-        bad: HashSet::new(),
-        blobs: HashMap::new(),
-    };
+    let mut log = Log::new();
     let sizes = sizes(segments)?;
     let total = sizes.values().sum();
     let mut failed = None;
@@ -227,6 +230,17 @@ fn sizes(segments: &Segments) -> Result<HashMap<u32, u64>> {
 }
 
 impl Log {
+    /// Nothing was read yet.
+    fn new() -> Self {
+        Log {
+            end: Position(0),
+            damage: Vec::new(),
+            hurt: BTreeSet::new(),
+            bad: HashSet::new(),
+            blobs: HashMap::new(),
+        }
+    }
+
     /// Whether a record lies where the log could not be walked through: it may still be read by its place, but nobody
     /// has looked at its bytes.
     fn is_in_damage(&self, at: Position) -> bool {
@@ -275,6 +289,7 @@ impl Log {
             Place::Blob => match self.blobs.get(&output.digest) {
                 Some(known) => return Ok(*known),
                 None => {
+                    blobs.check_length(&output.digest, output.length)?;
                     let is_right = blobs.holds(&output.digest)?;
                     self.blobs.insert(output.digest, is_right);
                     is_right

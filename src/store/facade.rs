@@ -47,7 +47,7 @@ pub(super) struct Remembered {
     pub(super) changes: BTreeMap<String, Position>,
 }
 
-type SyncListener = Box<dyn Fn(Result<Position, String>) + Send>;
+type SyncListener = Box<dyn Fn(Result<Position>) + Send>;
 
 /// Told by the log's commit thread, which is there before the store is.
 #[derive(Default)]
@@ -92,7 +92,7 @@ pub struct Store {
     pub(super) touched: AtomicBool,
     /// The disk could not read all of the log: nothing derived may say that it has seen it.
     pub(super) is_partial: bool,
-    pub(super) _lock: Option<Lock>,
+    pub(super) lock: Option<Lock>,
 }
 
 /// Wakes the thread that writes pages.
@@ -111,6 +111,18 @@ impl Store {
     /// The store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says in the lock, for people, what has the store.
+    pub fn describe_owner(&self, what: &str) {
+        if let Some(lock) = &self.lock {
+            lock.describe(what);
+        }
+    }
+
+    /// Whether the log holds more than the index was told of.
+    pub fn is_ahead_of_index(&self) -> bool {
+        self.log.synced().0 > self.checkpointed.load(Ordering::Relaxed)
     }
 
     /// For scratch files; emptied when the store is opened.
@@ -138,6 +150,11 @@ impl Store {
     /// The story at a place; nothing if it cannot be read.
     pub fn story(&self, at: Position) -> Result<Option<Arc<Story>>> {
         Ok(self.log.read_story(at)?.map(Arc::new))
+    }
+
+    /// Whether what lay at a place was collected: that it cannot be read is no damage.
+    pub fn is_collected(&self, at: Position) -> bool {
+        self.log.segments().is_collected(at)
     }
 
     /// The recipe at a place.
@@ -211,6 +228,11 @@ impl Store {
 
     /// Announces a run; it is written, and has its number, only with the first other frame.
     pub fn begin_run(&self, command: Vec<String>, pipelinefile: Digest) -> Result<u32> {
+        // A process may begin several, one after another; the number of one that wrote nothing is free.
+        let begun = self.begun.load(Ordering::Relaxed);
+        if begun > 0 && !self.log.is_run_waiting() {
+            self.last_run.fetch_max(begun, Ordering::Relaxed);
+        }
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.run_places();
@@ -337,6 +359,17 @@ impl Store {
         Ok(self.index.scan(family, &mut |dir, entry| !visit(dir, entry))?)
     }
 
+    /// The directories of a family that have documents, of `dir` and below it.
+    pub fn directories_below(&self, family: &str, dir: &str) -> Result<Vec<String>> {
+        Ok(self.index.directories_below(family, dir)?)
+    }
+
+    /// Visits the documents of a family that have failed, in no order of ids.
+    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+        self.write_pages()?;
+        Ok(self.index.failed(family, visit)?)
+    }
+
     /// Counts over a family.
     pub fn sums(&self, family: &str) -> Result<Sums> {
         self.write_pages()?;
@@ -408,6 +441,7 @@ impl Store {
         if let (Outcome::Output(output), Some(bytes)) = (&mut act.outcome, bytes)
             && bytes.len() as u64 > self.largest_payload
         {
+            self.blobs.check_length(&output.digest, bytes.len() as u64)?;
             self.blobs.put(&output.digest, bytes)?;
             output.place = Place::Blob;
             payload = None;
@@ -479,7 +513,10 @@ impl Store {
     pub fn output_bytes(&self, output: &Output) -> Result<Option<Arc<[u8]>>> {
         let bytes = match output.place {
             Place::Payload(place) => self.log.read_payload(place, output.length, &output.digest)?,
-            Place::Blob => self.blobs.read(&output.digest)?,
+            Place::Blob => {
+                self.blobs.check_length(&output.digest, output.length)?;
+                self.blobs.read(&output.digest)?
+            }
             Place::Input => None,
         };
         Ok(bytes.map(Arc::from))
@@ -495,13 +532,17 @@ impl Store {
         self.blobs.path(digest)
     }
 
-    /// Whether a blob's bytes are right, hashed once a process.
-    pub fn prove_blob(&self, digest: &Digest) -> Result<bool> {
-        self.blobs.holds(digest)
+    /// Where a blob lies whose bytes are right, hashed once a process; nothing if they are gone or wrong. What is handed
+    /// to a module is asked for here: a result of wrong bytes would stand under the key of the right ones.
+    pub fn proved_blob(&self, output: &Output) -> Result<Option<PathBuf>> {
+        self.blobs.check_length(&output.digest, output.length)?;
+        self.blobs.proved_path(&output.digest)
     }
 
     /// Takes over a file of `tmp/` as the bytes of an output.
     pub fn adopt_blob(&self, digest: &Digest, path: &Path) -> Result<()> {
+        let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
+        self.blobs.check_length(digest, length)?;
         self.blobs.adopt(digest, path)
     }
 

@@ -3,7 +3,7 @@
 //! Equal values get one frame. Which frames there are is part of what the index remembers, so that opening reads none
 //! of them; each is read from the log when it is first asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +39,14 @@ impl<T: Hash + Eq> Interned<T> {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.lock().places.len()
+    }
+
+    /// Forgets the values at these places.
+    pub(super) fn forget(&self, gone: &HashSet<Position>) {
+        let mut state = self.lock();
+        state.places.retain(|at| !gone.contains(at));
+        state.values.retain(|at, _| !gone.contains(at));
+        state.by_value.retain(|_, at| !gone.contains(at));
     }
 
     /// The value at a place; `read` reads it from the log.

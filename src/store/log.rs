@@ -180,6 +180,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether a run was begun that has written nothing yet.
+    pub fn is_run_waiting(&self) -> bool {
+        self.shared.lock().opening.is_some()
+    }
+
     /// Where the frame of the run lies that was begun here; nothing as long as it wrote nothing.
     pub fn run_at(&self) -> Option<Position> {
         self.shared.lock().run_at
@@ -224,6 +229,22 @@ impl Log {
     pub fn flush(&self) -> Result<()> {
         let state = self.shared.lock();
         let target = state.end();
+        self.shared.flush(state, |state| state.announced >= target).map(drop)
+    }
+
+    /// Closes the present segment for good: what is appended from here on goes into a new one, which is on disk when
+    /// this returns. A crash behind it finds a log that was closed in order.
+    pub fn seal(&self) -> Result<()> {
+        let mut state = self.shared.flush(self.shared.lock(), |_| false)?;
+        state.check()?;
+        let mut start = state.filling.start;
+        if start.offset() > FIRST_GROUP {
+            start = Position::new(start.segment() + 1, FIRST_GROUP);
+        }
+        state.filling = Group::close(start, state.run, crate::time::now(), self.shared.seal);
+        state.appended = true;
+        let target = state.end();
+        self.shared.hurry(&mut state);
         self.shared.flush(state, |state| state.announced >= target).map(drop)
     }
 

@@ -4,11 +4,12 @@
 //! the files. [`Store`] is what the rest of the program sees.
 //!
 //! In this order, imports point to the left: `disk` · `bytes`, `format`, `lock`, `quarantine`, `reserve` · `frame` ·
-//! `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top, `examine` above.
+//! `extents` · `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top, `examine` and `gc` above.
 
 pub mod blobs;
 pub mod bytes;
 pub mod disk;
+pub mod extents;
 pub mod format;
 pub mod frame;
 pub mod group;
@@ -22,6 +23,7 @@ pub mod segment;
 pub mod tables;
 
 pub mod examine;
+pub mod gc;
 
 mod ancestors;
 mod facade;

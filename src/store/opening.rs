@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::model::action::{Mark, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId, DocNumber};
 use crate::model::selection::Glob;
@@ -154,7 +154,7 @@ impl Store {
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
                 found.notices.push("the end of the log is gone; what it held is done again".to_owned());
-                finder = Finder::fresh(Arc::clone(&disk), &tables, format.salt)?;
+                finder = Finder::fresh(&disk, &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();
                 found.tail = Tail::default();
@@ -190,7 +190,7 @@ impl Store {
             Box::new(move |position, result| {
                 let listener = told.listener.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(listener) = listener.as_ref() {
-                    listener(result.map(|()| position).map_err(|error| error.to_string()));
+                    listener(result.map(|()| position));
                 }
             }),
         )?;
@@ -230,7 +230,7 @@ impl Store {
             is_partial,
             log,
             format,
-            _lock: lock,
+            lock,
         });
         store.put_found(tail.entries)?;
         if applied.0 > 0 {
@@ -245,7 +245,7 @@ impl Store {
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
         }
         if setup.background {
-            start_writer(&store);
+            start_writer(&store)?;
         }
         Ok((store, notices))
     }
@@ -282,6 +282,7 @@ impl Store {
         if marks.is_empty() && bad.is_empty() {
             return Ok(());
         }
+        let mut ancestors: Vec<DocId> = Vec::new();
         for family in self.families() {
             let mut concerned = Vec::new();
             let mut failed = None;
@@ -297,11 +298,20 @@ impl Store {
                 return Err(error);
             }
             for (dir, mut entry) in concerned {
+                let id = DocId::at(&family, &dir, &entry.name);
                 entry.flags.settled = false;
                 self.index.put(&family, &dir, &[entry])?;
+                if id.parent().is_some() {
+                    ancestors.push(id);
+                }
             }
         }
-        Ok(())
+        if ancestors.is_empty() {
+            return Ok(());
+        }
+        ancestors.iter().try_for_each(|id| self.unsettle_ancestors(id))?;
+        self.log.flush()?;
+        self.write_pages()
     }
 
     /// The marks that select documents, by id or because they failed.
@@ -365,10 +375,10 @@ struct News {
 }
 
 /// Writes pages behind the commits for as long as the store is open.
-fn start_writer(store: &Arc<Store>) {
+fn start_writer(store: &Arc<Store>) -> Result<()> {
     let writer = Arc::clone(&store.writer);
     let store = Arc::downgrade(store);
-    std::thread::spawn(move || {
+    let work = move || {
         let mut rounds = 0;
         loop {
             {
@@ -392,7 +402,11 @@ fn start_writer(store: &Arc<Store>) {
             }
             store.make_tables();
         }
-    });
+    };
+    let started = std::thread::Builder::new().name("pages".into()).spawn(work);
+    started
+        .map(drop)
+        .map_err(|e| Error::unfinished("cannot start the thread that writes pages").caused_by(io_text(&e)))
 }
 
 impl Store {
@@ -571,9 +585,13 @@ impl Found<'_> {
         };
         let (family, dir) = family_of(&names, ix as usize);
         let name = if names.directory.is_empty() { String::new() } else { names.names[ix as usize].clone() };
+        let mut flags = flags_of(story);
+        // What it names was collected, so nothing needed it: whoever needs it again has to look.
+        flags.settled &=
+            !story.entries.iter().filter_map(|entry| entry.act).any(|act| self.segments.is_collected(act));
         let entry = Entry {
             name: name.clone(),
-            flags: flags_of(story),
+            flags,
             stamp: story.stamp,
             doc: story.doc,
             definition: story.definition,

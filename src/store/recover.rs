@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::store::disk::Access;
 use crate::store::frame::FrameRef;
-use crate::store::group::CLOSE_GROUP_BYTES;
+use crate::store::group::{CLOSE_GROUP_BYTES, Header};
 use crate::store::quarantine::Quarantine;
 use crate::store::reserve;
-use crate::store::segment::{FIRST_GROUP, Segments};
+use crate::store::segment::{FIRST_GROUP, SEGMENT_BYTES, Segments};
 
 use walk::Walk;
 
@@ -79,6 +79,15 @@ pub struct Damage {
     pub what: &'static str,
 }
 
+/// The group that a frame lies in.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Where it begins.
+    pub start: Position,
+    /// Its header.
+    pub header: &'a Header,
+}
+
 /// What a pass over the log found.
 #[derive(Clone, Debug)]
 pub struct Replay {
@@ -130,6 +139,16 @@ pub fn replay(
     to: Option<Position>,
     visit: &mut dyn FnMut(u32, FrameRef<'_>),
 ) -> Result<Replay> {
+    replay_groups(segments, from, to, &mut |place, frame| visit(place.header.run, frame))
+}
+
+/// The same, with the group of each frame.
+pub fn replay_groups(
+    segments: &Segments,
+    from: Position,
+    to: Option<Position>,
+    visit: &mut dyn FnMut(Place<'_>, FrameRef<'_>),
+) -> Result<Replay> {
     let unreadable = segments.unreadable();
     let clean = clean_end(segments)?;
     let numbers = segments.numbers()?;
@@ -174,6 +193,48 @@ pub fn replay(
         },
     };
     Ok(Replay { start, frames, damage, is_partial: segments.unreadable() > unreadable })
+}
+
+/// The segments of a log up to a position, to be walked one by one in any order.
+pub struct Reading<'a> {
+    segments: &'a Segments,
+    parts: Vec<Part>,
+}
+
+impl<'a> Reading<'a> {
+    /// All that lies before `to`.
+    pub fn new(segments: &'a Segments, to: Position) -> Result<Self> {
+        let numbers = segments.numbers()?;
+        let first = numbers.first().copied().unwrap_or_default();
+        let parts = parts(segments, &numbers, first, None, Some(to))?;
+        Ok(Reading { segments, parts })
+    }
+
+    /// The segments, in order, each with the offset at which what counts in it ends.
+    pub fn segments(&self) -> Result<Vec<(u32, u32)>> {
+        let end = |part: &Part| {
+            Ok(match part.bound {
+                Bound::At(end) => (part.number, end.offset()),
+                Bound::Unknown | Bound::Tail => {
+                    let path = self.segments.path(part.number);
+                    let file = self.segments.file(part.number)?;
+                    let size = file.map_or(Ok(0), |file| file.size());
+                    let size = size.map_err(|e| Error::io("read", &path, &e))?;
+                    (part.number, size.min(SEGMENT_BYTES) as u32)
+                }
+            })
+        };
+        self.parts.iter().map(end).collect()
+    }
+
+    /// Visits every frame of a segment with its group, in order; what could not be read.
+    pub fn walk(&self, number: u32, visit: &mut dyn FnMut(Place<'_>, FrameRef<'_>)) -> Result<Vec<Damage>> {
+        let mut walk = Walk::new(self.segments, Position(0), visit);
+        if let Some(part) = self.parts.iter().find(|part| part.number == number) {
+            walk.segment(part)?;
+        }
+        Ok(walk.finish().2)
+    }
 }
 
 /// Before the owner goes on: what counts is made durable, what does not is copied to the quarantine.

@@ -1,7 +1,8 @@
 //! Segments: the files of the log, and reading from them by position.
 //!
 //! A file begins with a header of its own; groups follow. Every frame is proved by its checksum, every payload by its
-//! digest, each time it comes from disk. Knows nothing of what is not on disk yet (`log`) and of damage (`recover`).
+//! digest, each time it comes from disk. A collected segment is read through its map, as if nothing had moved
+//! (`extents`). Knows nothing of what is not on disk yet (`log`) and of damage (`recover`).
 
 use std::collections::HashMap;
 use std::io;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Act, PayloadPlace, Position, Story};
 use crate::store::disk::{Access, Disk, DiskFile};
+use crate::store::extents::{Extents, Mapped};
 use crate::store::format::Format;
 use crate::store::frame::{self, Found, Frame, Seal};
 use crate::store::group::{CLOSE_GROUP_BYTES, HEADER_BYTES, Header};
@@ -27,6 +29,8 @@ pub const FIRST_GROUP: u32 = SEGMENT_HEADER_BYTES as u32;
 const SEGMENT_HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"\x93pipeseg";
 const VERSION: u32 = 1;
+/// Of a segment that was collected: its bytes are found through a map.
+const MAPPED_VERSION: u32 = 2;
 
 /// What one read of a frame takes from the disk at first: nearly all are shorter.
 const FIRST_READ: usize = 512;
@@ -46,6 +50,8 @@ pub struct SegmentHeader {
     pub after: Position,
     /// When it was begun.
     pub begun: Millis,
+    /// It was collected: what is left of it is found through a map at the file's end.
+    pub is_mapped: bool,
 }
 
 impl SegmentHeader {
@@ -53,7 +59,8 @@ impl SegmentHeader {
     pub fn encode(&self, salt: u64, seal: Seal) -> ([u8; SEGMENT_HEADER_BYTES], u32) {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let version = if self.is_mapped { MAPPED_VERSION } else { VERSION };
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.store.to_be_bytes());
         bytes[32..40].copy_from_slice(&salt.to_le_bytes());
@@ -72,6 +79,7 @@ impl SegmentHeader {
             store: format.id,
             after: Position(number64(40)?),
             begun: Millis(number64(48)?),
+            is_mapped: bytes.get(8..12)? == MAPPED_VERSION.to_le_bytes(),
         };
         let (same, crc) = header.encode(format.salt, format.seal());
         (bytes.get(..SEGMENT_HEADER_BYTES)? == same).then_some((header, crc))
@@ -84,9 +92,17 @@ pub struct Segments {
     dir: PathBuf,
     format: Format,
     seal: Seal,
-    files: Mutex<HashMap<u32, Arc<dyn DiskFile>>>,
+    files: Mutex<HashMap<u32, Held>>,
     /// How often the disk could not read.
     unreadable: AtomicU64,
+}
+
+/// An open segment.
+#[derive(Clone)]
+struct Held {
+    /// Of a collected one seen through its map.
+    file: Arc<dyn DiskFile>,
+    extents: Option<Arc<Extents>>,
 }
 
 impl Segments {
@@ -145,22 +161,63 @@ impl Segments {
         Ok(numbers)
     }
 
-    /// A segment's file; nothing if it is gone.
+    /// A segment's file; nothing if it is gone. Its bytes are at the offsets that positions name.
     pub fn file(&self, number: u32) -> Result<Option<Arc<dyn DiskFile>>> {
+        Ok(self.held(number)?.map(|held| held.file))
+    }
+
+    /// What is left of a segment, if it was collected.
+    pub fn extents(&self, number: u32) -> Result<Option<Arc<Extents>>> {
+        Ok(self.held(number)?.and_then(|held| held.extents))
+    }
+
+    /// The bytes that a segment's file takes; nothing if it is gone.
+    pub fn size_on_disk(&self, number: u32) -> io::Result<Option<u64>> {
+        match self.disk.size(&self.path(number)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            size => size.map(Some),
+        }
+    }
+
+    /// Whether what lay at a position was collected: that it is gone is no damage.
+    pub fn is_collected(&self, position: Position) -> bool {
+        let extents = self.extents(position.segment()).ok().flatten();
+        extents.is_some_and(|extents| extents.is_hole(position.offset()))
+    }
+
+    /// A segment's file was replaced: who reads next reads the new one.
+    pub fn forget(&self, number: u32) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    fn held(&self, number: u32) -> Result<Option<Held>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = files.get(&number) {
-            return Ok(Some(file.clone()));
+        if let Some(held) = files.get(&number) {
+            return Ok(Some(held.clone()));
         }
         let path = self.path(number);
         let file = match self.disk.open(&path, Access::Read) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|e| Error::io("open", &path, &e))?,
         };
+        let is_mapped = self.header(&*file, number).is_some_and(|(header, _)| header.is_mapped);
+        let held = if is_mapped {
+            // Without its map nothing of it can be found: as if it were empty, which is damage and no hole.
+            let extents = Extents::read(&*file, number, self.seal).unwrap_or_else(|e| {
+                tracing::warn!("cannot read the map of `{}`: {e}", path.display());
+                None
+            });
+            let known = extents.map(Arc::new);
+            let seen = known.clone().unwrap_or_default();
+            Held { file: Arc::new(Mapped::new(file, seen)), extents: known }
+        } else {
+            Held { file, extents: None }
+        };
         if files.len() >= OPEN_FILES {
             files.clear();
         }
-        files.insert(number, file.clone());
-        Ok(Some(file))
+        files.insert(number, held.clone());
+        Ok(Some(held))
     }
 
     /// The header of a segment and its checksum; nothing if it is damaged.
@@ -319,6 +376,7 @@ mod tests {
             store: format.id,
             after: Position::new(1, 0x1234),
             begun: Millis(0x0190_0000_0001),
+            is_mapped: false,
         };
         let (bytes, crc) = header.encode(format.salt, format.seal());
         assert_eq!(
@@ -328,6 +386,13 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&bytes, 2, &format), Some((header, crc)));
         assert_eq!(SegmentHeader::decode(&bytes, 3, &format), None, "under another number");
         assert_eq!(SegmentHeader::decode(&bytes[..63], 2, &format), None);
+        let mapped = SegmentHeader { is_mapped: true, ..header };
+        let (bytes, crc) = mapped.encode(format.salt, format.seal());
+        assert_eq!(
+            hex(&bytes),
+            "937069706573656702000000020000000123456789abcdef0011223344556677887766554433221134120010000000000100000090010000000000001abef77a"
+        );
+        assert_eq!(SegmentHeader::decode(&bytes, 2, &format), Some((mapped, crc)));
     }
 
     #[test]

@@ -276,3 +276,52 @@ fn a_store_of_a_later_version_is_refused() {
     let told = project.pipe(&["build"]);
     assert!([2, 3].contains(&told.status) && told.stderr.contains("FORMAT"), "{}", told.text());
 }
+
+/// Stale pages, exchanged blocks and flipped bits, in any file of the store; `pipe doctor` before every other build.
+#[test]
+fn whatever_changes_in_the_store_what_is_published_is_that_of_a_clean_build() {
+    let project = project();
+    drop(project.build().ends(0));
+    let expected = project.files("out");
+    let mut random = Random(11);
+    for round in 0..8 {
+        let files: Vec<PathBuf> = ["segments", "blobs", "tables", "index"]
+            .iter()
+            .flat_map(|folder| store_files(&project, folder))
+            .collect();
+        let other = std::fs::read(&files[random.below(files.len())]).unwrap();
+        let path = files[random.below(files.len())].clone();
+        damage(&path, |bytes| {
+            let pages = bytes.len().div_ceil(4096);
+            let (a, b) = (random.below(pages) * 4096, random.below(pages) * 4096);
+            match round % 4 {
+                // A page as it was elsewhere.
+                0 => {
+                    let end = (a + 4096).min(bytes.len()).min(other.len()).max(a);
+                    if end > a {
+                        bytes[a..end].copy_from_slice(&other[a..end]);
+                    }
+                }
+                // Two pages exchanged.
+                1 => {
+                    let size = 4096.min(bytes.len() - a.max(b));
+                    let (first, second) = (bytes[a..a + size].to_vec(), bytes[b..b + size].to_vec());
+                    bytes[b..b + size].copy_from_slice(&first);
+                    bytes[a..a + size].copy_from_slice(&second);
+                }
+                _ if bytes.is_empty() => {}
+                _ => {
+                    let at = random.below(bytes.len());
+                    bytes[at] ^= 1 << random.below(8);
+                }
+            }
+        });
+        let what = format!("round {round}, {}", path.display());
+        if round % 2 == 1 {
+            let told = project.pipe(&["doctor"]);
+            assert!([0, 1].contains(&told.status), "{what}: {}", told.text());
+        }
+        use_everything(&project, round);
+        heals(&project, &expected, &what);
+    }
+}

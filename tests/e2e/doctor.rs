@@ -225,6 +225,84 @@ fn it_is_said_as_data_too() {
     assert_eq!(line["documents"], 3);
 }
 
+/// A folder in memory: files there can be written through a mapping without a change of their times.
+struct InMemory(PathBuf);
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Other bytes behind an unchanged stamp, as a failing disk leaves them.
+fn change_unseen(path: &Path, from: &str, to: &str) {
+    let script = "import mmap, sys\nf = open(sys.argv[1], 'r+b')\nm = mmap.mmap(f.fileno(), 0)\n\
+        at = m.find(sys.argv[2].encode())\nm[at:at + len(sys.argv[3])] = sys.argv[3].encode()\n";
+    let mut python = std::process::Command::new("python3");
+    assert!(python.args(["-c", script]).arg(path).args([from, to]).status().unwrap().success());
+}
+
+#[test]
+fn a_sample_finds_sources_that_changed_behind_their_stamps_and_the_build_mends_it() {
+    if !Path::new("/dev/shm").is_dir() {
+        eprintln!("skipped: no /dev/shm");
+        return;
+    }
+    let project = Project::new();
+    let folder = PathBuf::from(format!("/dev/shm/pipe-doctor-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let folder = InMemory(folder);
+    for name in ["one", "two", "three"] {
+        std::fs::write(folder.0.join(format!("{name}.txt")), format!("document {name}\n")).unwrap();
+    }
+    let project = project.file(
+        "Pipelinefile",
+        &format!(
+            "[source.in]\npath = \"{}\"\n[target.up]\neach = \"in\"\nshell = \"tr a-z A-Z < {{in}} > {{out}}\"\npublish = \"out/{{id.stem}}\"\n",
+            folder.0.display()
+        ),
+    );
+    // Until nothing is too fresh to be trusted.
+    while !project.pipe(&["build"]).ends(0).stderr.contains("Up to date") {}
+    let whole = project.pipe(&["doctor", "--sample", "100%"]).ends(0);
+    assert!(whole.stdout.contains("3 of 3 results hashed"), "{}", whole.stdout);
+    assert!(whole.stdout.contains("3 clean source files hashed"), "{}", whole.stdout);
+    change_unseen(&folder.0.join("two.txt"), "two", "2.0");
+    project.pipe(&["build"]).ends(0).says("Up to date");
+    project
+        .pipe(&["doctor", "--sample", "100%"])
+        .ends(3)
+        .says("in/two.txt: the file's bytes changed, though its size and times did not")
+        .says("Affected  in/two.txt  up")
+        .says("hint: pipe build");
+    project.pipe(&["build", "-q"]).ends(0);
+    assert_eq!(project.read("out/two"), "DOCUMENT 2.0\n");
+    project.pipe(&["doctor", "--sample", "100%"]).ends(0).says("nothing of it is damaged");
+}
+
+#[test]
+fn a_sample_finds_results_that_changed_and_hashes_no_more_than_its_share() {
+    let project = library();
+    let before = outputs(&project);
+    runs(&project);
+    let few = project.pipe(&["doctor", "--sample", "0.0001%"]).ends(0);
+    assert!(few.stdout.contains(" 0 of 10 results hashed"), "{}", few.stdout);
+    let segment = segment(&project);
+    flip(&segment, find(&segment, "DOCUMENT ONE") + 3);
+    std::fs::remove_file(&blobs(&project)[0]).unwrap();
+    project
+        .pipe(&["doctor", "--sample", "100%"])
+        .ends(3)
+        .says("its result does not match its digest")
+        .says("it is gone, or does not match its name")
+        .says("2 results of ");
+    healed(&project, &before);
+    assert_eq!(runs(&project), ["big", "upper"]);
+    for wrong in ["1", "0%", "200%", "much"] {
+        project.pipe(&["doctor", "--sample", wrong]).ends(2).says("1%");
+    }
+}
+
 #[test]
 fn there_must_be_a_store() {
     let project =

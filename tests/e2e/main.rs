@@ -26,6 +26,8 @@ mod doctor;
 mod edits;
 /// Passing faults and the breaker.
 mod faults;
+/// `pipe gc`.
+mod gc;
 /// Documents that are gone.
 mod gone;
 /// `pipe graph`.
@@ -64,12 +66,16 @@ mod publishing;
 mod query;
 /// `pipe redo`: what is done again, once, and where it ends.
 mod redo;
+/// `reduce`: a tree of merges.
+mod reduce;
 /// `route`: which module takes a document.
 mod routes;
 /// Sources of rows.
 mod rows;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
+/// All shapes at once, against an oracle.
+mod shapes;
 /// Published files and people.
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
@@ -85,4 +91,5 @@ mod stops;
 /// `pipe try`.
 mod trial;
 /// Names that could be taken for code.
+mod watch;
 mod words;

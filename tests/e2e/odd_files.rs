@@ -194,20 +194,11 @@ fn a_file_that_cannot_be_read_fails_alone_and_is_never_taken_for_gone() {
     };
     mode("", 0o777);
     let build = || {
-        let inner = project.command(&["build", "--json"]);
         let output = if is_root {
-            let mut outer = std::process::Command::new("setpriv");
-            outer.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-            outer.arg(inner.get_program()).args(inner.get_args());
-            for (name, value) in inner.get_envs() {
-                if let Some(value) = value {
-                    outer.env(name, value);
-                }
-            }
-            outer.current_dir(project.root()).output().unwrap()
+            let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+            project.command_through(&words, &["build", "--json"]).output().unwrap()
         } else {
-            let mut inner = inner;
-            inner.output().unwrap()
+            project.command(&["build", "--json"]).output().unwrap()
         };
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     };

@@ -39,7 +39,11 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipelinefiles");
         folders.extend(["valid", "invalid"].map(|kind| cases.join(kind)));
     }
-    let corpus: Vec<_> = folders.iter().flat_map(|folder| files(folder)).map(|(_, bytes)| bytes).collect();
+    let mut corpus: Vec<_> =
+        folders.iter().flat_map(|folder| files(folder)).map(|(_, bytes)| bytes).collect();
+    if target == "pipelinefile" {
+        corpus.push(include_bytes!("../../Pipelinefile.example").to_vec());
+    }
     assert!(!corpus.is_empty());
     corpus
 }

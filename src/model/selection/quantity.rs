@@ -1,4 +1,6 @@
-//! Sizes as people write them: `10MB`, `1.5 GiB`.
+//! Sizes and ages as people write them: `10MB`, `1.5 GiB`; `30d`, `12h`.
+
+use std::time::Duration;
 
 /// Bytes of `812`, `10KB`, `1.5 GiB`: KB counts 1000, KiB counts 1024; nothing for what is no size.
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -25,9 +27,35 @@ pub fn parse_size(text: &str) -> Option<u64> {
     (bytes.is_finite() && (0.0..9e15).contains(&bytes)).then_some(bytes as u64)
 }
 
+/// The time of `30d`, `2w`, `12h`, `45m`, `90s`; nothing for what is none. A number alone is none: nobody knows of what.
+pub fn parse_age(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let seconds: u64 = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        "w" => 7 * 24 * 3600,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_need_a_unit() {
+        let read = ["0s", "90s", "45m", "12h", "30d", "2w", "1 d"].map(parse_age);
+        let seconds = [0, 90, 2700, 43_200, 2_592_000, 1_209_600, 86_400];
+        assert_eq!(read, seconds.map(|seconds| Some(Duration::from_secs(seconds))));
+        for wrong in ["", "30", "d", "-1d", "1.5d", "3 months", "99999999999999999d"] {
+            assert_eq!(parse_age(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_with_decimal_and_binary_units() {

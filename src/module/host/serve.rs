@@ -55,6 +55,9 @@ pub fn serve() -> ExitCode {
         return ExitCode::FAILURE;
     }
     sys::forbid_core_dumps();
+    // What modules use up, modules shall pay for: they are the first to be killed for want of memory, not `pipe`.
+    // Where it cannot be said, the kernel goes by size alone.
+    drop(crate::fs::write_scratch(std::path::Path::new("/proc/self/oom_score_adj"), b"500"));
     // `pkill pipe` must not meet the one process that cleans up after it.
     sys::set_process_name(c"module-host");
     let programs = Arc::new(Programs::default());

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::decide::{Deciding, Decision, HELD, Work};
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
+use crate::engine::groups::is_over_members;
 use crate::engine::is_set_current;
 use crate::engine::matching::{self, Matching};
 use crate::engine::route;
-use crate::engine::sets::{Streams, content_of_row};
+use crate::engine::sets::{Streams, content_of_row, result_of};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -20,7 +21,7 @@ use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Family, FamilyIx, Input, Origin, needs};
 use crate::query::Asked;
 use crate::query::documents::Documents;
-use crate::query::find::Found;
+use crate::query::find::{self, Found};
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;
 use crate::scan::{Ask, ReadOutcome, Reader, RowRead, restamp};
@@ -284,7 +285,9 @@ impl Asker<'_> {
             ReadOutcome::Special => {
                 return Ok(SourceState::Unreadable { why: "it is no regular file".into() });
             }
-            ReadOutcome::Changing => return Ok(SourceState::Unreadable { why: "it keeps changing".into() }),
+            ReadOutcome::Changing | ReadOutcome::Stopped => {
+                return Ok(SourceState::Unreadable { why: "it keeps changing".into() });
+            }
         };
         let (old, new) = (document.digest, read.digest);
         let mime = read.mime.map(str::to_owned);
@@ -385,6 +388,11 @@ impl Asker<'_> {
         step: usize,
     ) -> Result<(Option<StepResult>, Now)> {
         let target = family.steps[step].target;
+        if (family.is_children() && step == 0)
+            || (is_over_members(self.asked.pipeline, target) && !family.is_set())
+        {
+            return self.of_others(document, family, step);
+        }
         let plan = self.present.plans[target.0].clone();
         let decision = if family.is_set() && step == 0 {
             match self.set(document, family, &plan)? {
@@ -414,6 +422,55 @@ impl Asker<'_> {
                 (Some(*result), now)
             }
         })
+    }
+
+    /// What is decided by other documents: a child by what it was split from, a group by its members.
+    fn of_others(
+        &self,
+        document: &Document,
+        family: &Family,
+        step: usize,
+    ) -> Result<(Option<StepResult>, Now)> {
+        let name = &self.asked.pipeline.target(family.steps[step].target).name;
+        let told = document.before.as_ref();
+        let stored = told.map(|told| result_of(self.asked.store, told, name)).transpose()?.flatten();
+        let waits = |note: String| {
+            let unfinished = StepResult::bare(State::Unfinished, "");
+            Ok((Some(unfinished), Now::Waits { on: Vec::new(), note }))
+        };
+        let parts = &self.present.parts;
+        let is_current = match (document.id.parent(), family.group_target()) {
+            (Some(parent), _) if step == 0 => {
+                let found = find::document(self.asked, self.documents, parent.as_str())?;
+                let why = why(self.asked, self.documents, &found)?;
+                let split = why.targets.iter().find(|verdict| verdict.target == *name);
+                if !split.is_some_and(|verdict| matches!(verdict.now, Now::UpToDate | Now::WouldReuse { .. }))
+                {
+                    return waits(format!("depends on {parent}"));
+                }
+                true
+            }
+            (_, Some(target)) => {
+                is_set_current(parts, &self.documents.families, &self.present.outline, family, target)?
+            }
+            _ => {
+                let entry = self.found.entry.as_ref();
+                let covers = |definition| {
+                    self.present.outline.covers_family(parts, definition, family, family.last_stratum())
+                };
+                !self.touched && entry.is_some_and(|entry| entry.flags.settled && covers(entry.definition))
+            }
+        };
+        match stored {
+            Some(stored) if is_current => {
+                let now = match stored.state {
+                    State::Done => Now::UpToDate,
+                    state => Now::WouldBecome { state, note: stored.note.clone() },
+                };
+                Ok((Some(stored), now))
+            }
+            _ => waits("depends on its members".to_owned()),
+        }
     }
 
     fn deciding<'s>(&'s mut self, family: &'s Family) -> Deciding<'s> {

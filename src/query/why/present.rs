@@ -67,6 +67,7 @@ pub fn looking(pipeline: &Pipeline) -> Options {
         dry_run: true,
         reads_all: false,
         update: std::collections::BTreeSet::new(),
+        changes: None,
         command: Vec::new(),
     }
 }

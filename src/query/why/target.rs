@@ -80,7 +80,7 @@ const PROBED: u64 = 64;
 pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[TargetIx]) -> Result<WhyTarget> {
     let mut present = Present::new(asked, &documents.families)?;
     let scans = if asked.building { Vec::new() } else { present.scan(&documents.families)? };
-    let mut answer = WhyTarget { targets: Vec::new(), building: asked.building };
+    let mut answer = WhyTarget { targets: Vec::new(), building: asked.is_build() };
     for ix in targets {
         let target = asked.pipeline.target(*ix);
         let mut groups = Groups::default();

@@ -5,7 +5,7 @@
 //! or nothing is written, so that a kill leaves no name twice.
 
 use super::database::{Bytes, Database, Space};
-use super::page::{Encoder, Entry, Page};
+use super::page::{Encoder, Entry, Page, Sums};
 use super::{Unusable, key};
 
 /// What pages are filled to when one is divided.
@@ -24,6 +24,15 @@ const ROUND: usize = 1024;
 /// A name, and the entry that it gets; none: it is removed.
 pub(super) type Edit<'a> = (&'a str, Option<&'a Entry>);
 
+/// What became of the counts over a directory.
+#[derive(Default)]
+pub(super) struct Recount {
+    /// Of pages that are no more.
+    pub(super) old: Sums,
+    /// Of those in their place.
+    pub(super) new: Sums,
+}
+
 /// Neighbouring pages that are rewritten together.
 struct Stretch {
     /// What they had; the key of the first stays.
@@ -39,7 +48,8 @@ pub(super) fn apply(
     first: &[u8],
     mut edits: Vec<Edit<'_>>,
     before_writing: &mut dyn FnMut() -> Result<(), Unusable>,
-) -> Result<(), Unusable> {
+) -> Result<Recount, Unusable> {
+    let mut recount = Recount::default();
     // The last one of a name counts: reversed, sorting keeps it in front of the earlier ones.
     edits.reverse();
     edits.sort_by_key(|(name, _)| *name);
@@ -54,9 +64,9 @@ pub(super) fn apply(
         rest = later;
         stretch.merge(now);
         stretch.widen(database, first)?;
-        stretch.write(database, first, before_writing)?;
+        stretch.write(database, first, before_writing, &mut recount)?;
     }
-    Ok(())
+    Ok(recount)
 }
 
 impl Stretch {
@@ -121,9 +131,16 @@ impl Stretch {
         database: &dyn Database,
         first: &[u8],
         before_writing: &mut dyn FnMut() -> Result<(), Unusable>,
+        recount: &mut Recount,
     ) -> Result<(), Unusable> {
         let lowest = self.old.first().map_or(first, |(key, _)| key);
         let mut new = pages(&self.entries, lowest, first);
+        for (key, bytes) in &self.old {
+            recount.old.add(Page::open(key, bytes)?.sums());
+        }
+        for (key, bytes) in &new {
+            recount.new.add(Page::open(key, bytes)?.sums());
+        }
         let gone: Vec<Bytes> = self
             .old
             .iter()

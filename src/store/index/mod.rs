@@ -16,6 +16,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,9 +116,7 @@ impl Home {
         Ok(match self.engine {
             Engine::Sled => Box::new(Sled::open(&epoch.join("sled"))?),
             #[cfg(test)]
-            Engine::Plain => {
-                Box::new(database::plain::Plain::open(Arc::clone(&self.disk), &epoch.join("plain"))?)
-            }
+            Engine::Plain => Box::new(database::plain::Plain::open(&*self.disk, &epoch.join("plain"))?),
         })
     }
 }
@@ -129,6 +128,8 @@ pub struct Index {
     database: Box<dyn Database>,
     /// Taken by writers; whether `state` says that the index is written to.
     state: Mutex<State>,
+    /// By family: counts that were asked for once, and are kept right by writers. Locked after `state`.
+    sums: Mutex<HashMap<String, Sums>>,
     /// What `state` says on disk is not known any more: nothing is written.
     is_unsure: AtomicBool,
 }
@@ -160,7 +161,14 @@ impl Index {
 
     fn of(home: &Home, epoch: PathBuf, database: Box<dyn Database>, state: State) -> Index {
         let disk = Arc::clone(&home.disk);
-        Index { disk, epoch, database, state: Mutex::new(state), is_unsure: AtomicBool::new(false) }
+        Index {
+            disk,
+            epoch,
+            database,
+            state: Mutex::new(state),
+            is_unsure: AtomicBool::new(false),
+            sums: Mutex::default(),
+        }
     }
 
     /// The documents of one directory, sorted by name. `family` is a source or the target of a set; `dir` is relative
@@ -225,14 +233,53 @@ impl Index {
         walk::in_id_order(&*self.database, family, visit)
     }
 
-    /// How many documents a family has, and how they stand; from the headers of its pages.
+    /// The same of one directory and those below it.
+    pub fn directories_below(&self, family: &str, dir: &str) -> Result<Vec<String>> {
+        let mut prefix = key::directory(family, dir);
+        prefix.push(0);
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        self.database.each(Space::Pages, &prefix, &mut |page, _| {
+            let directory = key::directory_of(page);
+            if found.last().is_none_or(|last| last != directory) {
+                found.push(directory.to_vec());
+            }
+            Ok(false)
+        })?;
+        Ok(found.iter().map(|directory| key::directory_text(directory)).collect())
+    }
+
+    /// How many documents a family has, and how they stand: at first from the headers of its pages, then from memory.
     pub fn sums(&self, family: &str) -> Result<Sums> {
+        // No writer in between: what is counted here is what the next one adds to.
+        let _writing = self.lock();
+        if let Some(known) = self.known_sums().get(family) {
+            return Ok(*known);
+        }
         let mut sums = Sums::default();
         self.each_page(family, |key, page| {
             sums.add(page::Page::open(key, page)?.sums());
             Ok(())
         })?;
+        self.known_sums().insert(family.to_owned(), sums);
         Ok(sums)
+    }
+
+    /// Shows the documents of a family that have failed, with their directories; reads only pages that hold one. Not in
+    /// the order of ids.
+    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+        self.each_page(family, |key, bytes| {
+            let mut page = page::Page::open(key, bytes)?;
+            if page.sums().failed == 0 {
+                return Ok(());
+            }
+            let dir = key::directory_text(key::directory_of(key));
+            while page.advance()? {
+                if page.entry().flags.failed {
+                    visit(&dir, page.entry());
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Keeps a small value for somebody: `tree` says for whom.
@@ -328,7 +375,23 @@ impl Index {
     fn edit(&self, family: &str, dir: &str, edits: Vec<edit::Edit<'_>>) -> Result<()> {
         let first = key::first_page(key::directory(family, dir));
         let mut state = self.lock();
-        edit::apply(&*self.database, &first, edits, &mut || self.note_writing(&mut state))
+        let edited = edit::apply(&*self.database, &first, edits, &mut || self.note_writing(&mut state));
+        let mut sums = self.known_sums();
+        match &edited {
+            Ok(recount) => {
+                if let Some(known) = sums.get_mut(family) {
+                    known.add(recount.new);
+                    known.take(recount.old);
+                }
+            }
+            // Some of it may have been written.
+            Err(_) => drop(sums.remove(family)),
+        }
+        edited.map(drop)
+    }
+
+    fn known_sums(&self) -> MutexGuard<'_, HashMap<String, Sums>> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn each_page(&self, family: &str, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {

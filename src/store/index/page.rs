@@ -101,6 +101,17 @@ impl Sums {
         self.skipped += other.skipped;
         self.gone += other.gone;
     }
+
+    /// Takes away the sums of pages that are no more. Before: they are in it.
+    pub(super) fn take(&mut self, other: Sums) {
+        self.documents -= other.documents;
+        self.settled -= other.settled;
+        self.racy -= other.racy;
+        self.failed -= other.failed;
+        self.blocked -= other.blocked;
+        self.skipped -= other.skipped;
+        self.gone -= other.gone;
+    }
 }
 
 /// The checksum of what lies under a key.

@@ -153,10 +153,14 @@ impl Committer {
             return Err(Wrong::Write(io::Error::other("the log has no more room for segments")));
         }
         let format = segments.format();
-        let header = SegmentHeader { number, store: format.id, after: self.end, begun: crate::time::now() };
+        let begun = crate::time::now();
+        let header = SegmentHeader { number, store: format.id, after: self.end, begun, is_mapped: false };
         let (bytes, crc) = header.encode(format.salt, format.seal());
+        // First what lies above: `FORMAT` may be in memory alone, and no segment must be there without it.
+        self.disk.create_dir(segments.dir()).map_err(Wrong::Write)?;
+        let above = segments.dir().parent();
+        above.map_or(Ok(()), |above| self.disk.sync_dir(above)).map_err(Wrong::Sync)?;
         let begin = || {
-            self.disk.create_dir(segments.dir())?;
             let file = self.disk.create(&path)?;
             if let Err(e) = file.write_at(&[&bytes], 0) {
                 reserve::discard(&*self.disk, &path);
@@ -165,11 +169,7 @@ impl Committer {
             Ok(file)
         };
         let file = begin().map_err(Wrong::Write)?;
-        let above = segments.dir().parent();
-        file.sync()
-            .and_then(|()| self.disk.sync_dir(segments.dir()))
-            .and_then(|()| above.map_or(Ok(()), |above| self.disk.sync_dir(above)))
-            .map_err(Wrong::Sync)?;
+        file.sync().and_then(|()| self.disk.sync_dir(segments.dir())).map_err(Wrong::Sync)?;
         self.number = 0;
         self.previous = crc;
         Ok(file)
@@ -178,7 +178,7 @@ impl Committer {
     fn fault(&self, doing: &str, group: &Group, error: &io::Error, only_full: bool) -> Fault {
         let path = self.shared.segments.path(group.start.segment());
         let hint = if reserve::is_full(error) {
-            "free some room on that disk and build again: all that was reported as done is kept"
+            crate::error::ROOM_HINT
         } else {
             "look after the disk, then build again: all that was reported as done is kept"
         };

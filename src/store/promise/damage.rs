@@ -2,7 +2,7 @@
 //! Nothing wrong is served, an examination finds it, and after the next build all is as before.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::crashes::{home, work};
@@ -147,7 +147,7 @@ fn damage(machine: &Machine, past: &Past, seed: u64, context: &str) {
 
 /// What an examination must say: not of the index, which it makes again anyway, and not of a blob whose results were
 /// all set aside before.
-fn matters(path: &PathBuf, past: &Past, is_end: bool) -> bool {
+fn matters(path: &Path, past: &Past, is_end: bool) -> bool {
     let bad = past.bad();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let names = |act: &Act| match &act.outcome {

@@ -1,5 +1,5 @@
 //! Every call to the disk fails once, or from then on: no panic, nothing announced is lost, and the next start goes on.
-//! As in SQLite's tests: the first call, the second, … until a whole session went by without meeting the failure.
+//! As in the tests of `SQLite`: the first call, the second, … until a whole session went by without meeting the failure.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -122,11 +122,11 @@ fn session(seed: u64, case: &Case, nth: u64) -> bool {
     let mut past = before.past;
     let opened =
         Store::open_locked(&setup(Arc::new(failing.clone()), 1, 4000, true), dir(), None, Derived::AsItIs);
-    if let Ok((store, _)) = opened {
-        if work(&disk, &store, &mut past, &mut random, 30, true).is_err() {
-            // As a build ends that met an error.
-            drop(store.close());
-        }
+    if let Ok((store, _)) = opened
+        && work(&disk, &store, &mut past, &mut random, 30, true).is_err()
+    {
+        // As a build ends that met an error.
+        drop(store.close());
     }
     let told = before.told.max(told(&disk));
     never_again(&failing.made(), &context);

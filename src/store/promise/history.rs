@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     fn name(&mut self) -> Result<()> {
         let count = 1 + self.random.below(3);
         let number = self.store.next_document.load(Ordering::Relaxed);
-        let mut names: Vec<String> = (0..count).map(|i| format!("d{:03}", number as u64 + i)).collect();
+        let mut names: Vec<String> = (0..count).map(|i| format!("d{:03}", u64::from(number) + i)).collect();
         let (family, dir) =
             *self.random.pick(&[("notes", ""), ("notes", "deep/er"), ("mails", "x"), ("set", "")]);
         if family == "set" {

@@ -3,10 +3,11 @@
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::store::disk::DiskFile;
+use crate::store::extents::Extents;
 use crate::store::frame::{self, Found, FrameRef, Kind};
 use crate::store::group::{self, HEADER_BYTES, Header};
 use crate::store::recover::window::Window;
-use crate::store::recover::{Bound, Damage, Part, Torn};
+use crate::store::recover::{Bound, Damage, Part, Place, Torn};
 use crate::store::segment::{FIRST_GROUP, SEGMENT_BYTES, Segments};
 
 /// How much is searched at once for the next header.
@@ -15,7 +16,7 @@ const SEARCH: u64 = 64 << 10;
 pub(super) struct Walk<'a> {
     segments: &'a Segments,
     from: Position,
-    visit: &'a mut dyn FnMut(u32, FrameRef<'_>),
+    visit: &'a mut dyn FnMut(Place<'_>, FrameRef<'_>),
     run: u32,
     frames: u64,
     damage: Vec<Damage>,
@@ -46,7 +47,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         segments: &'a Segments,
         from: Position,
-        visit: &'a mut dyn FnMut(u32, FrameRef<'_>),
+        visit: &'a mut dyn FnMut(Place<'_>, FrameRef<'_>),
     ) -> Self {
         Walk { segments, from, visit, run: 0, frames: 0, damage: Vec::new() }
     }
@@ -68,6 +69,10 @@ impl<'a> Walk<'a> {
             Bound::At(end) => end.offset().max(FIRST_GROUP),
             Bound::Unknown | Bound::Tail => cursor.size,
         };
+        if let Some(extents) = self.segments.extents(part.number)? {
+            self.collected(&mut cursor, &extents);
+            return Ok(Stopped { end: Some(cursor.position(bound)), ..Stopped::default() });
+        }
         let mut at = self.begin(&mut cursor);
         // Whoever begins behind the first group knows that those before were synced.
         let mut last = (at > FIRST_GROUP).then(|| (cursor.position(at), 0));
@@ -147,7 +152,7 @@ impl<'a> Walk<'a> {
                     at += length as u32;
                     if position >= self.from {
                         self.frames += 1;
-                        (self.visit)(header.run, frame);
+                        (self.visit)(Place { start: Position::new(number, start), header }, frame);
                     }
                 }
                 Found::Bad(length) if is_frame_behind(rest, length, seal, position) => {
@@ -167,6 +172,79 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Visits what is left of a collected segment: every group that has anything left has its header.
+    fn collected(&mut self, cursor: &mut Cursor<'_>, extents: &Extents) {
+        let mut group: Option<(u32, Header)> = None;
+        let mut at = FIRST_GROUP;
+        while let Some(extent) = extents.at_or_behind(at) {
+            at = at.max(extent.logical);
+            if let Some((start, header)) = &group {
+                let frames = start.saturating_add(HEADER_BYTES as u32).saturating_add(header.frames);
+                if at < frames {
+                    at = self.survivors(cursor, (*start, header), at, extent.end().min(frames));
+                    continue;
+                }
+                let end = frames.saturating_add(header.payloads);
+                if at < end {
+                    at = end;
+                    continue;
+                }
+            }
+            cursor.chain = None;
+            if let Some((header, _)) = cursor.header(self.segments, at) {
+                cursor.group = header.number;
+                self.run = self.run.max(header.run);
+                group = Some((at, header));
+                at += HEADER_BYTES as u32;
+                continue;
+            }
+            let next = cursor.search(self.segments, at + 1).unwrap_or(cursor.size);
+            self.damaged(cursor, at, next, "a group's header");
+            group = None;
+            at = next;
+        }
+    }
+
+    /// Visits frames that lie one behind the other; where they end.
+    fn survivors(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        (start, header): (u32, &Header),
+        from: u32,
+        to: u32,
+    ) -> u32 {
+        let number = cursor.number;
+        let bytes = cursor.window.get(from.into(), u64::from(to - from));
+        let seal = self.segments.seal();
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let position = Position::new(number, from + at as u32);
+            match frame::read(rest, seal, position) {
+                Found::Frame(frame, length) => {
+                    at += length;
+                    if position >= self.from {
+                        self.frames += 1;
+                        (self.visit)(Place { start: Position::new(number, start), header }, frame);
+                    }
+                }
+                Found::Bad(length) if is_frame_behind(rest, length, seal, position) => {
+                    let to = Position(position.0 + length as u64);
+                    self.damage.push(Damage { from: position, to, what: "a frame" });
+                    at += length;
+                }
+                Found::Bad(_) | Found::Short(_) => {
+                    self.damage.push(Damage {
+                        from: position,
+                        to: Position::new(number, to),
+                        what: "frames",
+                    });
+                    break;
+                }
+            }
+        }
+        to
+    }
+
     /// Visits the frames of a group that may be half on disk, up to the first flaw: what is lost is always the end.
     /// Returns where that is.
     fn last_group(&mut self, cursor: &mut Cursor<'_>, start: u32, header: &Header) -> u32 {
@@ -182,7 +260,7 @@ impl<'a> Walk<'a> {
                     at += length as u32;
                     if position >= self.from {
                         self.frames += 1;
-                        (self.visit)(header.run, frame);
+                        (self.visit)(Place { start: Position::new(number, start), header }, frame);
                     }
                 }
                 // Nothing of it counts: the log ends before the group.

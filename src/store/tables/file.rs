@@ -1,7 +1,7 @@
 //! One table on disk: how it is laid out, opened and searched. Knows nothing of which stretches of the log there are.
 //!
-//! All is pages of 4 KiB, each closed by a crc32c over (salt, page number, payload): a page that is torn, moved or of
-//! another store does not pass. Page 0 is the header, then come the entries (341 a page), the fences (the first key of
+//! All is pages of 4 KiB, each closed by a crc32c over (salt, from, to, page number, payload): a page that is torn, moved,
+//! of another table or of another store does not pass. Page 0 is the header, then come the entries (341 a page), the fences (the first key of
 //! each page of entries, 682 a page) and the filter (63 blocks a page). `docs/design/index.md` has the picture.
 
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ const FENCES: usize = PAYLOAD / FENCE;
 const BLOCKS: usize = PAYLOAD / filter::BLOCK;
 
 const MAGIC: [u8; 8] = *b"pipetab\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Header {
         for (at, number) in [(16, self.salt), (24, self.from.0), (32, self.to.0), (40, self.count)] {
             page[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
-        close_page(&mut page, self.salt, 0);
+        close_page(&mut page, self, 0);
         page
     }
 
@@ -71,7 +71,7 @@ impl Header {
         };
         let good = page[..8] == MAGIC
             && page[8..12] == VERSION.to_le_bytes()
-            && page_is_whole(page, header.salt, 0)
+            && page_is_whole(page, &header, 0)
             && header.from < header.to
             && header.count <= KEY_MASK;
         good.then_some(header)
@@ -113,17 +113,18 @@ pub(super) fn pages_behind(fences: &[u64], filter: &Filter) -> Vec<[u8; PAGE]> {
 }
 
 /// Puts the checksum at the end of a page.
-pub(super) fn close_page(page: &mut [u8; PAGE], salt: u64, number: u64) {
-    let sum = checksum(&page[..PAYLOAD], salt, number);
+pub(super) fn close_page(page: &mut [u8; PAGE], table: &Header, number: u64) {
+    let sum = checksum(&page[..PAYLOAD], table, number);
     page[PAYLOAD..].copy_from_slice(&sum.to_le_bytes());
 }
 
-fn page_is_whole(page: &[u8; PAGE], salt: u64, number: u64) -> bool {
-    page[PAYLOAD..] == checksum(&page[..PAYLOAD], salt, number).to_le_bytes()
+fn page_is_whole(page: &[u8; PAGE], table: &Header, number: u64) -> bool {
+    page[PAYLOAD..] == checksum(&page[..PAYLOAD], table, number).to_le_bytes()
 }
 
-fn checksum(payload: &[u8], salt: u64, number: u64) -> u32 {
-    let seed = crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), &number.to_le_bytes());
+fn checksum(payload: &[u8], table: &Header, number: u64) -> u32 {
+    let seed = [table.salt, table.from.0, table.to.0, number];
+    let seed = seed.iter().fold(0, |seed, part| crc32c::crc32c_append(seed, &part.to_le_bytes()));
     crc32c::crc32c_append(seed, payload)
 }
 
@@ -338,11 +339,7 @@ impl Table {
 
     fn read_page(&self, number: u64, page: &mut [u8; PAGE]) -> Result<(), Damaged> {
         let read = disk::read_exact(&*self.file, page, number * PAGE as u64);
-        if read.is_ok() && page_is_whole(page, self.header.salt, number) {
-            Ok(())
-        } else {
-            Err(self.damage())
-        }
+        if read.is_ok() && page_is_whole(page, &self.header, number) { Ok(()) } else { Err(self.damage()) }
     }
 
     /// The table is of no use any more; without its file the next opening reads its stretch of the log again.

@@ -109,9 +109,9 @@ impl Finder {
     }
 
     /// Begins anew: for a log that is shorter than what the tables cover.
-    pub fn fresh(disk: Arc<dyn Disk>, dir: &Path, salt: u64) -> Result<Finder> {
+    pub fn fresh(disk: &Arc<dyn Disk>, dir: &Path, salt: u64) -> Result<Finder> {
         disk.remove_dir(dir).map_err(|e| Error::io("remove the folder", dir, &e))?;
-        let finder = Finder::open(Arc::clone(&disk), dir, salt)?.0;
+        let finder = Finder::open(Arc::clone(disk), dir, salt)?.0;
         // Those of another log must not come back when this one has grown.
         let above = dir.parent().unwrap_or(dir);
         for dir in [dir, above] {

@@ -87,7 +87,7 @@ impl Writer {
             self.close_entries()?;
         }
         for mut page in pages_behind(&self.fences, &self.filter) {
-            close_page(&mut page, self.header.salt, self.pages);
+            close_page(&mut page, &self.header, self.pages);
             self.pages += 1;
             self.write(&page)?;
         }
@@ -104,7 +104,7 @@ impl Writer {
 
     fn close_entries(&mut self) -> Result<()> {
         let mut page = std::mem::replace(&mut self.page, [0; PAGE]);
-        close_page(&mut page, self.header.salt, self.pages);
+        close_page(&mut page, &self.header, self.pages);
         (self.filled, self.pages) = (0, self.pages + 1);
         self.write(&page)
     }

@@ -75,10 +75,32 @@ impl Project {
         command
     }
 
+    /// The same by way of another program, which is given these words and then the command.
+    pub(crate) fn command_through(&self, words: &[&str], arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let mut outer = Command::new(words[0]);
+        outer.args(&words[1..]).arg(inner.get_program()).args(inner.get_args());
+        outer.current_dir(&self.root).env_clear();
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        outer
+    }
+
     /// Runs `pipe` to its end.
     #[must_use = "compare it with `shows`, or say how it `ends`"]
     pub(crate) fn pipe(&self, arguments: &[&str]) -> Outcome {
-        let output = self.command(arguments).output().unwrap();
+        self.outcome(self.command(arguments), arguments)
+    }
+
+    /// Runs `pipe` by way of another program to its end.
+    #[allow(dead_code, reason = "for the tests of faults, which have this file too")]
+    #[must_use = "compare it with `shows`, or say how it `ends`"]
+    pub(crate) fn pipe_through(&self, words: &[&str], arguments: &[&str]) -> Outcome {
+        self.outcome(self.command_through(words, arguments), arguments)
+    }
+
+    fn outcome(&self, mut command: Command, arguments: &[&str]) -> Outcome {
+        let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
         let status = output.status;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
         let command = format!("pipe {}", arguments.join(" "));

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,8 +38,12 @@ pub(crate) struct Ended {
 impl Project {
     /// Starts `pipe` with these arguments and `--json`.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        let mut child = command.arg("--json").process_group(0).spawn().unwrap();
+        self.start_command(self.command(&[arguments, &["--json"]].concat()))
+    }
+
+    /// Starts a command that is some `pipe … --json`, perhaps by way of another program.
+    pub(crate) fn start_command(&self, mut command: Command) -> Running {
+        let mut child = command.process_group(0).spawn().unwrap();
         let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

@@ -31,9 +31,9 @@ struct State {
 const REMOVED: u32 = u32::MAX;
 
 impl Plain {
-    pub(in crate::store::index) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, Unusable> {
+    pub(in crate::store::index) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, Unusable> {
         let trouble = |e: std::io::Error| Unusable::new(e.to_string());
-        let bytes = disk::read_all(&*disk, path).map_err(trouble)?;
+        let bytes = disk::read_all(disk, path).map_err(trouble)?;
         let file = match bytes {
             Some(_) => disk.open(path, Access::Write),
             None => disk.create(path),
