@@ -274,6 +274,7 @@ fn schedules(criterion: &mut Criterion) {
         feeds_set: false,
         splits: Vec::new(),
         below: Vec::new(),
+        rows: false,
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };
     let limits = [TargetLimits { workers: None, window: 64 }; 5];

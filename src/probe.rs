@@ -35,7 +35,8 @@ pub fn manifest_line(
     out: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     let ext = String::new();
-    let member = Member { id, digest, ext, facts: facts.clone(), output: None, act: None, path: None };
+    let member =
+        Member { id, digest, ext, facts: facts.clone(), output: None, act: None, path: None, row: None };
     crate::engine::manifest::write_line(&member, bytes, out)
 }
 

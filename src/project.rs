@@ -5,6 +5,7 @@
 
 mod functions;
 mod globs;
+mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -127,6 +128,7 @@ impl Report {
         let mut report = Report::of_code(place);
         if let Some(loaded) = &report.loaded {
             let list = std::mem::take(&mut report.warnings.list);
+            report.mistakes.list.extend(rows::wrong(loaded));
             let list = list.into_iter().chain(globs::unmatched(loaded)).collect();
             report.warnings = Mistakes::new(list, &report.warnings.name, report.warnings.text.clone());
         }

@@ -1,6 +1,6 @@
 //! `pipe build`: brings the pipeline up to date.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::cli::exit::Exit;
@@ -8,10 +8,11 @@ use crate::cli::global::{Define, Global};
 use crate::cli::interrupt;
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::wanted;
+use crate::cli::select::{select, wanted};
 use crate::engine::{self, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::event::{Event, Sink};
+use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::Glob;
 use crate::module::Host;
 use crate::project::Project;
@@ -47,6 +48,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", conflicts_with = "docs")]
     sample: Option<u64>,
 
+    /// Bring results up to date that `hold` keeps, of this target (or of all targets of this module)
+    #[arg(long, value_name = "TARGET")]
+    update: Vec<String>,
+
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
@@ -73,6 +78,28 @@ pub(super) fn jobs(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl Args {
+    /// The targets of `--update`, which must be among those that are built.
+    fn updated(&self, pipeline: &Pipeline, wanted: &BTreeSet<TargetIx>) -> Result<BTreeSet<TargetIx>> {
+        if self.update.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let update = select(pipeline, &self.update)?;
+        for ix in &update {
+            let target = pipeline.target(*ix);
+            if target.hold.is_none() {
+                let message = format!("target `{}` holds nothing: it has no `hold`", target.name);
+                return Err(
+                    Error::usage(message).hint(format!("pipe redo {}     does its work again", target.name))
+                );
+            }
+            if !wanted.contains(ix) {
+                let message = format!("`--update {}` is not among what is built", target.name);
+                return Err(Error::usage(message).hint(format!("pipe build {0} --update {0}", target.name)));
+            }
+        }
+        Ok(update)
+    }
+
     /// A build of everything, as without options.
     pub(super) fn of_all(define: Define) -> Self {
         Args {
@@ -82,6 +109,7 @@ impl Args {
             define,
             docs: None,
             sample: None,
+            update: Vec::new(),
             fail_fast: false,
             keep_going: false,
             gone: false,
@@ -91,6 +119,7 @@ impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let wanted = wanted(&project, &self.names)?;
+        let update = self.updated(project.pipeline(), &wanted)?;
         let warnings = project.warnings();
         if !warnings.is_empty() && !out.is_json() {
             out.drawn(&warnings);
@@ -114,6 +143,7 @@ impl Args {
             gone: self.gone,
             dry_run: self.dry_run,
             reads_all: false,
+            update,
             changes: None,
             command: std::env::args().collect(),
         };

@@ -217,6 +217,7 @@ fn content_line(content: &ContentChange, width: usize) -> Option<String> {
 fn step_lines(step: &Step, width: usize) -> Vec<String> {
     let below = " ".repeat(width + 4);
     let mut first = vec![state_word(step)];
+    first.extend(step.by.iter().map(|module| format!("by {module}")));
     let mut lines = Vec::new();
     match &step.decision {
         Decision::Ran { reasons, start, duration, worker, attempt } => {
@@ -312,6 +313,7 @@ mod tests {
         Step {
             target: "text".into(),
             state,
+            by: None,
             decision,
             outcome,
             warnings: Vec::new(),

@@ -113,7 +113,20 @@ fn remarks(target: &TargetStatus) -> String {
         None => "to look at".to_owned(),
     });
     let note = Some(target.note.clone()).filter(|note| !note.is_empty());
-    [note, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let of = |(module, documents): (&String, &u64)| format!("{module} {}", text::thousands(*documents));
+    let routed: Vec<String> = target.routed.iter().map(of).collect();
+    let routed = (!routed.is_empty()).then(|| format!("by {}", routed.join(", ")));
+    let unmatched = target.matched.iter().filter(|matched| matched.unmatched > 0);
+    let unmatched =
+        unmatched.map(|matched| format!("{} without `{}`", text::thousands(matched.unmatched), matched.with));
+    let unused =
+        target.matched.iter().filter_map(|matched| Some((matched.unused.filter(|n| *n > 0)?, matched)));
+    let unused = unused.map(|(n, matched)| format!("{} of `{}` unused", text::thousands(n), matched.from));
+    let matched: Vec<String> = unmatched.chain(unused).collect();
+    let matched = (!matched.is_empty()).then(|| matched.join(", "));
+    let held = (target.held > 0)
+        .then(|| format!("{} held: pipe build --update {}", text::thousands(target.held), target.target));
+    [note, routed, matched, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn failures(status: &Status) -> Vec<String> {

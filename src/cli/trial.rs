@@ -310,8 +310,8 @@ fn made(trial: &Trial, output: &crate::module::Output, folder: &mut Folder) -> R
 }
 
 fn is_python(pipeline: &Pipeline, ix: TargetIx) -> bool {
-    let module = pipeline.module(crate::engine::target::module_of(pipeline.target(ix)));
-    matches!(module.program, Program::Python { .. })
+    let is_python = |ix| matches!(pipeline.module(ix).program, Program::Python { .. });
+    pipeline.modules_of(ix).into_iter().any(is_python)
 }
 
 /// `ValueError: no table (modules/words.py:12)`

@@ -11,7 +11,9 @@ use crate::hash::Digest;
 use crate::model::action::State;
 use crate::model::reason::Reason;
 use crate::query::log::Shown;
-use crate::query::why::{Group, Kind, Last, Now, SourceState, TargetWhy, Verdict, WhyDocument, WhyTarget};
+use crate::query::why::{
+    Group, Kind, Last, Now, Routed, SourceState, TargetWhy, Verdict, WhyDocument, WhyTarget,
+};
 use crate::query::{Answer, Question};
 use crate::text;
 use crate::time::{Millis, now};
@@ -96,6 +98,9 @@ fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
                 lines.push(format!("{below}before: {word}"));
             }
         }
+    }
+    if let Some(Routed { branch, action, test }) = &verdict.route {
+        lines.push(format!("{below}route: {action} (branch {branch}: {test})"));
     }
     lines
 }
@@ -253,10 +258,9 @@ type Touch = (&'static str, fn(&Reason) -> bool);
 
 /// What else could have changed, and did not.
 fn untouched(reasons: &[Reason]) -> Option<String> {
-    if reasons
-        .iter()
-        .any(|reason| matches!(reason, Reason::NeverRun | Reason::OutputLost | Reason::Shape { .. }))
-    {
+    if reasons.iter().any(|reason| {
+        matches!(reason, Reason::NeverRun | Reason::OutputLost | Reason::Shape { .. } | Reason::Route { .. })
+    }) {
         return None;
     }
     let kinds: [Touch; 4] = [
@@ -360,8 +364,12 @@ mod tests {
     #[test]
     fn what_would_happen_is_said_before_what_happened() {
         let last = Last::Decided { state: State::LeftOut, note: String::new() };
-        let verdict =
-            Verdict { target: "ocr".into(), last, now: Now::WouldRun { reasons: vec![Reason::NeverRun] } };
+        let verdict = Verdict {
+            target: "ocr".into(),
+            route: None,
+            last,
+            now: Now::WouldRun { reasons: vec![Reason::NeverRun] },
+        };
         assert_eq!(
             verdict_lines(&verdict, 8),
             ["  ocr       would run: new", "            before: left out"]

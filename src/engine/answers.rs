@@ -1,7 +1,7 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build, InHand};
-use crate::engine::decide::{Work, derived_note};
+use crate::engine::decide::{SideInput, Work, derived_note};
 use crate::engine::document::StepResult;
 use crate::engine::groups::is_over_members;
 use crate::engine::lookup::is_result;
@@ -9,6 +9,8 @@ use crate::engine::modules::loaded_files;
 use crate::engine::policy::{SET_ASIDE, limit_of};
 use crate::engine::requests::INLINE;
 use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::engine::target::TargetPlan;
+use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
 use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
 use crate::model::event::{Event, Finished, Stopped};
@@ -104,14 +106,19 @@ impl Build<'_> {
     /// A worker has loaded these: its records answer only while they are as they are now.
     fn loaded(&mut self, worker: WorkerIx, files: &[String], mut packages: Vec<Package>) -> Result<()> {
         let target = self.scheduler.target_of(worker);
-        let Some(identity) = self.plans[target.0].as_ref().map(|plan| plan.identity) else { return Ok(()) };
+        let call = self.scheduler.module_of(worker);
+        let Some(identity) = self.plans[target.0].as_ref().map(|plan| plan.call(call).identity) else {
+            return Ok(());
+        };
         let files = loaded_files(&self.pipeline.root, files, &mut self.store.code_cache());
         packages.sort();
         let at = self.store.intern_loads(&Loads { module: identity, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
         if self.store.loads_count() != self.outline.loads_known() {
             // It holds for every target of the module: the others' workers will say the same, and it will be no news.
-            for plan in self.plans.iter_mut().flatten().filter(|plan| plan.identity == identity) {
+            let is_its =
+                |plan: &&mut TargetPlan| plan.each_call().iter().any(|call| call.identity == identity);
+            for plan in self.plans.iter_mut().flatten().filter(is_its) {
                 self.outline.learned(self.parts, plan, &mut self.lookup.present)?;
             }
             self.definitions.clear();
@@ -126,7 +133,7 @@ impl Build<'_> {
         }
         let Some(mut request) = self.in_hand.remove(&answer.id) else { return Ok(()) };
         let ticket = request.ticket;
-        if !self.scheduler.is_current(ticket) || self.scheduler.is_disabled(request.target) {
+        if !self.scheduler.is_current(ticket) || self.scheduler.is_disabled(worker) {
             self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
             return Ok(());
         }
@@ -149,7 +156,7 @@ impl Build<'_> {
             self.scheduler.hold(worker, ticket);
             return self.record_try(worker, &request, ended, pause);
         }
-        let state = self.record(worker, &request, ended)?;
+        let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
         Ok(())
     }
@@ -179,6 +186,21 @@ impl Build<'_> {
         let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else {
             return false;
         };
+        let is_file_changed = |one: &Match| match &one.content {
+            Some(MatchContent::File { source, stamp, .. }) => {
+                let roots = &self.parts.roots[source.0];
+                crate::scan::restamp(roots, one.id.rel(), self.store.salt()) != Some(*stamp)
+            }
+            _ => false,
+        };
+        let of_others = work.with.iter().any(|(_, side)| match side {
+            SideInput::One(one) => is_file_changed(one),
+            SideInput::Many(several) => several.iter().any(is_file_changed),
+            SideInput::None | SideInput::Own(_) => false,
+        });
+        if of_others {
+            return true;
+        }
         let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
         if !by_path || !self.reads_source(&open.document, work) {
             return false;
@@ -249,10 +271,29 @@ impl Build<'_> {
         }))
     }
 
+    /// A branch passes a document on: a record like any other, without a module.
+    pub(super) fn pass_on(&mut self, ticket: Ticket, target: TargetIx) -> Result<State> {
+        let same = crate::module::Output { body: OutputBody::Same, ext: String::new(), meta: String::new() };
+        let (outcome, bytes) = match self.outcome(ticket, Done::Output(same))? {
+            Ok(made) => made,
+            Err(failure) => (Outcome::Failed(failure), None),
+        };
+        let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0 };
+        let request = InHand {
+            ticket,
+            target,
+            extras: Extras::default(),
+            children: crate::engine::split::Collected::default(),
+            since: std::time::Instant::now(),
+            said_slow: false,
+        };
+        self.record(None, &request, ended)
+    }
+
     /// Writes the record of a try, and says what it is.
     pub(super) fn write_act(
         &mut self,
-        worker: WorkerIx,
+        worker: Option<WorkerIx>,
         request: &InHand,
         work: &Work,
         ended: Ended,
@@ -264,6 +305,7 @@ impl Build<'_> {
         else {
             return Ok(None);
         };
+        let plan = plan.call_mut(work.call);
         let recipe = match plan.recipe_at {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
@@ -284,14 +326,14 @@ impl Build<'_> {
             key: work.key.0.prefix(),
             run: self.store.run(),
             recipe,
-            loads: self.loads[worker.0 as usize],
+            loads: worker.and_then(|worker| self.loads[worker.0 as usize]),
             doc: open.document.number,
             mark: self.mark,
             inputs: work.inputs.clone(),
             outcome: ended.outcome,
             start: ended.start,
             duration: ended.duration,
-            worker: worker.0,
+            worker: worker.map_or(0, |worker| worker.0),
             attempt,
             log: ended.log,
             extras,
@@ -303,7 +345,7 @@ impl Build<'_> {
     }
 
     /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
-    fn record(&mut self, worker: WorkerIx, request: &InHand, ended: Ended) -> Result<State> {
+    fn record(&mut self, worker: Option<WorkerIx>, request: &InHand, ended: Ended) -> Result<State> {
         let InHand { ticket, target, .. } = *request;
         let Some(work) =
             self.open[ticket.doc.0 as usize].as_mut().and_then(|open| open.work[ticket.step].take())
@@ -314,7 +356,7 @@ impl Build<'_> {
         let Some((at, act, bytes)) = self.write_act(worker, request, &work, ended)? else {
             return Ok(State::Unfinished);
         };
-        self.watch_row(target, ticket, &act.outcome)?;
+        self.watch_row((target, work.call), ticket, &act.outcome)?;
         let is_set_aside = self.is_set_aside(request, &act.outcome, work.faults);
         let note = if is_set_aside { SET_ASIDE.to_owned() } else { work.note };
         let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return Ok(State::Unfinished) };
@@ -373,7 +415,7 @@ impl Build<'_> {
     /// The module cannot start: said once, and all that it has to do stays open.
     fn fatal(&mut self, worker: WorkerIx, failure: Failure) {
         let target = self.scheduler.target_of(worker);
-        self.scheduler.disable(target);
+        self.scheduler.disable(worker);
         let name = self.pipeline.target(target).name.clone();
         if self.stopped.is_none() {
             self.stopped = Some(Stopped::Module { target: name, failure });
@@ -409,7 +451,7 @@ impl Build<'_> {
         if let Some(pause) = self.tried_again(&request, &ended, None) {
             return self.record_try(worker, &request, ended, pause);
         }
-        let state = self.record(worker, &request, ended)?;
+        let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())
     }

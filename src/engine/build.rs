@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::engine::children::Feeds;
 use crate::engine::crew::Worker;
-use crate::engine::decide::{Deciding, Decision, Work};
+use crate::engine::decide::{Deciding, Decision, SideInput, Work};
 use crate::engine::document::Document;
 use crate::engine::faults::Faults;
 use crate::engine::grouping::{SetWork, set_work};
 use crate::engine::groups::{Found, is_over_members};
 use crate::engine::lookup::Lookup;
+use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::reduce::Reduced;
@@ -27,6 +28,7 @@ use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
 use crate::engine::target::TargetPlan;
+use crate::engine::unseen::Unseen;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::action::{Extras, KeyInput, Position, State};
@@ -124,6 +126,7 @@ pub(super) struct Build<'a> {
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) faults: Faults,
     pub(super) readings: u32,
+    unseen: Unseen,
     pub(super) feeds: Feeds,
     /// Families with groups that are not settled.
     pub(super) unsettled_groups: HashSet<FamilyIx>,
@@ -133,7 +136,7 @@ pub(super) struct Build<'a> {
     pub(super) reduced: HashMap<TargetIx, Reduced>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
-    said_starting: HashSet<TargetIx>,
+    said_starting: HashSet<(TargetIx, usize)>,
     replanned: HashSet<usize>,
     last_counts: Instant,
 }
@@ -174,8 +177,8 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
-        let limits: Vec<TargetLimits> =
-            pipeline.targets.iter().map(|target| limits(pipeline, target)).collect();
+        let limits: Vec<Vec<TargetLimits>> =
+            (0..pipeline.targets.len()).map(|ix| limits(pipeline, TargetIx(ix))).collect();
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
@@ -193,7 +196,7 @@ impl<'a> Build<'a> {
             outline,
             sink,
             interrupts,
-            scheduler: Scheduler::new(families, &limits, options.jobs),
+            scheduler: Scheduler::with_routes(families, &limits, options.jobs),
             open: Vec::new(),
             plans: vec![None; pipeline.targets.len()],
             lookup: Lookup::new(crate::engine::loads::PresentCode::new(&pipeline.root)),
@@ -220,6 +223,7 @@ impl<'a> Build<'a> {
             said_otherwise: HashSet::new(),
             faults: Faults::default(),
             readings: 0,
+            unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
             looked_at: HashSet::new(),
@@ -295,6 +299,9 @@ impl<'a> Build<'a> {
 
     /// Ends the build.
     pub(super) fn finish(self) -> Finished {
+        if self.stopped.is_none() && !self.options.is_partial() {
+            self.unseen.notices(self.pipeline).iter().for_each(|notice| self.sink.event(notice));
+        }
         let counts = self.tally.counts(|_| 0);
         let published = self.publisher.finish();
         Finished { counts, through: self.tally.through, stopped: self.stopped, published, again: self.again }
@@ -320,7 +327,10 @@ impl<'a> Build<'a> {
             if self.families.strata[ix] == stratum && self.options.wanted.contains(&TargetIx(ix)) {
                 let predicted = self.outline.definition(TargetIx(ix));
                 let (present, inputs) = (&mut self.lookup.present, &mut self.inputs);
-                let plan = self.outline.plan(self.parts, self.families, TargetIx(ix), present, inputs)?;
+                let mut plan = self.outline.plan(self.parts, self.families, TargetIx(ix), present, inputs)?;
+                if self.options.update.contains(&TargetIx(ix)) {
+                    plan.hold = None;
+                }
                 if predicted != Some(plan.definition) {
                     self.replanned.insert(stratum);
                 }
@@ -460,6 +470,11 @@ impl<'a> Build<'a> {
         let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return Ok(()) };
         let family = self.families.family(open.document.family);
         let target = family.steps[ticket.step].target;
+        let Some(plan) = self.plans[target.0].as_mut() else { return Ok(()) };
+        if !plan.values.is_empty() {
+            let only = self.options.sample_filter();
+            matching::load(self.parts, self.families, plan, only.as_ref())?;
+        }
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
         let is_decided = open.document.results[ticket.step].is_some();
         let over_members = !is_decided && is_over_members(self.pipeline, target);
@@ -503,16 +518,22 @@ impl<'a> Build<'a> {
                     let note = work.note.clone();
                     let mut decision =
                         deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
-                    if let Decision::Settled(result) = &mut decision {
+                    if let Decision::Settled(result) = &mut decision
+                        && result.note.is_empty()
+                    {
                         result.note = note;
                     }
                     decision
                 }
             }
         } else {
+            let name = &self.pipeline.target(target).name;
+            self.unseen.note(self.store, (target, name), &open.document, family, ticket.step)?;
+            let matching = Matching { parts: self.parts, families: self.families };
+            let found = matching.of_document(plan, &open.document, ticket.step)?;
             let mut deciding =
                 Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
-            deciding.decide(plan, &open.document, ticket.step)?
+            deciding.decide(plan, &open.document, ticket.step, &found)?
         };
         match decision {
             Decision::Settled(result) => {
@@ -522,9 +543,11 @@ impl<'a> Build<'a> {
                 self.scheduler.decided(ticket, Verdict::Settled(state));
             }
             Decision::Run(work) => {
-                let key = work.key;
+                let verdict = Verdict::Routed(work.key, work.call);
+                let passes = plan.call(work.call).module.is_none();
                 open.work[ticket.step] = Some(*work);
-                self.scheduler.decided(ticket, Verdict::Run(key));
+                let verdict = if passes { Verdict::Settled(self.pass_on(ticket, target)?) } else { verdict };
+                self.scheduler.decided(ticket, verdict);
             }
         }
         Ok(())
@@ -532,7 +555,9 @@ impl<'a> Build<'a> {
 
     fn start_worker(&mut self, worker: WorkerIx, target: TargetIx) -> Result<()> {
         let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
-        let first = self.said_starting.insert(target);
+        let call = self.scheduler.module_of(worker);
+        let plan = plan.call(call);
+        let first = self.said_starting.insert((target, call));
         let launch = self.parts.launch(plan, worker.0)?;
         let outbox = self.outbox.clone();
         let deliver = move |reports| {
@@ -549,6 +574,7 @@ impl<'a> Build<'a> {
             _ => false,
         };
         let recipe = plan.recipe_digest;
+        let module = plan.module;
         let crew = &mut self.standing.crew;
         if let Some((known, loads)) = crew.hire(name, &recipe, &launch, &mut holds, Box::new(deliver.clone()))
         {
@@ -557,9 +583,9 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         self.workers[ix] = Some(crew.start(&self.parts.host, name, recipe, launch, Box::new(deliver))?);
-        if first {
+        if first && let Some(module) = module {
             let target = self.pipeline.target(target);
-            let module = self.pipeline.module(plan.module).name.clone();
+            let module = self.pipeline.module(module).name.clone();
             self.sink.event(&Event::Starting { target: target.name.clone(), module });
         }
         Ok(())
@@ -692,6 +718,25 @@ impl<'a> Build<'a> {
         self.settle()
     }
 
+    /// Says who had no match, on both sides, in the targets of a stratum that looked for any.
+    pub(super) fn say_matched(&mut self, stratum: usize) -> Result<()> {
+        if self.options.is_partial() || self.scheduler.is_stopping() {
+            return Ok(());
+        }
+        for ix in 0..self.pipeline.targets.len() {
+            let Some(plan) = self.plans[ix].as_ref().filter(|_| self.families.strata[ix] == stratum) else {
+                continue;
+            };
+            if plan.values.iter().all(|value| value.table.is_none()) {
+                continue;
+            }
+            let met = matching::met(self.parts, self.families, plan, &mut |_, _| {})?;
+            matching::remember(self.parts, &self.pipeline.targets[ix].name, &met)?;
+            met.into_iter().for_each(|met| self.sink.event(&Event::Matched(met)));
+        }
+        Ok(())
+    }
+
     /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once; those that the
     /// next build of this process would start again stay.
     pub(super) fn end_workers(&mut self) {
@@ -720,7 +765,11 @@ impl<'a> Build<'a> {
         let family = self.families.family(document.family);
         let is_source = |input: Input| requests::origin(family, document, input) == Input::Origin;
         matches!(family.origin, Origin::Source(_))
-            && (is_source(work.main) || work.with.iter().any(|(_, input)| input.is_some_and(is_source)))
+            && (is_source(work.main)
+                || work
+                    .with
+                    .iter()
+                    .any(|(_, side)| matches!(side, SideInput::Own(input) if is_source(*input))))
     }
 }
 
@@ -729,12 +778,17 @@ fn members_of(input: &KeyInput) -> u64 {
     facts.and_then(|facts| facts.get("members")?.as_u64()).unwrap_or(0)
 }
 
-fn limits(pipeline: &Pipeline, target: &crate::model::pipeline::Target) -> TargetLimits {
-    let module = pipeline.module(crate::engine::target::module_of(target));
-    // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
-    let window = if module.program.is_filter() { 16 } else { 64 };
+/// What the scheduler must know of each module of a target.
+fn limits(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetLimits> {
+    let target = pipeline.target(ix);
     let set = target.verb != crate::model::pipeline::Verb::Each;
-    TargetLimits { workers: target.settings.workers, window: if set { 1 } else { window } }
+    let of_module = |ix| {
+        // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
+        let window = if pipeline.module(ix).program.is_filter() { 16 } else { 64 };
+        let workers = crate::engine::target::settings_of(pipeline, target, ix).workers;
+        TargetLimits { workers, window: if set { 1 } else { window } }
+    };
+    pipeline.modules_of(ix).into_iter().map(of_module).collect()
 }
 
 pub(super) fn store_failed(error: Error) -> Error {

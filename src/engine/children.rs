@@ -271,7 +271,8 @@ impl Build<'_> {
             return Ok(Some(going));
         }
         if !is_now {
-            going.above = above(self.store, self.pipeline, self.families, feed.family, &feed.dir)?;
+            going.above =
+                above(self.store, self.pipeline, self.families, &self.parts.roots, feed.family, &feed.dir)?;
         }
         going.items.extend(present.into_iter().map(|entry| Item {
             name: entry.name.clone(),
@@ -347,7 +348,7 @@ impl Build<'_> {
             stamp,
             digest: known.as_ref().and_then(|known| known.story.content),
             above: Arc::clone(&going.above),
-            ..Document::unknown(ix, DocId::at(&family.name, dir, &name), family.steps.len())
+            ..Document::unknown(ix, family, DocId::at(&family.name, dir, &name))
         };
         document.name = name;
         let split = &self.pipeline.target(family.steps[0].target).name;
@@ -462,7 +463,7 @@ impl Build<'_> {
             stamp: entry.stamp,
             digest: known.story.content,
             before: Some(known),
-            ..Document::unknown(ix, DocId::at(&family.name, dir, &entry.name), family.steps.len())
+            ..Document::unknown(ix, family, DocId::at(&family.name, dir, &entry.name))
         };
         self.retire(&document)
     }

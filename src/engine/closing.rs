@@ -52,7 +52,10 @@ impl Build<'_> {
                 (State::Failed, Some(act)) => match &act.outcome {
                     Outcome::Failed(failure) => {
                         let plan = self.plans[place.target.0].as_ref();
-                        let reopened = plan.is_some_and(|plan| plan.mark_for_failed(&document.id) > act.mark);
+                        let marks = |call: &crate::engine::target::TargetPlan| {
+                            call.mark_for_failed(&document.id) > act.mark
+                        };
+                        let reopened = plan.is_some_and(|plan| plan.each_call().iter().any(marks));
                         (failure.is_kept() || result.note == SET_ASIDE) && !reopened
                     }
                     _ => true,
@@ -60,7 +63,8 @@ impl Build<'_> {
                 _ => true,
             }
         };
-        document.digest.is_some()
+        // What is wrong with a row is known for as long as the row is the same.
+        (document.digest.is_some() || document.is_row)
             && !document.unsettled_children
             && document.results.iter().enumerate().all(decided)
     }
@@ -264,8 +268,10 @@ impl Build<'_> {
         }
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
-        let is_same =
-            old.is_some_and(|old| old.act == entry.act && old.state == State::Done && old.note.is_empty());
+        let is_same = old.is_some_and(|old| {
+            let was_shown = old.note.is_empty() || crate::engine::hold::is_held(old);
+            old.act == entry.act && old.state == State::Done && was_shown
+        });
         if is_same && old_path.as_ref() == Some(&path) {
             return Ok(());
         }
@@ -476,6 +482,7 @@ pub(super) fn bytes_of(
             Some(Bytes::Stored(output.clone()))
         }
         Input::Origin => match family.origin {
+            Origin::Source(_) if document.is_row => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
             Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },

@@ -9,17 +9,23 @@ use serde_json::Value;
 use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
 use crate::engine::policy::{SET_ASIDE, tries};
+use crate::engine::route::{self, Chosen};
 use crate::engine::target::{Shared, TargetPlan};
+use crate::engine::values::{Found, Match};
 use crate::error::Result;
+use crate::hash::FieldHasher;
 use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::{Missing, Pipeline, Target};
+use crate::model::pipeline::{Missing, Pipeline, Target, With};
 use crate::model::reason::Reason;
 use crate::model::selection::Field;
 use crate::plan::family::{Family, Input, Step};
 use crate::plan::key::action_key;
 use crate::store::Store;
+
+/// How the note of a result begins that `hold` keeps, though it is not up to date.
+pub const HELD: &str = "held: ";
 
 /// What becomes of it.
 pub enum Decision {
@@ -29,17 +35,32 @@ pub enum Decision {
     Run(Box<Work>),
 }
 
+/// A side input of one document.
+#[derive(Clone, Debug)]
+pub enum SideInput {
+    /// There is none, and that is fine.
+    None,
+    /// Something of the same document.
+    Own(Input),
+    /// Another document, found by value.
+    One(Box<Match>),
+    /// Several, with `many`.
+    Many(Vec<Match>),
+}
+
 /// An action that must run.
 #[derive(Clone, Debug)]
 pub struct Work {
+    /// Which of its target's modules does it: the number of its plan.
+    pub call: usize,
     /// Its key.
     pub key: ActionKey,
     /// The key's own parts.
     pub inputs: Vec<KeyInput>,
     /// The main input.
     pub main: Input,
-    /// The side inputs of the same document, by name.
-    pub with: Vec<(String, Option<Input>)>,
+    /// The side inputs that differ from document to document, by name.
+    pub with: Vec<(String, SideInput)>,
     /// Why no record answers.
     pub reasons: Vec<Reason>,
     /// The key's result until now, if it has one.
@@ -48,6 +69,23 @@ pub struct Work {
     pub faults: u32,
     /// What its story says of the result: of a set, which part of its members it is over.
     pub note: String,
+}
+
+impl Work {
+    /// The action by this plan over these inputs, with no side inputs.
+    pub fn of(plan: &TargetPlan, inputs: Vec<KeyInput>, main: Input) -> Work {
+        Work {
+            call: 0,
+            key: action_key(&plan.recipe_digest, &inputs),
+            inputs,
+            main,
+            with: Vec::new(),
+            reasons: Vec::new(),
+            replaces: None,
+            faults: 0,
+            note: String::new(),
+        }
+    }
 }
 
 /// What deciding needs beside the document.
@@ -64,8 +102,14 @@ pub struct Deciding<'a> {
 
 impl Deciding<'_> {
     /// Decides one step of a document of a source, or behind a set.
-    pub fn decide(&mut self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Decision> {
-        match self.work(plan, document, step) {
+    pub fn decide(
+        &mut self,
+        plan: &TargetPlan,
+        document: &Document,
+        step: usize,
+        found: &[Found],
+    ) -> Result<Decision> {
+        match self.work(plan, document, step, found) {
             Ok(work) => self.answer(plan, document, self.pipeline.target(plan.ix), work),
             Err(settled) => Ok(Decision::Settled(settled)),
         }
@@ -77,6 +121,7 @@ impl Deciding<'_> {
         plan: &TargetPlan,
         document: &Document,
         step: usize,
+        found: &[Found],
     ) -> std::result::Result<Work, Box<StepResult>> {
         let place = &self.family.steps[step];
         let target = self.pipeline.target(plan.ix);
@@ -93,7 +138,20 @@ impl Deciding<'_> {
         {
             return settled(State::LeftOut, String::new());
         }
+        let mut call = 0;
+        if target.route().is_some() {
+            let branch = route::branch(target, &|field| self.field(document, main, field));
+            match route::chosen(target, plan, branch) {
+                Chosen::Call(number) => call = number,
+                Chosen::Skip(reason) => return settled(State::Skipped, reason),
+                Chosen::Fail(failure) => return settled(State::Failed, derived_note(&failure)),
+            }
+        }
+        let plan = plan.call(call);
         let mut inputs = vec![self.key_input(plan, document, main)];
+        if plan.module.is_none() {
+            return Ok(Work { call, ..Work::of(plan, inputs, main) });
+        }
         let mut with = Vec::new();
         for (number, side) in target.with.iter().enumerate() {
             if let Some((_, shared)) = plan.shared.iter().find(|(name, _)| *name == side.name) {
@@ -103,30 +161,27 @@ impl Deciding<'_> {
                     Shared::Unfinished => return settled(State::Unfinished, String::new()),
                 }
             }
+            if let Some(found) = found.iter().find(|found| found.number == number) {
+                let (key, input) = matched(side, found, &target.name)?;
+                inputs.push(key);
+                with.push((side.name.clone(), input));
+                continue;
+            }
             let found = place.with.iter().find(|(of, _)| *of == number).map(|(_, input)| *input);
             match self.side_input(document, place, found, side.missing, &side.name) {
                 Side::Input(input) => {
                     let (digest, ext) = document.input_facts(input).unwrap_or_default();
                     inputs.push(KeyInput { digest: Some(digest), facts: ext_facts(&ext) });
-                    with.push((side.name.clone(), Some(input)));
+                    with.push((side.name.clone(), SideInput::Own(input)));
                 }
                 Side::None => {
                     inputs.push(KeyInput { digest: None, facts: String::new() });
-                    with.push((side.name.clone(), None));
+                    with.push((side.name.clone(), SideInput::None));
                 }
                 Side::Settled(result) => return Err(result),
             }
         }
-        Ok(Work {
-            key: action_key(&plan.recipe_digest, &inputs),
-            inputs,
-            main,
-            with,
-            reasons: Vec::new(),
-            replaces: None,
-            faults: 0,
-            note: String::new(),
-        })
+        Ok(Work { call, with, ..Work::of(plan, inputs, main) })
     }
 
     /// Looks for a record of this work; the module must run where there is none.
@@ -137,6 +192,8 @@ impl Deciding<'_> {
         target: &Target,
         mut work: Work,
     ) -> Result<Decision> {
+        let hold = plan.hold;
+        let plan = plan.call(work.call);
         let own = document
             .before
             .as_ref()
@@ -161,8 +218,18 @@ impl Deciding<'_> {
             return Ok(Decision::Settled(Box::new(result)));
         }
         work.faults = faults.len() as u32;
+        let reasons = self.lookup.reasons(self.store, &wanted)?;
+        if let Some(hold) = hold
+            && let Some((at, act)) = self.lookup.held(self.store, &wanted, hold)?
+        {
+            let why: Vec<String> = reasons.iter().map(Reason::words).collect();
+            let note = format!("{HELD}{}", why.join("; "));
+            let state = if matches!(act.outcome, Outcome::Skip(_)) { State::Skipped } else { State::Done };
+            let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, note) };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
         let replaces = self.lookup.present_result(self.store, &wanted)?;
-        work.reasons = self.lookup.reasons(self.store, &wanted)?;
+        work.reasons = reasons;
         work.replaces = replaces;
         Ok(Decision::Run(Box::new(work)))
     }
@@ -189,15 +256,7 @@ impl Deciding<'_> {
                 settled(State::Blocked, self.blocked_by(document, step))
             }
             (State::Unfinished, ..) => settled(State::Unfinished, String::new()),
-            (_, _, Missing::None) => Side::None,
-            (_, _, Missing::Skip) => settled(State::Skipped, format!("there is no `{name}` for it")),
-            (_, _, Missing::Fail) => {
-                let target = &self.pipeline.target(place.target).name;
-                let message = format!(
-                    "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
-                );
-                Side::Settled(failed(FailureKind::MissingInput, message))
-            }
+            (_, _, missing) => absent(missing, name, &self.pipeline.target(place.target).name),
         }
     }
 
@@ -270,6 +329,66 @@ enum Side {
     Input(Input),
     None,
     Settled(Box<StepResult>),
+}
+
+/// A side input by value: what was found for it.
+fn matched(
+    side: &With,
+    found: &Found,
+    target: &str,
+) -> std::result::Result<(KeyInput, SideInput), Box<StepResult>> {
+    let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
+    let of = |state| found.matches.iter().filter(move |one| one.state == state);
+    if let Some(failed) = of(State::Failed).chain(of(State::Blocked)).next() {
+        return settled(State::Blocked, format!("{} failed", failed.id));
+    }
+    if of(State::Unfinished).next().is_some() || (found.matches.is_empty() && !found.is_certain) {
+        return settled(State::Unfinished, String::new());
+    }
+    let key_of = |one: &Match| KeyInput { digest: Some(one.digest), facts: ext_facts(&one.ext) };
+    match found.matches.as_slice() {
+        [] => match absent(side.missing, &side.name, target) {
+            Side::Settled(result) => Err(result),
+            _ => Ok((KeyInput { digest: None, facts: String::new() }, SideInput::None)),
+        },
+        [one] if !side.many => Ok((key_of(one), SideInput::One(Box::new(one.clone())))),
+        several if side.many => {
+            let mut hasher = FieldHasher::new("pipe several side inputs");
+            hasher.number(several.len() as u64);
+            several.iter().for_each(|one| {
+                hasher.digest(&one.digest).text(&one.ext);
+            });
+            let facts = format!("{{\"many\":{}}}", several.len());
+            let key = KeyInput { digest: Some(hasher.finish()), facts };
+            Ok((key, SideInput::Many(several.to_vec())))
+        }
+        [first, second, ..] => {
+            let message = format!(
+                "{} documents match as `{}`, {} and {} among them; say `many = true` in [target.{target}] to have all of them",
+                found.matches.len(),
+                side.name,
+                first.id,
+                second.id
+            );
+            Err(failed(FailureKind::Ambiguous, message))
+        }
+        [_] => settled(State::Unfinished, String::new()),
+    }
+}
+
+/// What becomes of a document that has no such side input.
+fn absent(missing: Missing, name: &str, target: &str) -> Side {
+    let settled = |state, note: String| Side::Settled(Box::new(StepResult::bare(state, note)));
+    match missing {
+        Missing::None => Side::None,
+        Missing::Skip => settled(State::Skipped, format!("there is no `{name}` for it")),
+        Missing::Fail => {
+            let message = format!(
+                "there is no `{name}` for it; say `missing = \"none\"` or `\"skip\"` in [target.{target}] if that is fine"
+            );
+            Side::Settled(failed(FailureKind::MissingInput, message))
+        }
+    }
 }
 
 fn failed(kind: FailureKind, message: String) -> Box<StepResult> {

@@ -20,6 +20,8 @@ pub struct Content {
     pub bytes: Option<Arc<[u8]>>,
     /// Told from the content, where the pipeline asks.
     pub mime: Option<String>,
+    /// Of a row its scalars.
+    pub meta: Option<Arc<Meta>>,
     /// The source file; of a set its manifest, once it is written.
     pub path: PathBuf,
 }
@@ -66,6 +68,9 @@ impl StepResult {
     }
 }
 
+/// The extension of a row's content.
+const ROW_EXT: &str = "json";
+
 /// An open document.
 pub struct Document {
     /// Its name.
@@ -74,6 +79,8 @@ pub struct Document {
     pub number: DocNumber,
     /// Its family.
     pub family: FamilyIx,
+    /// It is a row of a file.
+    pub is_row: bool,
     /// The folder in the index.
     pub dir: Arc<str>,
     /// The name in that folder; empty for a set.
@@ -135,12 +142,13 @@ pub fn place_of(id: &DocId) -> (&str, &str) {
 }
 
 impl Document {
-    /// A document of which nothing is known, in a family of so many steps.
-    pub fn unknown(family: FamilyIx, id: DocId, steps: usize) -> Self {
+    /// A document of a family, of which nothing is known.
+    pub fn unknown(family: FamilyIx, of: &Family, id: DocId) -> Self {
         let (dir, name) = place_of(&id);
         Document {
             number: DocNumber(0),
             family,
+            is_row: of.rows,
             dir: Arc::from(dir),
             name: name.to_owned(),
             id,
@@ -152,7 +160,7 @@ impl Document {
             racy: false,
             content: None,
             digest: None,
-            results: vec![None; steps],
+            results: vec![None; of.steps.len()],
             restarts: 0,
             above: Arc::from([]),
             unsettled_children: false,
@@ -193,6 +201,7 @@ impl Document {
     /// The digest and extension of an input.
     pub fn input_facts(&self, input: Input) -> Option<(Digest, String)> {
         match input {
+            Input::Origin if self.is_row => Some((self.digest?, ROW_EXT.to_owned())),
             Input::Origin => Some((self.digest?, self.id.ext())),
             Input::Step(step) => {
                 let output = self.results[step].as_ref()?.output()?;
@@ -220,7 +229,8 @@ impl Document {
         if input != Input::Origin {
             return None;
         }
-        self.above.iter().find_map(|meta| look_up(meta, path)).cloned()
+        let of_row = self.content.as_ref().and_then(|content| look_up(content.meta.as_ref()?, path));
+        of_row.or_else(|| self.above.iter().find_map(|meta| look_up(meta, path))).cloned()
     }
 
     /// All meta that is seen at an input, a layer a result, the nearest first.
@@ -239,6 +249,8 @@ impl Document {
                 _ => return layers,
             }
         }
+        let of_row = self.content.as_ref().and_then(|content| content.meta.as_deref());
+        layers.extend(of_row.cloned());
         layers.extend(self.above.iter().cloned());
         layers
     }

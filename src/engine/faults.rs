@@ -94,7 +94,7 @@ impl Build<'_> {
         let ticket = request.ticket;
         let work = self.open[ticket.doc.0 as usize].as_ref().and_then(|open| open.work[ticket.step].clone());
         if let Some(work) = work
-            && let Some((at, act, _)) = self.write_act(worker, request, &work, ended)?
+            && let Some((at, act, _)) = self.write_act(Some(worker), request, &work, ended)?
             && let Outcome::Failed(failure) = &act.outcome
             && let Some(open) = self.open[ticket.doc.0 as usize].as_ref()
         {
@@ -146,8 +146,15 @@ impl Build<'_> {
     }
 
     /// Looks at how an action ended for good: the same error too often in a row stops its module.
-    pub(super) fn watch_row(&mut self, target: TargetIx, ticket: Ticket, outcome: &Outcome) -> Result<()> {
-        let Some(module) = self.plans[target.0].as_ref().map(|plan| plan.module) else { return Ok(()) };
+    pub(super) fn watch_row(
+        &mut self,
+        (target, call): (TargetIx, usize),
+        ticket: Ticket,
+        outcome: &Outcome,
+    ) -> Result<()> {
+        let Some(module) = self.plans[target.0].as_ref().and_then(|plan| plan.call(call).module) else {
+            return Ok(());
+        };
         let Outcome::Failed(failure) = outcome else {
             self.faults.rows.remove(&module);
             return Ok(());
@@ -178,11 +185,13 @@ impl Build<'_> {
     fn trip(&mut self, module: ModuleIx, row: Row) -> Result<()> {
         let number = self.store.newest_mark() + 1;
         let mut targets = Vec::new();
-        for plan in self.plans.iter_mut().flatten().filter(|plan| plan.module == module) {
-            plan.reopen_failed(number);
-            self.scheduler.disable(plan.ix);
+        for plan in self.plans.iter_mut().flatten() {
+            let its = |call: &crate::engine::target::TargetPlan| call.module == Some(module);
+            let Some(call) = plan.each_call().iter().position(its) else { continue };
+            plan.call_mut(call).reopen_failed(number);
+            self.scheduler.disable_module(plan.ix, call);
             let name = self.pipeline.target(plan.ix).name.clone();
-            targets.push(MarkedTarget { name, fingerprint: plan.fingerprint });
+            targets.push(MarkedTarget { name, fingerprint: plan.call(call).fingerprint });
         }
         self.store.add_mark(Mark { number, time: crate::time::now(), targets, docs: None, failed: true })?;
         self.mark = number;

@@ -28,7 +28,6 @@ use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
 use crate::module::Request;
 use crate::plan::family::{Families, FamilyIx, Input, by_target};
-use crate::plan::key::action_key;
 use crate::store::{Entry, Store};
 
 /// What is to become of a set or a group.
@@ -63,17 +62,7 @@ pub(super) fn work_of(
     let facts =
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    let key = action_key(&plan.recipe_digest, &inputs);
-    SetWork::Members(Box::new(Work {
-        key,
-        inputs,
-        main: Input::Origin,
-        with: Vec::new(),
-        reasons: Vec::new(),
-        replaces: None,
-        faults: 0,
-        note: coverage.over(),
-    }))
+    SetWork::Members(Box::new(Work { note: coverage.over(), ..Work::of(plan, inputs, Input::Origin) }))
 }
 
 /// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
@@ -94,6 +83,7 @@ pub(super) fn set_work(
         pipeline: parts.pipeline,
         families,
         store: parts.store,
+        roots: &parts.roots,
         only: only.as_deref(),
         is_current: options.docs.is_some().then_some(&is_current),
         group: None,
@@ -188,6 +178,7 @@ impl Build<'_> {
             pipeline: self.pipeline,
             families: self.families,
             store: self.store,
+            roots: &self.parts.roots,
             only: only.as_deref(),
             is_current: None,
             group: group.as_ref(),
@@ -219,6 +210,7 @@ impl Build<'_> {
             pipeline: self.pipeline,
             families: self.families,
             store: self.store,
+            roots: &self.parts.roots,
             only: None,
             is_current: None,
             group,
@@ -434,6 +426,7 @@ fn pass(
         pipeline: parts.pipeline,
         families,
         store: parts.store,
+        roots: &parts.roots,
         only: only.as_deref(),
         is_current: None,
         group: None,
@@ -522,6 +515,7 @@ pub(super) fn is_behind(
         pipeline: parts.pipeline,
         families,
         store: parts.store,
+        roots: &parts.roots,
         only: None,
         is_current: Some(&is_current),
         group: None,

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Act, ActionKey, KeyInput, Outcome, Place, Position};
 use crate::model::document::DocId;
-use crate::model::pipeline::Settings;
+use crate::model::pipeline::{Hold, Settings};
 use crate::model::reason::Reason;
 use crate::plan::explain::{KeyParts, differences};
 use crate::plan::key::recipe_digest;
@@ -68,6 +68,28 @@ impl Lookup {
             }
         }
         Ok(None)
+    }
+
+    /// The document's own result where `hold` keeps it: paid or slow work is not redone unasked.
+    pub fn held(
+        &mut self,
+        store: &Store,
+        wanted: &Wanted<'_>,
+        hold: Hold,
+    ) -> Result<Option<(Position, Arc<Act>)>> {
+        let Some(at) = wanted.own.filter(|at| !store.is_bad(*at)) else { return Ok(None) };
+        let Some(act) = store.act(at)? else { return Ok(None) };
+        let is_kept = match hold {
+            Hold::Code => act.inputs.first() == wanted.inputs.first(),
+            Hold::All => true,
+        };
+        let is_result = matches!(act.outcome, Outcome::Output(_) | Outcome::Skip(_));
+        // A result that passes its input on is nothing without that input.
+        let is_own = !matches!(&act.outcome, Outcome::Output(output)
+            if output.place == Place::Input && act.inputs.first() != wanted.inputs.first());
+        let is_asked_for = act.mark < wanted.plan.mark_for(wanted.id);
+        let counts = is_kept && is_result && is_own && !is_asked_for && bytes_are_there(store, &act);
+        Ok(counts.then_some((at, act)))
     }
 
     fn answers(
@@ -139,6 +161,10 @@ impl Lookup {
         let Some(at) = wanted.own else { return Ok(vec![Reason::NeverRun]) };
         let Some(act) = store.act(at)? else { return Ok(vec![Reason::OutputLost]) };
         let Some(recipe) = store.recipe(act.recipe)? else { return Ok(vec![Reason::OutputLost]) };
+        if wanted.plan.in_route && recipe.module != wanted.plan.recipe.module {
+            let (old, new) = (recipe.module.clone(), wanted.plan.recipe.module.clone());
+            return Ok(vec![Reason::Route { old, new }]);
+        }
         let old = KeyParts { recipe: &recipe, inputs: &act.inputs };
         let new = KeyParts { recipe: &wanted.plan.recipe, inputs: wanted.inputs };
         let mut reasons = differences(old, new);

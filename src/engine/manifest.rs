@@ -102,7 +102,10 @@ impl Streams<'_> {
                 None => return Ok(None),
             },
             (None, Some(output)) => return Ok(self.store.output_bytes(output)?.map(LineContent::Bytes)),
-            (None, None) => return Ok(None),
+            (None, None) => match &member.row {
+                Some(row) if as_files => text_of(&inputs.file(row, &member.digest, &member.ext)?),
+                row => return Ok(row.clone().map(LineContent::Bytes)),
+            },
         };
         Ok(Some(LineContent::Path(path)))
     }

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
-use crate::engine::sets::{above, before, id_of, result_of, stored};
+use crate::engine::sets::{above, before, id_of, result_of, row_content, stored};
 use crate::engine::standing::Limits;
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{Outcome, Place, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Pipeline, TargetIx};
-use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::store::{Entry, Store};
 
 /// What has to be done about published files beside what this build makes.
@@ -292,8 +292,11 @@ fn add_published(
     let family = families.family(ix);
     let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| true)?;
     let Some(mut document) = document else { return Ok(()) };
+    if let Origin::Source(source) = family.origin {
+        row_content(&parts.roots[source.0], &mut document)?;
+    }
     if family.is_children() {
-        document.above = above(parts.store, parts.pipeline, families, ix, id.place().0)?;
+        document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, id.place().0)?;
     }
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);

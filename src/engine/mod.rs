@@ -1,9 +1,9 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `target`, `tally`, `loads`, `document`, `scheduler`, `crew` · `lookup` ·
-//! `decide` · `requests`, `modules` · `sets`, `publish` · `outline`, `supply` · `standing` · `build` with `opening`,
-//! `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`, `session`; `trial` beside it. See
-//! `docs/design/engine.md`.
+//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` ·
+//! `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`,
+//! `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
@@ -18,10 +18,12 @@ mod faults;
 pub mod ground;
 mod grouping;
 pub mod groups;
+pub mod hold;
 mod leaves;
 pub mod loads;
 pub mod lookup;
 pub(crate) mod manifest;
+pub mod matching;
 pub mod members;
 mod mirror;
 pub mod modules;
@@ -33,6 +35,7 @@ pub mod redo;
 mod reduce;
 mod replaced;
 pub mod requests;
+pub mod route;
 pub mod scheduler;
 mod session;
 pub mod sets;
@@ -43,7 +46,9 @@ mod supply;
 pub mod tally;
 pub mod target;
 pub mod trial;
+mod unseen;
 mod unsplit;
+pub mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -52,7 +57,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::engine::target::TargetPlan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::document::DocId;
 use crate::model::pipeline::{Pipeline, TargetIx, Verb, WithFrom};
@@ -120,6 +125,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Every source file is read, also where its digest is known: the pipeline asks for `mime` or `size`.
     pub reads_all: bool,
+    /// Targets whose held results are brought up to date.
+    pub update: BTreeSet<TargetIx>,
     /// All that changed since the build before in this process, if that is known.
     pub changes: Option<Changes>,
     /// The command line, kept with the run.
@@ -182,7 +189,11 @@ impl<'a> Parts<'a> {
     /// How the workers of a target are started.
     pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
         let target = self.pipeline.target(plan.ix);
-        let module = self.pipeline.module(plan.module);
+        let Some(module) = plan.module else {
+            return Err(Error::unfinished(format!("`{}` only passes its input on", target.name)));
+        };
+        let settings = target::settings_of(self.pipeline, target, module);
+        let module = self.pipeline.module(module);
         let by_document =
             target.with.iter().filter(|with| !matches!(with.from, WithFrom::Shared(_) | WithFrom::File(..)));
         let default = (target.verb == Verb::Each).then_some(TIMEOUT);
@@ -190,14 +201,14 @@ impl<'a> Parts<'a> {
             program: module.program.clone(),
             root: self.pipeline.root.clone(),
             python: self.python.clone(),
-            env: target.settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            params: target.params.clone(),
+            env: settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            params: plan.params.clone(),
             with: requests::shared(plan),
             with_each: by_document.map(|with| with.name.clone()).collect(),
             sees: plan.sees.iter().map(ToString::to_string).collect(),
             log: self.store.worker_log(self.store.run(), worker),
             tmp: self.store.tmp(),
-            timeout: target.settings.timeout.or(default),
+            timeout: settings.timeout.or(default),
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),

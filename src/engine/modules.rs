@@ -15,7 +15,7 @@ use crate::code::{Cache, Spec, Tree};
 use crate::engine::target::{ModuleFacts, identity, program_parts};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
-use crate::model::pipeline::{Module, Pipeline, Program};
+use crate::model::pipeline::{Branch, BranchAction, Module, ModuleIx, Pipeline, Program};
 use crate::module::Python;
 use crate::module::python::{self, Interpreter};
 use crate::store::Store;
@@ -51,9 +51,38 @@ pub fn facts(pipeline: &Pipeline, store: &Store, interpreter: &str) -> Result<Ve
             .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
         let probe = probe(pipeline, store, module)?;
         let program = program_parts(module, interpreter, probe);
-        all.push(ModuleFacts { identity: identity(&program), program, files: files.files });
+        let declares = if is_routed(pipeline, all.len()) { declares(pipeline, module)? } else { None };
+        all.push(ModuleFacts { identity: identity(&program), program, files: files.files, declares });
     }
     Ok(all)
+}
+
+/// Whether a route chooses a module among others.
+fn is_routed(pipeline: &Pipeline, number: usize) -> bool {
+    let calls = |branch: &Branch| branch.action == BranchAction::Module(ModuleIx(number));
+    pipeline.targets.iter().filter_map(|target| target.route()).flatten().any(calls)
+}
+
+/// The names of params that a module takes; nothing where only the module itself could say.
+fn declares(pipeline: &Pipeline, module: &Module) -> Result<Option<Vec<String>>> {
+    let names = |params: &[crate::code::Param]| params.iter().map(|param| param.name.clone()).collect();
+    match &module.program {
+        Program::Python { file, function } => {
+            let functions = crate::code::functions_of_file(&pipeline.root, file)?;
+            let Some(functions) = &functions else { return Ok(None) };
+            let Some(function) = functions.find(function) else { return Ok(None) };
+            let setup = functions.setup_of(function);
+            let is_open = function.any_params
+                || (function.setup.is_some() && setup.is_none())
+                || setup.is_some_and(|setup| setup.any_params);
+            let mut declared: Vec<String> = names(&function.params);
+            let of_setup = setup.into_iter().flat_map(|setup| setup.positional.iter().chain(&setup.params));
+            declared.extend(of_setup.map(|param| param.name.clone()));
+            Ok((!is_open).then_some(declared))
+        }
+        Program::Filter(_) | Program::Shell(_) => Ok(Some(crate::pipelinefile::params_used(&module.program))),
+        Program::Worker(_) | Program::Url(_) | Program::Image(..) => Ok(None),
+    }
 }
 
 /// The output of a module's probe, asked again when the program's stamp changes.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use crate::engine::build::{Build, Message, Open};
 use crate::engine::document::{Content, Document, StepResult};
 use crate::engine::requests::INLINE;
-use crate::engine::sets::{before, id_of, result_of, source_content};
+use crate::engine::sets::{before, content_of_row, id_of, result_of, source_content};
 use crate::engine::supply::{Unopened, Why};
 use crate::error::Result;
 use crate::model::action::{Position, State};
 use crate::model::document::Stamp;
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::SourceIx;
 use crate::plan::family::Origin;
-use crate::scan::{Ask, ReadOutcome, Roots};
+use crate::scan::{Ask, ReadOutcome, Roots, RowRead};
 
 /// So many sources are handed to the readers before anything else goes on.
 const READ_AT_ONCE: usize = 64;
@@ -49,6 +50,7 @@ impl Build<'_> {
             id,
             number,
             family,
+            is_row: of.rows,
             dir,
             name,
             names,
@@ -86,10 +88,18 @@ impl Build<'_> {
             (Origin::Set(_), _) | (_, Why::Again(_)) => false,
             _ => !is_known || self.options.reads_all,
         };
-        if let (Origin::Source(ix), Some(digest)) = (of.origin, document.digest)
+        if let (Origin::Source(ix), Some(digest), false) = (of.origin, document.digest, of.rows)
             && !must_read
         {
-            document.content = Some(source_content(&self.parts.roots[ix.0], document.id.rel(), digest));
+            let roots = &self.parts.roots[ix.0];
+            let mut content = source_content(roots, document.id.rel(), digest);
+            if self.options.reads_all
+                && let Some((length, mime)) = crate::scan::peek(roots, document.id.rel())
+            {
+                // If it is another file by now, the next build finds its stamp changed and decides all anew.
+                (content.length, content.mime) = (length, Some(mime.to_owned()));
+            }
+            document.content = Some(content);
         }
         let rel = document.id.rel().to_owned();
         let doc = self.scheduler.open(family, stratum, &states);
@@ -98,6 +108,7 @@ impl Build<'_> {
         self.open[ix] =
             Some(Open { work: vec![None; document.results.len()], document, reading: 0, feed: None, group });
         match of.origin {
+            Origin::Source(source) if of.rows => self.read_row(doc, source, &rel)?,
             Origin::Source(source) if must_read => {
                 self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
             }
@@ -171,19 +182,13 @@ impl Build<'_> {
                     length: read.length,
                     bytes: read.bytes,
                     mime: read.mime.map(str::to_owned),
+                    meta: None,
                     path: self.parts.roots[source.0].path_of(document.id.rel()),
                 });
                 self.scheduler.ready(doc);
                 return self.commands();
             }
-            ReadOutcome::Vanished => {
-                let document = self.open[doc.0 as usize].take().map(|open| open.document);
-                self.scheduler.closed(doc);
-                return match document {
-                    Some(document) => self.retire(&document),
-                    None => Ok(()),
-                };
-            }
+            ReadOutcome::Vanished => return self.vanished(doc),
             // As it was before this build: new, or changed.
             ReadOutcome::Stopped => {
                 self.open[doc.0 as usize] = None;
@@ -194,10 +199,55 @@ impl Build<'_> {
             ReadOutcome::Special => "it is no regular file any more".to_owned(),
             ReadOutcome::Changing => "it kept changing while it was read".to_owned(),
         };
-        // Nothing is known of its bytes: every target that would take them fails or is blocked, and is tried next time.
-        document.digest = None;
         document.racy = true;
-        let failure = Failure::new(FailureKind::Unreadable, "", format!("cannot read the file: {why}"));
+        self.unreadable(doc, format!("cannot read the file: {why}"))?;
+        self.commands()
+    }
+
+    fn vanished(&mut self, doc: crate::engine::scheduler::DocIx) -> Result<()> {
+        let document = self.open[doc.0 as usize].take().map(|open| open.document);
+        self.scheduler.closed(doc);
+        match document {
+            Some(document) => self.retire(&document),
+            None => Ok(()),
+        }
+    }
+
+    /// Rows are small, and where they are is known: they are read at once.
+    fn read_row(&mut self, doc: crate::engine::scheduler::DocIx, source: SourceIx, rel: &str) -> Result<()> {
+        let Some(rows) = self.parts.roots[source.0].rows() else { return Ok(()) };
+        let read = rows.read(rel)?;
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+        let document = &mut open.document;
+        document.racy = false;
+        match read {
+            // What an earlier stratum made of it is of other bytes.
+            RowRead::Row { digest, .. } if document.stratum > 0 && document.digest != Some(digest) => {}
+            RowRead::Row { row, digest, stamp } => {
+                document.stamp = stamp;
+                document.digest = Some(digest);
+                document.content = Some(content_of_row(row, digest));
+                self.scheduler.ready(doc);
+                return Ok(());
+            }
+            RowRead::Broken { problem, stamp } => {
+                document.stamp = stamp;
+                return self.unreadable(doc, problem);
+            }
+            RowRead::Absent => return self.vanished(doc),
+            RowRead::Changing => {}
+        }
+        document.racy = true;
+        self.unreadable(doc, "its file was written while it was read".to_owned())
+    }
+
+    /// Nothing is known of a document's bytes: every target that would take them fails or is blocked.
+    fn unreadable(&mut self, doc: crate::engine::scheduler::DocIx, why: String) -> Result<()> {
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
+        let document = &mut open.document;
+        let family = self.families.family(document.family);
+        document.digest = None;
+        let failure = Failure::new(FailureKind::Unreadable, "", why);
         let note = crate::engine::decide::derived_note(&failure);
         for (step, place) in family.steps.iter().enumerate() {
             if place.stratum != document.stratum {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use crate::engine::Parts;
 use crate::engine::loads::PresentCode;
+use crate::engine::matching;
 use crate::engine::modules::file_digest;
 use crate::engine::requests::Inputs;
+use crate::engine::route;
 use crate::engine::sets::{before, result_of};
-use crate::engine::target::{ModuleFacts, Shared, SharedInput, TargetPlan, module_of};
+use crate::engine::target::{ModuleFacts, Shared, SharedInput, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Definition, KeyInput, Loads, Mark, Output, Position, State};
-use crate::model::pipeline::{Pipeline, TargetIx, WithFrom};
+use crate::model::pipeline::{Call, ModuleIx, Pipeline, TargetIx, WithFrom};
 use crate::plan::family::{Families, Family, FamilyIx, Input};
 
 /// The targets of a definition, and whether each is as it is defined now.
@@ -64,7 +66,6 @@ impl Outline {
         inputs: &mut Inputs,
     ) -> Result<TargetPlan> {
         let target = parts.pipeline.target(ix);
-        let facts = &self.facts[module_of(target).0];
         let mut shared = Vec::new();
         for with in &target.with {
             match &with.from {
@@ -81,12 +82,33 @@ impl Outline {
             self.loads = parts.store.all_loads()?;
             self.loads_known = self.loads.len();
         }
-        let identity = facts.identity;
-        let learned = self.loads.iter().filter(|loads| loads.module == identity).map(AsRef::as_ref);
-        let learned = present.learned(learned, &mut parts.store.code_cache());
-        let plan = TargetPlan::new(parts.pipeline, ix, facts, shared, &self.marks, &learned);
+        let values = matching::plan(parts, families, ix, !self.samples.is_empty())?;
+        let plan = self.planned(parts, ix, shared, present).with_values(parts.pipeline, values);
         self.define(ix, plan.definition);
         Ok(plan)
+    }
+
+    /// The plan of a target with these shared side inputs.
+    fn planned(
+        &self,
+        parts: &Parts<'_>,
+        ix: TargetIx,
+        shared: Vec<(String, Shared)>,
+        present: &mut PresentCode,
+    ) -> TargetPlan {
+        let mut with_module = |module: ModuleIx, shared| {
+            let facts = &self.facts[module.0];
+            let of_module = self.loads.iter().filter(|loads| loads.module == facts.identity);
+            let learned = present.learned(of_module.map(AsRef::as_ref), &mut parts.store.code_cache());
+            TargetPlan::new(parts.pipeline, ix, Some(module), facts, shared, &self.marks, &learned)
+        };
+        match &parts.pipeline.target(ix).call {
+            Call::Module(module) => with_module(*module, shared),
+            Call::Route(_) => {
+                let mut plan = |module| with_module(module, shared.clone());
+                route::plan(parts.pipeline, ix, &shared, &self.marks, &mut plan)
+            }
+        }
     }
 
     /// What a set, or what is behind it, came to over a sample.
@@ -154,13 +176,8 @@ impl Outline {
     ) -> Result<()> {
         self.loads = parts.store.all_loads()?;
         self.loads_known = self.loads.len();
-        let target = parts.pipeline.target(plan.ix);
-        let facts = &self.facts[module_of(target).0];
-        let identity = facts.identity;
-        let learned = self.loads.iter().filter(|loads| loads.module == identity).map(AsRef::as_ref);
-        let learned = present.learned(learned, &mut parts.store.code_cache());
-        let anew =
-            TargetPlan::new(parts.pipeline, plan.ix, facts, plan.shared.clone(), &self.marks, &learned);
+        let anew = self.planned(parts, plan.ix, plan.shared.clone(), present);
+        let anew = anew.with_values(parts.pipeline, plan.values.clone());
         plan.definition = anew.definition;
         self.define(plan.ix, anew.definition);
         Ok(())

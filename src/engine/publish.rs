@@ -74,6 +74,8 @@ pub enum Bytes {
     Stored(Output),
     /// The document's own file.
     Source(PathBuf),
+    /// A row.
+    Row(std::sync::Arc<[u8]>),
 }
 
 /// What came of all jobs.
@@ -313,6 +315,10 @@ impl Work {
         };
         match bytes {
             Bytes::Source(path) => copy(path),
+            Bytes::Row(bytes) => {
+                crate::fs::write_scratch(temporary, bytes)?;
+                Ok(Digest::of(bytes) == owner.digest)
+            }
             // Another length is enough to know, and a copy of what it claims to be could fill the disk.
             Bytes::Stored(output)
                 if output.place == Place::Blob && !self.store.has_blob(&output.digest, output.length) =>

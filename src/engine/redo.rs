@@ -11,6 +11,7 @@ use crate::engine::requests::Inputs;
 use crate::engine::sets::{before, covers, id_of};
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
+use crate::hash::Digest;
 use crate::model::action::{Mark, MarkedTarget, State};
 use crate::model::pipeline::TargetIx;
 use crate::model::selection::Glob;
@@ -24,6 +25,13 @@ pub struct Marked {
     pub target: String,
     /// Documents that have a result, or failed, there.
     pub documents: u64,
+}
+
+/// A target that is to be marked: by which modules its results are made, and how many there are.
+struct Meant {
+    target: String,
+    fingerprints: Vec<Digest>,
+    documents: u64,
 }
 
 /// Which of a target's documents a mark concerns.
@@ -55,8 +63,9 @@ pub fn redo(
     let mut marked = Vec::new();
     for ix in targets {
         let plan = outline.plan(parts, &families, *ix, &mut present, &mut inputs)?;
-        let name = parts.pipeline.target(*ix).name.clone();
-        marked.push((MarkedTarget { name, fingerprint: plan.fingerprint }, 0));
+        let name = &parts.pipeline.target(*ix).name;
+        let fingerprints = plan.each_call().iter().map(|call| call.fingerprint).collect();
+        marked.push(Meant { target: name.clone(), fingerprints, documents: 0 });
     }
     let glob = docs.and_then(|glob| Glob::new(glob).ok());
     let mut selected: Vec<(String, String, Entry)> = Vec::new();
@@ -64,20 +73,24 @@ pub fn redo(
         count(parts, family, (glob.as_ref(), failed), &mut marked, &mut selected)?;
     }
     if let Some(docs) = docs
-        && marked.iter().all(|(_, documents)| *documents == 0)
+        && marked.iter().all(|meant| meant.documents == 0)
     {
         return Err(Error::no_match(format!("`--docs {docs}` names no document that was done there"))
             .hint("ids begin with the source's name: pipe ls SOURCE"));
     }
-    let result = marked
-        .iter()
-        .map(|(target, documents)| Marked { target: target.name.clone(), documents: *documents });
+    let result =
+        marked.iter().map(|meant| Marked { target: meant.target.clone(), documents: meant.documents });
     let result: Vec<Marked> = result.collect();
     if dry_run || failed && selected.is_empty() {
         return Ok(result);
     }
     let number = parts.store.newest_mark() + 1;
-    let targets = marked.into_iter().map(|(target, _)| target).collect();
+    let of_target = |meant: &Meant| {
+        let marked =
+            |fingerprint: &Digest| MarkedTarget { name: meant.target.clone(), fingerprint: *fingerprint };
+        meant.fingerprints.iter().map(marked).collect::<Vec<_>>()
+    };
+    let targets = marked.iter().flat_map(of_target).collect();
     parts.store.add_mark(Mark {
         number,
         time: crate::time::now(),
@@ -103,12 +116,12 @@ fn count(
     parts: &Parts<'_>,
     family: &Family,
     (glob, failures): (Option<&Glob>, bool),
-    marked: &mut [(MarkedTarget, u64)],
+    marked: &mut [Meant],
     selected: &mut Vec<(String, String, Entry)>,
 ) -> Result<()> {
     let names: Vec<&str> =
         family.steps.iter().map(|step| parts.pipeline.target(step.target).name.as_str()).collect();
-    if !marked.iter().any(|(target, _)| names.contains(&target.name.as_str())) {
+    if !marked.iter().any(|meant| names.contains(&meant.target.as_str())) {
         return Ok(());
     }
     let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
@@ -127,13 +140,13 @@ fn count(
             }
         };
         let places = by_definition.entry(found.story.definition).or_insert_with(|| {
-            let place = |(target, _): &(MarkedTarget, u64)| {
-                found.definition.targets.iter().position(|defined| defined.name == target.name)
+            let place = |meant: &Meant| {
+                found.definition.targets.iter().position(|defined| defined.name == meant.target)
             };
             marked.iter().map(place).collect()
         });
         let mut any = false;
-        for ((_, documents), place) in marked.iter_mut().zip(places.iter()) {
+        for (meant, place) in marked.iter_mut().zip(places.iter()) {
             let state = place.and_then(|place| found.story.entries.get(place)).map(|entry| entry.state);
             let concerns = match state {
                 Some(State::Failed) => true,
@@ -141,7 +154,7 @@ fn count(
                 _ => false,
             };
             if concerns {
-                *documents += 1;
+                meant.documents += 1;
                 any = true;
             }
         }

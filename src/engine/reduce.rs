@@ -181,6 +181,7 @@ impl Tree<'_> {
             pipeline: self.parts.pipeline,
             families: self.families,
             store: self.parts.store,
+            roots: &self.parts.roots,
             only: only.as_deref(),
             is_current: None,
             group: None,

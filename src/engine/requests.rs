@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::engine::decide::{Deciding, Work};
+use crate::engine::decide::{Deciding, SideInput, Work};
 use crate::engine::document::Document;
 use crate::engine::target::{Shared, TargetPlan};
+use crate::engine::values::{Match, MatchContent};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position};
@@ -64,7 +65,7 @@ impl Inputs {
     }
 
     /// A file with these bytes.
-    fn file(&mut self, bytes: &[u8], digest: &Digest, ext: &str) -> Result<PathBuf> {
+    pub(super) fn file(&mut self, bytes: &[u8], digest: &Digest, ext: &str) -> Result<PathBuf> {
         let path = self.name(digest, ext);
         if self.made.insert(path.clone()) {
             crate::fs::remove_file(&path)?;
@@ -98,6 +99,7 @@ pub fn request(
     work: &Work,
     number: u64,
 ) -> Result<Made<Request>> {
+    let plan = plan.call(work.call);
     let body = match body(deciding, inputs, document, work.main)? {
         Ok(body) => body,
         Err(damaged) => return Ok(Err(damaged)),
@@ -105,21 +107,52 @@ pub fn request(
     let input = seen(deciding, plan, document, work.main, body);
     let mut with = Vec::new();
     for (name, from) in &work.with {
-        let Some(from) = from else {
-            with.push((name.clone(), Side::Absent));
-            continue;
+        let side = match from {
+            SideInput::None => Side::Absent,
+            SideInput::Own(from) => match self::body(deciding, inputs, document, *from)? {
+                Ok(body) => {
+                    let (digest, ext) = document.input_facts(*from).unwrap_or_default();
+                    Side::One(ModuleInput { digest: Some(digest), ..ModuleInput::new(body, ext) })
+                }
+                Err(damaged) => return Ok(Err(damaged)),
+            },
+            SideInput::One(one) => match matched(deciding.store, inputs, one)? {
+                Ok(input) => Side::One(input),
+                Err(damaged) => return Ok(Err(damaged)),
+            },
+            SideInput::Many(several) => {
+                let mut all = Vec::with_capacity(several.len());
+                for one in several {
+                    match matched(deciding.store, inputs, one)? {
+                        Ok(input) => all.push(input),
+                        Err(damaged) => return Ok(Err(damaged)),
+                    }
+                }
+                Side::Many(all)
+            }
         };
-        let body = match self::body(deciding, inputs, document, *from)? {
-            Ok(body) => body,
-            Err(damaged) => return Ok(Err(damaged)),
-        };
-        let (digest, ext) = document.input_facts(*from).unwrap_or_default();
-        with.push((
-            name.clone(),
-            Side::One(ModuleInput { digest: Some(digest), ..ModuleInput::new(body, ext) }),
-        ));
+        with.push((name.clone(), side));
     }
     Ok(Ok(Request { id: number, input, with }))
+}
+
+/// Another document, as it is handed over.
+fn matched(store: &Store, inputs: &mut Inputs, one: &Match) -> Result<Made<ModuleInput>> {
+    let body = match &one.content {
+        None => return Ok(Err(Damaged(Position(0)))),
+        Some(MatchContent::Row(bytes)) => Body::Bytes(Arc::clone(bytes)),
+        Some(MatchContent::File { path, .. }) => Body::Path(inputs.link(path, &one.digest, &one.ext)?),
+        Some(MatchContent::Stored(output, _)) if output.place == Place::Blob => {
+            Body::Path(inputs.link(&store.blob_path(&output.digest), &one.digest, &one.ext)?)
+        }
+        Some(MatchContent::Stored(output, at)) => match store.output_bytes(output)? {
+            None => return Ok(Err(Damaged(*at))),
+            Some(bytes) if output.length <= INLINE => Body::Bytes(bytes),
+            Some(bytes) => Body::Path(inputs.file(&bytes, &one.digest, &one.ext)?),
+        },
+    };
+    let input = ModuleInput::new(body, one.ext.clone());
+    Ok(Ok(ModuleInput { digest: Some(one.digest), ..input }))
 }
 
 /// The input with what the module sees of it.

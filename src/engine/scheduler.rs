@@ -59,9 +59,11 @@ pub enum Verdict {
     Settled(State),
     /// The module must run; equal keys in flight run once.
     Run(ActionKey),
+    /// The same with a route: this one of the target's modules must run.
+    Routed(ActionKey, usize),
 }
 
-/// What the scheduler must know of a target.
+/// What the scheduler must know of a module of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetLimits {
     /// Stated `workers`: such a target does not count among the jobs.
@@ -104,8 +106,10 @@ struct Open {
     unsettled: u32,
 }
 
+/// A module of a target: most targets have one, a route one for each module that it chooses from.
 #[derive(Default)]
 struct Lane {
+    target: usize,
     queue: VecDeque<Ticket>,
     workers: Vec<WorkerIx>,
     /// How many of the workers have something in hand, and how much in all.
@@ -118,8 +122,12 @@ struct Lane {
     disabled: bool,
 }
 
+/// The place of a module of a target in [`Scheduler::lanes`].
+type LaneIx = usize;
+
 struct Worker {
     target: TargetIx,
+    lane: LaneIx,
     in_hand: VecDeque<Ticket>,
     /// Go out next, each alone.
     suspects: VecDeque<Ticket>,
@@ -144,7 +152,10 @@ pub struct Scheduler {
     docs: Vec<Option<Open>>,
     generations: Vec<u32>,
     free: Vec<u32>,
+    /// In order of their targets.
     lanes: Vec<Lane>,
+    /// Of each target, the first.
+    first_lanes: Vec<LaneIx>,
     workers: Vec<Worker>,
     /// Tickets that wait for an equal action.
     in_flight: HashMap<ActionKey, Vec<Ticket>>,
@@ -167,17 +178,31 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler for these families; `limits` by target, `jobs` busy workers at once.
     pub fn new(families: &Families, limits: &[TargetLimits], jobs: usize) -> Self {
-        let lane = |limits: &TargetLimits| Lane {
+        let limits: Vec<Vec<TargetLimits>> = limits.iter().map(|limits| vec![*limits]).collect();
+        Scheduler::with_routes(families, &limits, jobs)
+    }
+
+    /// The same where a target may have several modules.
+    pub fn with_routes(families: &Families, limits: &[Vec<TargetLimits>], jobs: usize) -> Self {
+        let lane = |(target, limits): (usize, &TargetLimits)| Lane {
+            target,
             limit: limits.workers.map(|workers| workers.max(1)),
             most: limits.window.max(1),
             ..Lane::default()
         };
+        let mut first_lanes = Vec::with_capacity(limits.len());
+        let mut lanes = Vec::with_capacity(limits.len());
+        for (target, limits) in limits.iter().enumerate() {
+            first_lanes.push(lanes.len());
+            lanes.extend(limits.iter().map(|limits| lane((target, limits))));
+        }
         Scheduler {
             shapes: families.list.iter().map(shape).collect(),
             docs: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
-            lanes: limits.iter().map(lane).collect(),
+            lanes,
+            first_lanes,
             workers: Vec::new(),
             in_flight: HashMap::new(),
             keys: HashMap::new(),
@@ -215,7 +240,12 @@ impl Scheduler {
 
     /// How many requests of a target are with workers.
     pub fn running_of(&self, target: TargetIx) -> usize {
-        self.lanes[target.0].running
+        self.lanes_of(target).map(|lane| self.lanes[lane].running).sum()
+    }
+
+    fn lanes_of(&self, target: TargetIx) -> std::ops::Range<LaneIx> {
+        let end = self.first_lanes.get(target.0 + 1).copied().unwrap_or(self.lanes.len());
+        self.first_lanes[target.0]..end
     }
 
     /// Whether an action is still wanted: its document was neither restarted nor closed.
@@ -224,13 +254,23 @@ impl Scheduler {
     }
 
     /// Whether a target was disabled: its answers come too late.
-    pub fn is_disabled(&self, target: TargetIx) -> bool {
-        self.lanes[target.0].disabled
+    pub fn is_disabled(&self, worker: WorkerIx) -> bool {
+        self.lanes[self.lane_of(worker)].disabled
     }
 
     /// The target of a worker.
     pub fn target_of(&self, worker: WorkerIx) -> TargetIx {
         self.workers[worker.0 as usize].target
+    }
+
+    /// Which of its target's modules a worker runs.
+    pub fn module_of(&self, worker: WorkerIx) -> usize {
+        let worker = &self.workers[worker.0 as usize];
+        worker.lane - self.first_lanes[worker.target.0]
+    }
+
+    fn lane_of(&self, worker: WorkerIx) -> LaneIx {
+        self.workers[worker.0 as usize].lane
     }
 
     /// What a worker has in hand, oldest first.
@@ -343,22 +383,24 @@ impl Scheduler {
         }
         match verdict {
             Verdict::Settled(state) => self.settle(ticket, state),
-            Verdict::Run(_) if self.stopping || self.lanes[self.target(ticket).0].disabled => {
-                self.settle(ticket, State::Unfinished);
-            }
-            Verdict::Run(key) => {
-                if let Some(waiting) = self.in_flight.get_mut(&key) {
-                    waiting.push(ticket);
-                    self.set(ticket, Cell::Attached);
-                } else {
-                    self.in_flight.insert(key, Vec::new());
-                    self.keys.insert(ticket, key);
-                    self.set(ticket, Cell::Queued);
-                    let target = self.target(ticket);
-                    self.lanes[target.0].queue.push_back(ticket);
-                    self.changed = true;
-                }
-            }
+            Verdict::Run(key) => self.enqueue(ticket, key, 0),
+            Verdict::Routed(key, module) => self.enqueue(ticket, key, module),
+        }
+    }
+
+    fn enqueue(&mut self, ticket: Ticket, key: ActionKey, module: usize) {
+        let lane = self.first_lanes[self.target(ticket).0] + module;
+        if self.stopping || self.lanes[lane].disabled {
+            self.settle(ticket, State::Unfinished);
+        } else if let Some(waiting) = self.in_flight.get_mut(&key) {
+            waiting.push(ticket);
+            self.set(ticket, Cell::Attached);
+        } else {
+            self.in_flight.insert(key, Vec::new());
+            self.keys.insert(ticket, key);
+            self.set(ticket, Cell::Queued);
+            self.lanes[lane].queue.push_back(ticket);
+            self.changed = true;
         }
     }
 
@@ -368,7 +410,8 @@ impl Scheduler {
         if !self.take(worker, ticket) {
             return;
         }
-        let lane = &mut self.lanes[self.workers[worker.0 as usize].target.0];
+        let lane = self.lane_of(worker);
+        let lane = &mut self.lanes[lane];
         let sample = microseconds as f64;
         lane.mean = Some(lane.mean.map_or(sample, |mean| mean * 0.9 + sample * 0.1));
         self.settle_running(ticket, state);
@@ -378,7 +421,7 @@ impl Scheduler {
     /// [`Scheduler::settle_fault`], or try it [`Scheduler::again`]. Else the oldest goes out again alone, the others
     /// unblamed.
     pub fn died(&mut self, worker: WorkerIx) -> Option<Ticket> {
-        let target = self.target_of(worker);
+        let lane = self.lane_of(worker);
         let in_hand = self.take_all(worker);
         let alone = in_hand.len() == 1;
         for (place, ticket) in in_hand.into_iter().enumerate().rev() {
@@ -392,7 +435,7 @@ impl Scheduler {
                 self.settle(ticket, State::Unfinished);
             } else {
                 self.set(ticket, Cell::Queued);
-                self.lanes[target.0].queue.push_front(ticket);
+                self.lanes[lane].queue.push_front(ticket);
             }
         }
         None
@@ -400,7 +443,7 @@ impl Scheduler {
 
     /// Sends what [`Scheduler::died`] blamed once more to the same worker, alone.
     pub fn again(&mut self, worker: WorkerIx, ticket: Ticket) {
-        if self.stopping || self.lanes[self.target_of(worker).0].disabled {
+        if self.stopping || self.lanes[self.lane_of(worker)].disabled {
             self.settle_running(ticket, State::Unfinished);
         } else if self.cell(ticket) == Some(Cell::Running) {
             self.set(ticket, Cell::Queued);
@@ -431,11 +474,20 @@ impl Scheduler {
         }
     }
 
-    /// A target's module cannot start, or was stopped: all that it has to do stays open.
-    pub fn disable(&mut self, target: TargetIx) {
-        self.lanes[target.0].disabled = true;
-        self.drain(target);
-        for ix in self.lanes[target.0].workers.clone() {
+    /// A worker's module cannot start, or was stopped: all that it has to do stays open.
+    pub fn disable(&mut self, worker: WorkerIx) {
+        self.disable_lane(self.lane_of(worker));
+    }
+
+    /// The same for one of a target's modules.
+    pub fn disable_module(&mut self, target: TargetIx, module: usize) {
+        self.disable_lane(self.first_lanes[target.0] + module);
+    }
+
+    fn disable_lane(&mut self, lane: LaneIx) {
+        self.lanes[lane].disabled = true;
+        self.drain(lane);
+        for ix in self.lanes[lane].workers.clone() {
             let suspects = std::mem::take(&mut self.workers[ix.0 as usize].suspects);
             for ticket in self.take_all(ix).into_iter().chain(suspects) {
                 self.abandon(ticket);
@@ -448,8 +500,8 @@ impl Scheduler {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        for target in 0..self.lanes.len() {
-            self.drain(TargetIx(target));
+        for lane in 0..self.lanes.len() {
+            self.drain(lane);
         }
         for worker in std::mem::take(&mut self.suspected) {
             for ticket in std::mem::take(&mut self.workers[worker.0 as usize].suspects) {
@@ -460,8 +512,8 @@ impl Scheduler {
 
     /// All workers were ended: who comes later gets new ones.
     pub fn workers_ended(&mut self) {
-        for target in 0..self.lanes.len() {
-            for ix in std::mem::take(&mut self.lanes[target].workers) {
+        for lane in 0..self.lanes.len() {
+            for ix in std::mem::take(&mut self.lanes[lane].workers) {
                 for ticket in self.take_all(ix) {
                     self.release(ticket);
                 }
@@ -492,8 +544,8 @@ impl Scheduler {
         open.cells.iter().map(state).collect()
     }
 
-    fn drain(&mut self, target: TargetIx) {
-        let queue = std::mem::take(&mut self.lanes[target.0].queue);
+    fn drain(&mut self, lane: LaneIx) {
+        let queue = std::mem::take(&mut self.lanes[lane].queue);
         for ticket in queue {
             self.abandon(ticket);
         }
@@ -576,10 +628,12 @@ impl Scheduler {
     }
 
     fn unqueue(&mut self, ticket: Ticket) {
-        let lane = self.target(ticket).0;
-        if let Some(place) = self.lanes[lane].queue.iter().position(|other| *other == ticket) {
-            self.lanes[lane].queue.remove(place);
-            return;
+        for lane in self.lanes_of(self.target(ticket)) {
+            let queue = &mut self.lanes[lane].queue;
+            if let Some(place) = queue.iter().position(|other| *other == ticket) {
+                queue.remove(place);
+                return;
+            }
         }
         for ix in &self.suspected {
             self.workers[ix.0 as usize].suspects.retain(|suspect| *suspect != ticket);

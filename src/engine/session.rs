@@ -14,7 +14,7 @@ use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, grouping, modules, replaced};
+use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
@@ -58,6 +58,9 @@ pub fn build_again(
     let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
     let mut outline = Outline::new(parts, facts)?;
     predict(parts, &families, &options, &mut outline)?;
+    if !options.update.is_empty() {
+        hold::unsettle(parts, &families, options.update.iter().copied())?;
+    }
     let limits = standing.take_limits(parts, &outline, &options);
     let limits = limits.as_ref();
     let scans = match scan_limited(parts, &families, &options, &outline, sink, interrupts, limits) {
@@ -174,9 +177,11 @@ fn not_named(options: &Options, scans: &[Scan]) -> HashMap<String, u64> {
 /// Whether a target asks for what only the bytes of a source tell.
 fn asks_content(pipeline: &Pipeline, options: &Options) -> bool {
     let asks = |field: &Field| matches!(field, Field::Mime | Field::Size);
-    options.wanted.iter().map(|ix| pipeline.target(*ix)).any(|target| {
-        target.sees.iter().any(asks) || target.test.as_ref().is_some_and(|test| test.fields().any(asks))
-    })
+    options
+        .wanted
+        .iter()
+        .map(|ix| pipeline.target(*ix))
+        .any(|target| target.sees.iter().any(asks) || target.tested().any(asks))
 }
 
 /// Plans every target with the sets as they are now: what must be so if nothing has changed.
@@ -244,16 +249,16 @@ pub fn is_set_current(
     // What members inherit may change where their own result does not.
     let of_meta = of.by.as_deref().is_some_and(|by| by.starts_with("meta."));
     let is_meta = |field: &Field| matches!(field, Field::Meta(_));
-    if of_meta
-        || of.sees.iter().any(is_meta)
-        || of.test.as_ref().is_some_and(|test| test.fields().any(is_meta))
-    {
+    if of_meta || of.sees.iter().any(is_meta) || of.tested().any(is_meta) {
         let targets = streams.iter().filter_map(|stream| match stream {
             Node::Target(ix) => Some(*ix),
             Node::Source(_) => None,
         });
         let before = Families::closure(parts.pipeline, targets);
         names.extend(before.into_iter().map(|ix| parts.pipeline.target(ix).name.as_str()));
+        let rows = stream_families(families, parts.pipeline, target);
+        let rows = rows.iter().map(|(member, _)| families.family(*member)).filter(|member| member.rows);
+        names.extend(rows.map(|member| member.name.as_str()));
     }
     // A document that goes changes its source, whatever target it was a member of.
     let members = stream_families(families, parts.pipeline, target);
@@ -481,7 +486,8 @@ fn one_stratum(
         build.all_came(stratum);
     }
     build.end_workers();
-    build.settle()
+    build.settle()?;
+    build.say_matched(stratum)
 }
 
 /// Documents of a family that were closed in this build, as they stand now.

@@ -3,7 +3,6 @@
 //! Members are read from the records in order of id; nothing is held in memory but what is being read
 //! (`semantics.md` 17 to 19). Knows nothing of keys, manifests or scheduling.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,9 +16,10 @@ use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
 use crate::model::document::{DocId, Meta, unescape_name};
-use crate::model::pipeline::{Pipeline, SourceIx, Target, TargetIx};
+use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
+use crate::scan::{Roots, Row, RowRead};
 use crate::store::{Entry, Store};
 
 /// One document of a stream that has a result there.
@@ -38,6 +38,8 @@ pub struct Member<'a> {
     pub act: Option<Position>,
     /// The source file, for a document of a source.
     pub path: Option<PathBuf>,
+    /// The content of a row.
+    pub row: Option<Arc<[u8]>>,
 }
 
 impl Member<'_> {
@@ -99,6 +101,8 @@ pub struct Streams<'a> {
     pub families: &'a Families,
     /// The store.
     pub store: &'a Store,
+    /// By source: where it lies.
+    pub roots: &'a [Arc<Roots>],
     /// Only documents that this lets in: a sample.
     pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
     /// For targets of a partial build: whether an entry's definition is up to date for the stream.
@@ -118,7 +122,6 @@ pub(super) struct Gate<'a> {
     pub(super) coverage: Coverage,
     last: Option<DocId>,
     lookup: Lookup,
-    roots: HashMap<SourceIx, crate::scan::Roots>,
 }
 
 impl<'a> Gate<'a> {
@@ -134,7 +137,6 @@ impl<'a> Gate<'a> {
             coverage: Coverage::default(),
             last: None,
             lookup: Lookup::new(crate::engine::loads::PresentCode::new(&streams.pipeline.root)),
-            roots: HashMap::new(),
         }
     }
 
@@ -184,12 +186,12 @@ impl<'a> Gate<'a> {
         let source = crate::engine::requests::origin(passing.family, document, *place);
         let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
         let path = match passing.family.origin {
-            Origin::Source(ix) if source == Input::Origin => {
-                let open = || crate::scan::Roots::open(self.streams.pipeline.source(ix));
-                Some(self.roots.entry(ix).or_insert_with(open).path_of(document.id.rel()))
+            Origin::Source(ix) if source == Input::Origin && !passing.family.rows => {
+                Some(self.streams.roots[ix.0].path_of(document.id.rel()))
             }
             _ => None,
         };
+        let row = document.content.as_ref().filter(|_| source == Input::Origin && path.is_none());
         visit(&Member {
             id: &document.id,
             digest,
@@ -198,6 +200,7 @@ impl<'a> Gate<'a> {
             output: result.and_then(StepResult::output),
             act: result.and_then(|result| result.act),
             path,
+            row: row.and_then(|row| row.bytes.clone()),
         })
     }
 }
@@ -280,8 +283,13 @@ impl Streams<'_> {
         else {
             return Ok(());
         };
+        if let Origin::Source(source) = family.origin
+            && (deep || places.contains(&Input::Origin) || passes_on(&document))
+        {
+            row_content(&self.roots[source.0], &mut document)?;
+        }
         if deep && family.is_children() {
-            document.above = above(self.store, self.pipeline, self.families, ix, dir)?;
+            document.above = above(self.store, self.pipeline, self.families, self.roots, ix, dir)?;
         }
         for place in places {
             let mut state = match place {
@@ -342,7 +350,7 @@ impl Streams<'_> {
                         let id = DocId::parse(name);
                         let (ext, facts, path) =
                             (member.ext.clone(), member.facts.clone(), member.path.clone());
-                        visit(&Member { id: &id, ext, facts, path, ..*member })
+                        visit(&Member { id: &id, ext, facts, path, row: member.row.clone(), ..*member })
                     }
                 })
             })
@@ -367,7 +375,16 @@ impl Streams<'_> {
         facts.insert("ext".into(), output.ext.clone().into());
         let act = document.results[0].as_ref().and_then(|result| result.act);
         let (digest, ext) = (output.digest, output.ext.clone());
-        visit(&Member { id: &document.id, digest, ext, facts, output: Some(output), act, path: None })
+        visit(&Member {
+            id: &document.id,
+            digest,
+            ext,
+            facts,
+            output: Some(output),
+            act,
+            path: None,
+            row: None,
+        })
     }
 }
 
@@ -425,7 +442,7 @@ pub fn stored(
     is_asked: &dyn Fn(usize) -> bool,
 ) -> Result<Option<Document>> {
     let Some(before) = before(store, entry.story)? else { return Ok(None) };
-    let mut document = Document::unknown(ix, id, family.steps.len());
+    let mut document = Document::unknown(ix, family, id);
     for (step, place) in family.steps.iter().enumerate().filter(|(step, _)| is_asked(*step)) {
         document.results[step] = result_of(store, &before, &pipeline.target(place.target).name)?;
     }
@@ -461,6 +478,7 @@ pub fn above(
     store: &Store,
     pipeline: &Pipeline,
     families: &Families,
+    roots: &[Arc<Roots>],
     children: FamilyIx,
     dir: &str,
 ) -> Result<Arc<[Meta]>> {
@@ -474,8 +492,11 @@ pub fn above(
         let Some(entry) = store.entry(&family.name, folder, name)? else { continue };
         let found = stored(store, pipeline, (ix, family), parent.clone(), &entry, &|_| true)?;
         let Some(mut document) = found else { continue };
+        if let Origin::Source(source) = family.origin {
+            row_content(&roots[source.0], &mut document)?;
+        }
         if family.is_children() {
-            document.above = above(store, pipeline, families, ix, folder)?;
+            document.above = above(store, pipeline, families, roots, ix, folder)?;
         }
         return Ok(Arc::from(split_layers(family, &document, children)));
     }
@@ -494,7 +515,36 @@ fn split_layers(family: &Family, document: &Document, children: FamilyIx) -> Vec
 
 /// The source file of a document.
 pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> Content {
-    Content { digest, length: 0, bytes: None, mime: None, path: roots.path_of(rel) }
+    Content { digest, length: 0, bytes: None, mime: None, meta: None, path: roots.path_of(rel) }
+}
+
+/// Puts the content of a row into its document, if it is still the one that was built.
+pub fn row_content(roots: &Roots, document: &mut Document) -> Result<()> {
+    let Some(rows) = roots.rows() else { return Ok(()) };
+    if let RowRead::Row { row, digest, .. } = rows.read(document.id.rel())?
+        && document.digest.is_none_or(|built| built == digest)
+    {
+        document.content = Some(content_of_row(row, digest));
+    }
+    Ok(())
+}
+
+/// A row as the bytes of a document.
+pub fn content_of_row(row: Row, digest: Digest) -> Content {
+    Content {
+        digest,
+        length: row.bytes.len() as u64,
+        bytes: Some(row.bytes.into()),
+        mime: Some("application/json".to_owned()),
+        meta: Some(Arc::new(row.meta)),
+        path: PathBuf::new(),
+    }
+}
+
+/// Whether a result of it has the bytes of what it was made from.
+fn passes_on(document: &Document) -> bool {
+    let outputs = document.results.iter().flatten().filter_map(StepResult::output);
+    document.is_row && outputs.into_iter().any(|output| output.place == Place::Input)
 }
 
 /// Whether a glob of `--docs` names a document, something that it was split from, or a child of it: then it is to be

@@ -26,6 +26,9 @@ pub(super) fn remember_rules(parts: &Parts<'_>, families: &Families) -> Result<(
     for family in families.list.iter().filter(|family| family.is_needed()) {
         if let Origin::Source(ix) = family.origin {
             Rules::new(parts, ix)?.remember(parts.store)?;
+            if let Some(stamp) = parts.roots[ix.0].rows().and_then(scan::Rows::files_stamp_to_keep) {
+                parts.store.keep(ROWS, family.name.as_bytes(), &stamp.0)?;
+            }
         }
     }
     Ok(())
@@ -37,7 +40,7 @@ struct FromIndex<'a>(&'a Store);
 impl scan::Before for FromIndex<'_> {
     fn directory(&self, source: &str, dir: &str) -> Result<Vec<Known>> {
         let entries = self.0.directory(source, dir)?;
-        Ok(entries.into_iter().filter(|entry| !entry.flags.gone).map(known).collect())
+        Ok(entries.into_iter().filter(|entry| !entry.flags.gone).map(known_of).collect())
     }
 
     fn directories(&self, source: &str) -> Result<Vec<String>> {
@@ -109,20 +112,23 @@ pub(super) fn scan_limited(
             Some(limits) => limits.of(&family.name, roots, present(parts.store, &family.name)?),
             None => None,
         };
-        let found = scan::scan(&scan::Request {
-            source: &family.name,
-            roots,
-            salt: parts.store.salt(),
-            before: &FromIndex(parts.store),
-            is_current: &is_current,
-            accept: &|rel| rules.accepts(rel),
-            prune: &|rel| rules.prunes(rel),
-            same_rules: rules.are_those_of_before,
-            changes: changes.as_ref(),
-            threads,
-            cancel: &interrupts.cancel,
-            seen: &AtomicU64::new(0),
-        })?;
+        let found = match roots.rows() {
+            Some(rows) => rows_of(parts.store, &family.name, rows, &is_current)?,
+            None => scan::scan(&scan::Request {
+                source: &family.name,
+                roots,
+                salt: parts.store.salt(),
+                before: &FromIndex(parts.store),
+                is_current: &is_current,
+                accept: &|rel| rules.accepts(rel),
+                prune: &|rel| rules.prunes(rel),
+                same_rules: rules.are_those_of_before,
+                changes: changes.as_ref(),
+                threads,
+                cancel: &interrupts.cancel,
+                seen: &AtomicU64::new(0),
+            })?,
+        };
         if let Some(stop) = found.guard()
             && !options.gone
         {
@@ -148,6 +154,40 @@ pub(super) fn scan_limited(
         scans.push(found);
     }
     Ok(scans)
+}
+
+/// Where the index keeps what stamp the files of rows had when all their rows were dealt with.
+const ROWS: &str = "rows";
+
+/// Compares the rows of a source with those that the index knows.
+fn rows_of(
+    store: &Store,
+    source: &str,
+    rows: &scan::Rows,
+    is_current: &dyn Fn(&Known) -> bool,
+) -> Result<Scan> {
+    let known = |visit: &mut dyn FnMut(&str, Known)| {
+        store.scan(source, &mut |dir, entry| {
+            if !entry.flags.gone {
+                visit(dir, known_of(entry.clone()));
+            }
+            true
+        })
+    };
+    let kept = store.kept(ROWS, source.as_bytes())?;
+    let files_before = kept.and_then(|kept| kept.try_into().ok()).map(Digest);
+    scan::scan_rows(&scan::RowRequest { source, rows, known: &known, files_before, is_current })
+}
+
+fn known_of(entry: Entry) -> Known {
+    Known {
+        name: entry.name,
+        stamp: entry.stamp,
+        number: entry.doc,
+        trusted: entry.flags.settled && !entry.flags.racy,
+        extra: entry.story.0,
+        tag: entry.definition.0,
+    }
 }
 
 fn problems(found: &Scan) -> Vec<String> {

@@ -6,17 +6,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::engine::values::ByValue;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::{
-    Call, Module, ModuleIx, Pipeline, Program, SplitLimits, Target, TargetIx, Verb, WithFrom,
+    Call, Hold, Module, ModuleIx, Pipeline, Program, Settings, SplitLimits, Target, TargetIx, Verb, WithFrom,
 };
 use crate::model::selection::{Field, Glob};
 use crate::plan::key;
 
 /// The version of the worker protocol, a part of every worker's fingerprint.
 pub const PROTOCOL: u32 = 1;
+
+/// What stands in a record for the module of a branch that only passes documents on.
+pub const PASS: &str = "pass";
 
 /// What is known of a module before anything runs.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct ModuleFacts {
     pub files: Vec<(String, Digest)>,
     /// The digest of `program`: what load sets of this module are found by.
     pub identity: Digest,
+    /// The names of params that it takes, where that is known; asked only where a route has several modules.
+    pub declares: Option<Vec<String>>,
 }
 
 /// The parts of a module's fingerprint that are no files and that no target decides. `interpreter` is major.minor of
@@ -64,9 +70,16 @@ pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) 
 
 /// The parts of the fingerprint with what a target adds: the variables that are set for it, the form of its inputs,
 /// and the extension that it gives to results.
-fn program_of(target: &Target, facts: &ModuleFacts) -> Vec<(String, String)> {
+fn program_of(
+    pipeline: &Pipeline,
+    target: &Target,
+    module: Option<ModuleIx>,
+    facts: &ModuleFacts,
+) -> Vec<(String, String)> {
     let mut parts: BTreeMap<String, String> = facts.program.iter().cloned().collect();
-    let env = target.settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone()));
+    let Some(module) = module else { return parts.into_iter().collect() };
+    let settings = settings_of(pipeline, target, module);
+    let env = settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone()));
     parts.extend(env);
     if target.inputs_as_files {
         parts.insert("inputs".into(), "files".into());
@@ -118,8 +131,14 @@ pub struct SharedInput {
 pub struct TargetPlan {
     /// Which target.
     pub ix: TargetIx,
-    /// Its module.
-    pub module: ModuleIx,
+    /// Its module; nothing for what only passes its input on.
+    pub module: Option<ModuleIx>,
+    /// With a route: a plan for each of its modules, then one for `pass`. Else empty: this plan is the only one.
+    pub calls: Vec<TargetPlan>,
+    /// It is one of the modules of a route.
+    pub in_route: bool,
+    /// What the module is handed.
+    pub params: BTreeMap<String, serde_json::Value>,
     /// What is the same for all documents.
     pub recipe: Arc<Recipe>,
     /// Of the recipe.
@@ -136,6 +155,10 @@ pub struct TargetPlan {
     pub marks: Vec<PlanMark>,
     /// By name, those that are the same for all documents.
     pub shared: Vec<(String, Shared)>,
+    /// Results are kept though they are not up to date; lifted by `--update`.
+    pub hold: Option<Hold>,
+    /// Side inputs by value.
+    pub values: Vec<ByValue>,
     /// What the module may see beside the bytes, `ext` among it.
     pub sees: Vec<Field>,
     /// Of a split.
@@ -158,14 +181,15 @@ impl TargetPlan {
     pub fn new(
         pipeline: &Pipeline,
         ix: TargetIx,
+        module: Option<ModuleIx>,
         facts: &ModuleFacts,
         shared: Vec<(String, Shared)>,
         marks: &[Mark],
         learned: &Digest,
     ) -> Self {
         let target = pipeline.target(ix);
-        let module = module_of(target);
-        let recipe = recipe(pipeline, target, facts, &shared);
+        let params = params_of(pipeline, target, module, facts);
+        let recipe = recipe(pipeline, target, module, facts, &params, &shared);
         let recipe_digest = key::recipe_digest(&recipe);
         let fingerprint = key::fingerprint(&recipe);
         let marks = marks_of(marks, &target.name, &fingerprint);
@@ -173,6 +197,9 @@ impl TargetPlan {
         TargetPlan {
             ix,
             module,
+            calls: Vec::new(),
+            in_route: target.route().is_some(),
+            params,
             recipe: Arc::new(recipe),
             recipe_digest,
             recipe_at: None,
@@ -181,10 +208,57 @@ impl TargetPlan {
             definition,
             marks,
             shared,
+            hold: target.hold,
+            values: Vec::new(),
             // What a merge takes may be a merge itself, which has no id and no meta.
             sees: if target.reduce { vec![Field::Ext] } else { target.sees.clone() },
             limits: target.split.then_some(target.split_limits),
         }
+    }
+
+    /// With these side inputs by value: a part of what decides its documents.
+    #[must_use]
+    pub fn with_values(mut self, pipeline: &Pipeline, values: Vec<ByValue>) -> Self {
+        if values.is_empty() {
+            return self;
+        }
+        let target = pipeline.target(self.ix);
+        let mut hasher = FieldHasher::new("pipe definition by values");
+        hasher.digest(&self.definition);
+        for value in &values {
+            let with = &target.with[value.number];
+            let fields = with.on.as_ref().map(|(mine, theirs)| format!("{mine} = {theirs}"));
+            hasher.text(&with.name).text(&fields.unwrap_or_default()).number(u64::from(with.many));
+            hasher.digest(&value.root);
+        }
+        self.definition = hasher.finish();
+        self.values = values;
+        self
+    }
+
+    /// The plan of one of its modules, by its number.
+    pub fn call(&self, number: usize) -> &TargetPlan {
+        self.calls.get(number).unwrap_or(self)
+    }
+
+    /// The same to change.
+    pub fn call_mut(&mut self, number: usize) -> &mut TargetPlan {
+        if number < self.calls.len() { &mut self.calls[number] } else { self }
+    }
+
+    /// The number of a module among those of the target; of `pass`, if there is none.
+    pub fn call_of(&self, module: Option<ModuleIx>) -> usize {
+        self.calls.iter().position(|call| call.module == module).unwrap_or_default()
+    }
+
+    /// The plan that makes records by a module of this name; of a route that has it no more, the last.
+    pub fn call_named(&self, module: &str) -> &TargetPlan {
+        self.calls.iter().find(|call| call.recipe.module == module).unwrap_or(self)
+    }
+
+    /// The plans by which the target's results are made.
+    pub fn each_call(&self) -> &[TargetPlan] {
+        if self.calls.is_empty() { std::slice::from_ref(self) } else { &self.calls }
     }
 
     /// How the target stands for want of a shared side input, and why; nothing if all are there.
@@ -218,18 +292,31 @@ impl TargetPlan {
     }
 }
 
-/// The module of a target that has one. Routes come with a later version, refused before a build begins.
-pub fn module_of(target: &Target) -> ModuleIx {
-    match &target.call {
-        Call::Module(ix) => *ix,
-        Call::Route(branches) => {
-            let called = branches.iter().find_map(|branch| match branch.action {
-                crate::model::pipeline::BranchAction::Module(ix) => Some(ix),
-                _ => None,
-            });
-            called.unwrap_or(ModuleIx(0))
-        }
+/// The settings by which a target runs one of its modules.
+pub fn settings_of(pipeline: &Pipeline, target: &Target, module: ModuleIx) -> Settings {
+    match target.call {
+        // They hold those of the module already.
+        Call::Module(_) => target.settings.clone(),
+        Call::Route(_) => target.settings.over(&pipeline.module(module).settings),
     }
+}
+
+/// The params that a module is handed: with a route only those that it declares.
+fn params_of(
+    pipeline: &Pipeline,
+    target: &Target,
+    module: Option<ModuleIx>,
+    facts: &ModuleFacts,
+) -> BTreeMap<String, serde_json::Value> {
+    let (Call::Route(_), Some(module)) = (&target.call, module) else {
+        return if module.is_some() { target.params.clone() } else { BTreeMap::new() };
+    };
+    let mut params = pipeline.module(module).params.clone();
+    params.extend(target.params.clone());
+    if let Some(declares) = &facts.declares {
+        params.retain(|name, _| declares.contains(name));
+    }
+    params
 }
 
 /// The shape of a target's actions, a part of its key.
@@ -243,8 +330,15 @@ pub fn shape(target: &Target) -> &'static str {
     }
 }
 
-fn recipe(pipeline: &Pipeline, target: &Target, facts: &ModuleFacts, shared: &[(String, Shared)]) -> Recipe {
-    let with = target.with.iter().map(|with| {
+fn recipe(
+    pipeline: &Pipeline,
+    target: &Target,
+    module: Option<ModuleIx>,
+    facts: &ModuleFacts,
+    params: &BTreeMap<String, serde_json::Value>,
+    shared: &[(String, Shared)],
+) -> Recipe {
+    let with = target.with.iter().filter(|_| module.is_some()).map(|with| {
         let found = shared.iter().find(|(name, _)| *name == with.name);
         let input = found.map(|(_, shared)| match shared {
             Shared::Present(input) => input.key.clone(),
@@ -252,11 +346,11 @@ fn recipe(pipeline: &Pipeline, target: &Target, facts: &ModuleFacts, shared: &[(
         });
         (with.name.clone(), input)
     });
-    let params = target.params.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    let params = params.iter().map(|(name, value)| (name.clone(), value.to_string()));
     Recipe {
         shape: shape(target).to_owned(),
-        module: pipeline.module(module_of(target)).name.clone(),
-        program: program_of(target, facts),
+        module: module.map_or(PASS, |ix| &pipeline.module(ix).name).to_owned(),
+        program: program_of(pipeline, target, module, facts),
         files: facts.files.clone(),
         params: params.collect(),
         with: with.collect(),
@@ -314,6 +408,9 @@ fn definition(
             Shared::Unfinished => 2,
         });
     }
+    if let Some(hold) = target.hold {
+        hasher.text(&format!("hold {hold:?}"));
+    }
     if target.verb == Verb::Group {
         hasher.option(target.by.as_deref().map(str::as_bytes));
         hasher.option(target.group_missing.as_deref().map(str::as_bytes));
@@ -333,4 +430,35 @@ fn definition(
     }
     let whole = marks.iter().filter(|mark| mark.docs.is_none() && !mark.failed).map(|mark| mark.number).max();
     hasher.number(whole.unwrap_or(0)).finish()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A target that takes each document of nothing.
+    pub(crate) fn target(name: &str) -> Target {
+        Target {
+            name: name.to_owned(),
+            verb: Verb::Each,
+            streams: Vec::new(),
+            split: false,
+            split_limits: SplitLimits::default(),
+            reduce: false,
+            by: None,
+            group_missing: None,
+            call: Call::Route(Vec::new()),
+            with: Vec::new(),
+            test: None,
+            params: BTreeMap::new(),
+            sees: vec![Field::Ext],
+            publish: None,
+            ext: None,
+            hold: None,
+            min_done: 0.95,
+            inputs_as_files: false,
+            default: true,
+            settings: Settings::default(),
+        }
+    }
 }

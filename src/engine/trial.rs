@@ -9,9 +9,10 @@ use crate::engine::decide::{Deciding, Work};
 use crate::engine::document::{Content, Document, place_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
+use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
-use crate::engine::sets::{Streams, stored};
+use crate::engine::sets::{Streams, content_of_row, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
 use crate::module::{self, Launch, OutputBody, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::scan::{Ask, ReadOutcome, Reader};
+use crate::scan::{Ask, ReadOutcome, Reader, RowRead};
 use crate::text;
 
 /// The folder of trials in a store.
@@ -175,7 +176,8 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
     let mut present = PresentCode::new(&parts.pipeline.root);
-    let plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
     let mut trial = match parts.pipeline.target(ix).verb {
         Verb::Each => preparing.document(doc, inputs, Lookup::new(present))?,
@@ -218,16 +220,24 @@ impl Preparing<'_> {
         let mut notes = Vec::new();
         let document = self.open(family_ix, family, step, doc, &mut notes)?;
         let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+        let matching = Matching { parts: self.parts, families: self.families };
+        let found = matching.of_document(self.plan, &document, step)?;
         let work = deciding
-            .work(self.plan, &document, step)
+            .work(self.plan, &document, step, &found)
             .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
+        let plan = self.plan.call(work.call);
+        if plan.module.is_none() {
+            let message =
+                format!("the route of `{}` passes `{doc}` on unchanged: no module runs", self.name());
+            return Err(Error::no_match(message));
+        }
         let made = requests::request(&deciding, &mut inputs, self.plan, &document, &work, 1)?;
         let request = made.map_err(|_| self.damaged(doc))?;
         Ok(Trial {
             doc: doc.clone(),
             input: self.described(&document, family, &work),
             notes,
-            launch: self.parts.launch(self.plan, 0)?,
+            launch: self.parts.launch(plan, 0)?,
             request,
             stored: document.results[step]
                 .as_ref()
@@ -254,10 +264,23 @@ impl Preparing<'_> {
             None => None,
         };
         let is_known = known.is_some();
-        let unknown = || Document::unknown(ix, doc.clone(), family.steps.len());
+        let unknown = || Document::unknown(ix, family, doc.clone());
         let mut document = known.unwrap_or_else(unknown);
         let Origin::Source(source) = family.origin else { return Ok(document) };
         let roots = &self.parts.roots[source.0];
+        if let Some(rows) = roots.rows() {
+            let problem = match rows.read(doc.rel())? {
+                RowRead::Row { row, digest, .. } => {
+                    document.digest = Some(digest);
+                    document.content = Some(content_of_row(row, digest));
+                    return Ok(document);
+                }
+                RowRead::Broken { problem, .. } => problem,
+                RowRead::Absent => "there is no such row".to_owned(),
+                RowRead::Changing => "its file is being written".to_owned(),
+            };
+            return Err(Error::no_match(format!("cannot read `{doc}`: {problem}")));
+        }
         let outcome = Reader::new(store.salt())?.read(roots, doc.rel(), Ask { keep: INLINE, mime: true });
         let place = &family.steps[step];
         let reads_it = place.inputs.contains(&Input::Origin)
@@ -275,6 +298,7 @@ impl Preparing<'_> {
                     length: read.length,
                     bytes: read.bytes,
                     mime: read.mime.map(str::to_owned),
+                    meta: None,
                     path: roots.path_of(doc.rel()),
                 });
                 return Ok(document);
@@ -294,8 +318,15 @@ impl Preparing<'_> {
     /// One group of a target, by parent or by value.
     fn group(&self, doc: &DocId, inputs: Inputs) -> Result<Trial> {
         let Parts { pipeline, store, .. } = *self.parts;
-        let streams =
-            Streams { pipeline, families: self.families, store, only: None, is_current: None, group: None };
+        let streams = Streams {
+            pipeline,
+            families: self.families,
+            store,
+            roots: &self.parts.roots,
+            only: None,
+            is_current: None,
+            group: None,
+        };
         let elsewhere = || {
             Error::no_match(format!("target `{}` has no group `{doc}`", self.name()))
                 .hint(format!("pipe ls {}     lists them", self.name()))
@@ -344,8 +375,15 @@ impl Preparing<'_> {
         if let Some((state, why)) = self.plan.lacks() {
             return Err(self.no_input(&doc, state, &why));
         }
-        let streams =
-            Streams { pipeline, families: self.families, store, only: None, is_current: None, group };
+        let streams = Streams {
+            pipeline,
+            families: self.families,
+            store,
+            roots: &self.parts.roots,
+            only: None,
+            is_current: None,
+            group,
+        };
         let (_, members, coverage) = streams.root(self.plan.ix, &self.plan.sees)?;
         let absent = coverage.missing + coverage.unfinished;
         if members == 0 && absent > 0 {

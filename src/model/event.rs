@@ -5,7 +5,7 @@
 //! disk.
 
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::failure::Failure;
 
@@ -106,6 +106,8 @@ pub enum Event {
     /// Counts of all targets, at most ten times a second.
     #[serde(serialize_with = "as_targets")]
     Counts(Vec<TargetCounts>),
+    /// A target with a side input by value was brought up to date.
+    Matched(Matched),
     /// Something that is no failure of a document but should be read.
     Notice {
         /// The text, a sentence.
@@ -188,6 +190,31 @@ pub struct Planned {
     pub target: String,
     /// At most so many actions; absent: not known yet (a set).
     pub actions: Option<u64>,
+}
+
+/// How the documents of two streams met by value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matched {
+    /// The target.
+    pub target: String,
+    /// Its side input.
+    pub with: String,
+    /// The stream that it comes from.
+    pub from: String,
+    /// Documents that looked for a match.
+    pub documents: u64,
+    /// Those of them that have none.
+    pub unmatched: u64,
+    /// The first of them.
+    pub samples: Vec<String>,
+    /// Documents of the other stream.
+    pub others: u64,
+    /// Those that nobody looked for; absent while documents failed before their value was known.
+    pub unused: Option<u64>,
+    /// The first of them.
+    pub unused_samples: Vec<String>,
+    /// A value of ours, and one of theirs that is the same but for its type.
+    pub only_by_type: Option<(String, String)>,
 }
 
 /// An action that ran well.

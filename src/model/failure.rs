@@ -30,6 +30,10 @@ pub enum FailureKind {
     Collision = 10,
     /// The source file could not be read.
     Unreadable = 11,
+    /// A branch of a route says so.
+    Refused = 20,
+    /// Several documents match where one may.
+    Ambiguous = 21,
 }
 
 /// What becomes of a failure later.
@@ -45,7 +49,7 @@ pub enum Verdict {
 
 impl FailureKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [FailureKind; 11] = [
+    pub const ALL: [FailureKind; 13] = [
         FailureKind::ModuleError,
         FailureKind::Crash,
         FailureKind::Timeout,
@@ -57,6 +61,8 @@ impl FailureKind {
         FailureKind::MissingInput,
         FailureKind::Collision,
         FailureKind::Unreadable,
+        FailureKind::Refused,
+        FailureKind::Ambiguous,
     ];
 
     /// The words of messages.
@@ -73,6 +79,8 @@ impl FailureKind {
             FailureKind::MissingInput => "missing input",
             FailureKind::Collision => "collision",
             FailureKind::Unreadable => "unreadable",
+            FailureKind::Refused => "refused",
+            FailureKind::Ambiguous => "ambiguous input",
         }
     }
 
@@ -86,7 +94,9 @@ impl FailureKind {
             FailureKind::PathTaken
             | FailureKind::MissingInput
             | FailureKind::Collision
-            | FailureKind::Unreadable => Verdict::Derived,
+            | FailureKind::Unreadable
+            | FailureKind::Refused
+            | FailureKind::Ambiguous => Verdict::Derived,
         }
     }
 

@@ -126,6 +126,30 @@ pub struct Target {
     pub settings: Settings,
 }
 
+impl Target {
+    /// Every test that decides something in this target: `where`, and those of a route's branches.
+    pub fn tests(&self) -> impl Iterator<Item = &Test> {
+        let branches = match &self.call {
+            Call::Route(branches) => branches.as_slice(),
+            Call::Module(_) => &[],
+        };
+        self.test.iter().chain(branches.iter().filter_map(|branch| branch.test.as_ref()))
+    }
+
+    /// Every field that these tests ask for.
+    pub fn tested(&self) -> impl Iterator<Item = &Field> {
+        self.tests().flat_map(Test::fields)
+    }
+
+    /// The branches of its route, if it has one.
+    pub fn route(&self) -> Option<&[Branch]> {
+        match &self.call {
+            Call::Route(branches) => Some(branches),
+            Call::Module(_) => None,
+        }
+    }
+}
+
 /// How many children one document may have, and how large they may be: beyond it, the document fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitLimits {
@@ -261,6 +285,8 @@ pub struct Module {
     pub code: Option<Vec<String>>,
     /// A command whose output joins the key.
     pub probe: Option<String>,
+    /// The `params` of `[module.x]`.
+    pub params: BTreeMap<String, serde_json::Value>,
     /// The settings of `[module.x]`.
     pub settings: Settings,
 }
@@ -384,12 +410,24 @@ impl Pipeline {
     /// The targets that use the module of this name.
     pub fn targets_of_module(&self, name: &str) -> Vec<TargetIx> {
         let uses = |ix: ModuleIx| self.module(ix).name == name;
-        let calls = |call: &Call| match call {
-            Call::Module(ix) => uses(*ix),
-            Call::Route(branches) => {
-                branches.iter().any(|branch| matches!(branch.action, BranchAction::Module(ix) if uses(ix)))
-            }
+        let calls = |ix: &TargetIx| self.modules_of(*ix).into_iter().any(uses);
+        (0..self.targets.len()).map(TargetIx).filter(calls).collect()
+    }
+
+    /// The modules of a target, each once: with a route those that it chooses from.
+    pub fn modules_of(&self, ix: TargetIx) -> Vec<ModuleIx> {
+        let branches = match &self.target(ix).call {
+            Call::Module(ix) => return vec![*ix],
+            Call::Route(branches) => branches,
         };
-        (0..self.targets.len()).map(TargetIx).filter(|ix| calls(&self.target(*ix).call)).collect()
+        let mut modules = Vec::new();
+        for branch in branches {
+            if let BranchAction::Module(ix) = branch.action
+                && !modules.contains(&ix)
+            {
+                modules.push(ix);
+            }
+        }
+        modules
     }
 }

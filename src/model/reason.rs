@@ -51,6 +51,13 @@ pub enum Reason {
         /// Now, as JSON.
         new: Option<String>,
     },
+    /// Another module of its route takes the document.
+    Route {
+        /// Before.
+        old: String,
+        /// Now.
+        new: String,
+    },
     /// `each`, `all` and their like: the target has another verb.
     Shape {
         /// Before.
@@ -111,6 +118,7 @@ impl Reason {
             }
             Reason::Param { name, old, new } => format!("parameter `{name}` changed: {}", change(old, new)),
             Reason::Shape { old, new } => format!("the target became `{new}`, was `{old}`"),
+            Reason::Route { old, new } => format!("its route leads elsewhere: {old} → {new}"),
             Reason::Redo { .. } => "marked by `pipe redo`".to_owned(),
             Reason::PassingFault { failure } => format!("tried again after a passing fault: {failure}"),
             Reason::OutputLost => "its earlier result was damaged".to_owned(),

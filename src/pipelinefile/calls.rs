@@ -45,8 +45,15 @@ pub(super) fn of_target(section: &Section<'_>, draft: &Draft, modules: &Modules<
         // What `-D` adds stands at the target's name.
         let is_own =
             |name: &str, span: &Span| *span == draft.span || own.as_ref().is_some_and(|own| own.has(name));
-        let params: Vec<(String, Span)> =
+        let mut params: Vec<(String, Span)> =
             draft.params.iter().map(|(name, param)| (name.clone(), param.span.clone())).collect();
+        // The settings of one of a route's modules are its own, and lie below the target's.
+        let of_module = modules.table(&module.name).filter(|_| in_route).map(|table| &table.params);
+        for (name, param) in of_module.into_iter().flatten() {
+            if !draft.params.contains_key(name) {
+                params.push((name.clone(), param.span.clone()));
+            }
+        }
         let shared = params.iter().filter(|(name, span)| in_route || (of_file && !is_own(name, span)));
         let with = section.section_if_table("with").map(|with| with.entries()).unwrap_or_default();
         calls.push(PythonCall {

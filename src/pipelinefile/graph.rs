@@ -248,6 +248,21 @@ impl<'a> Lineage<'a> {
             WithSource::File(written, path) => return Some(WithFrom::File(written.clone(), path.clone())),
             WithSource::Stream(node) => *node,
         };
+        let verb = self.drafts[ix.0].target.verb;
+        if with.by_value && verb != Verb::Each {
+            let (message, help) = match verb {
+                Verb::All => (
+                    "an `all` is one action: it has no value that others could match",
+                    "give each document its match first, in a target with `each`",
+                ),
+                _ => (
+                    "a `group` finds nothing by value",
+                    "give each group its match in a target behind it: each = \"GROUP\", on = [\"id.value\", …]",
+                ),
+            };
+            self.log.add(Mistake::at(with.from.span.clone(), message).help(help));
+            return None;
+        }
         if with.by_value {
             return Some(WithFrom::Value(node));
         }

@@ -334,3 +334,12 @@ impl Loaded {
         Some(self.text.get(..span.start)?.matches('\n').count() + 1)
     }
 }
+
+/// The names of params that a filter's command uses.
+pub fn params_used(program: &crate::model::pipeline::Program) -> Vec<String> {
+    let used = command::braces_of(program).into_iter().filter_map(|brace| match brace {
+        command::Brace::Param(name) => Some(name),
+        _ => None,
+    });
+    used.collect()
+}

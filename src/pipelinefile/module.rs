@@ -90,10 +90,6 @@ impl<'a> Modules<'a> {
         self.tables.contains_key(name)
     }
 
-    pub(super) fn settings(&self, name: &str) -> Settings {
-        self.table(name).map(|table| table.settings.clone()).unwrap_or_default()
-    }
-
     pub(super) fn get(&self, ix: ModuleIx) -> Module {
         self.made.borrow()[ix.0].clone()
     }
@@ -123,7 +119,11 @@ impl<'a> Modules<'a> {
         } else {
             about.program.clone()?
         };
-        let ix = self.push(name.value.clone(), program, about, self.settings(&name.value));
+        let table = self.table(&name.value);
+        let settings = table.map(|table| table.settings.clone()).unwrap_or_default();
+        let params = table.map(|table| &table.params).into_iter().flatten();
+        let params = params.map(|(name, param)| (name.clone(), param.value.clone())).collect();
+        let ix = self.push(Module { params, settings, ..made(name.value.clone(), program, about) });
         self.by_name.borrow_mut().insert(name.value.clone(), ix);
         Some(ix)
     }
@@ -132,13 +132,12 @@ impl<'a> Modules<'a> {
     pub(super) fn anonymous(&self, target: &str, about: About) -> Option<ModuleIx> {
         let program = about.program.clone()?;
         // The settings are the target's: none lie below them.
-        Some(self.push(target.to_owned(), program, about, Settings::default()))
+        Some(self.push(made(target.to_owned(), program, about)))
     }
 
-    fn push(&self, name: String, program: Program, about: About, settings: Settings) -> ModuleIx {
+    fn push(&self, module: Module) -> ModuleIx {
         let mut made = self.made.borrow_mut();
-        let About { version, code, probe, .. } = about;
-        made.push(Module { name, program, version, code, probe, settings });
+        made.push(module);
         ModuleIx(made.len() - 1)
     }
 
@@ -192,6 +191,11 @@ impl<'a> Modules<'a> {
     pub(super) fn is_known(&self, name: &str) -> bool {
         self.tables.contains_key(name) || self.files.iter().any(|file| file == name)
     }
+}
+
+fn made(name: String, program: Program, about: About) -> Module {
+    let About { version, code, probe, .. } = about;
+    Module { name, program, version, code, probe, params: BTreeMap::new(), settings: Settings::default() }
 }
 
 /// Reads the keys that say what program it is; of a module, or of a target with a command of its own.

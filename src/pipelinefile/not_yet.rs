@@ -2,8 +2,7 @@
 
 use super::command::{self, Brace};
 use crate::model::pipeline::{
-    BranchAction, Call, Module, ModuleIx, Node, Pipeline, Program, Settings, SourceIx, Target, TargetIx,
-    Verb, With, WithFrom,
+    Module, Node, Pipeline, Program, Settings, Target, TargetIx, Verb, With, WithFrom,
 };
 
 /// A key that this version cannot act on.
@@ -20,11 +19,6 @@ pub struct NotYet {
 /// Everything in a pipeline that a build must refuse; whoever builds a part asks only for the places that it builds.
 pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
     let mut found = Vec::new();
-    for (ix, source) in pipeline.sources.iter().enumerate() {
-        if source.rows.is_some() {
-            found.push(NotYet { place: Node::Source(SourceIx(ix)), module: None, key: "rows".to_owned() });
-        }
-    }
     for (ix, target) in pipeline.targets.iter().enumerate() {
         let place = Node::Target(TargetIx(ix));
         let mut add = |key: &str, module: Option<&Module>| {
@@ -32,7 +26,7 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             found.push(NotYet { place, module, key: key.to_owned() });
         };
         of_target(target, &mut |key| add(key, None));
-        let modules = modules_of(target);
+        let modules = pipeline.modules_of(TargetIx(ix));
         let of_modules: Vec<&str> =
             modules.iter().flat_map(|ix| of_settings(&pipeline.module(*ix).settings)).collect();
         // The target's settings hold those of its module.
@@ -60,24 +54,9 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
     found
 }
 
-fn modules_of(target: &Target) -> Vec<ModuleIx> {
-    match &target.call {
-        Call::Module(ix) => vec![*ix],
-        Call::Route(branches) => {
-            let called = branches.iter().filter_map(|branch| match branch.action {
-                BranchAction::Module(ix) => Some(ix),
-                _ => None,
-            });
-            called.collect()
-        }
-    }
-}
-
 fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     let publish = target.publish.as_ref();
     let stated = [
-        ("route", matches!(target.call, Call::Route(_))),
-        ("hold", target.hold.is_some()),
         ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
         ("publish.content", publish.is_some_and(|publish| publish.content)),
     ];
@@ -87,9 +66,6 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
     };
     for with in target.with.iter().filter(of_another) {
         add(&format!("with.{}", with.name));
-    }
-    for with in target.with.iter().filter(|with| with.on.is_some()) {
-        add(&format!("with.{}.on", with.name));
     }
 }
 

@@ -27,6 +27,12 @@ pub(super) fn read(root: &Path, name: &At<&str>, section: &Section<'_>, log: &Lo
         );
     }
     let rows = section.text("rows");
+    for key in ["include", "exclude"].into_iter().filter(|key| rows.is_some() && section.has(key)) {
+        log.add(
+            Mistake::at(section.key_span(key), format!("`{key}` chooses files; the documents here are rows"))
+                .help("to choose rows, give a target a `where`, as in { meta.country = \"DE\" }"),
+        );
+    }
     let paths = section.texts("path").unwrap_or_default();
     let paths: Vec<SourcePath> =
         paths.iter().filter_map(|path| read_path(root, path, rows.is_some(), log)).collect();

@@ -17,7 +17,8 @@ use super::source::quoted;
 use super::value;
 use super::with::DraftWith;
 use crate::model::pipeline::{
-    Branch, BranchAction, Call, Hold, ModuleIx, Node, Program, Settings, SplitLimits, Target, TargetIx, Verb,
+    Branch, BranchAction, Call, Hold, Module, ModuleIx, Node, Program, Settings, SplitLimits, Target,
+    TargetIx, Verb,
 };
 use crate::model::selection::{Field, IdPart};
 
@@ -249,6 +250,12 @@ impl Context<'_> {
             }
             let test = branch.get("where").and_then(|value| select::test(value, self.log));
             if let Some(action) = self.branch_action(&branch) {
+                if action == BranchAction::Pass && section.flag("split").is_some_and(|split| split.value) {
+                    self.log.add(
+                        Mistake::at(branch.key_span("do"), "a document that is passed on has no children")
+                            .help("with `split = true` a branch names a module, or is `skip` or `fail`"),
+                    );
+                }
                 branches.push(Branch { test, action });
             }
         }
@@ -357,19 +364,35 @@ impl Draft {
 
     /// Checks what a filter asks for against what the target gives it.
     pub(super) fn check_filter(&self, modules: &Modules<'_>, log: &Log) {
-        let Call::Module(ModuleIx(ix)) = self.target.call else { return };
-        let module = modules.get(ModuleIx(ix));
-        if !module.program.is_filter() {
-            return;
+        let modules_of: Vec<ModuleIx> = match &self.target.call {
+            Call::Module(ix) => vec![*ix],
+            Call::Route(branches) => {
+                let called = |branch: &Branch| match branch.action {
+                    BranchAction::Module(ix) => Some(ix),
+                    _ => None,
+                };
+                branches.iter().filter_map(called).collect()
+            }
+        };
+        let in_route = matches!(self.target.call, Call::Route(_));
+        for module in modules_of.into_iter().map(|ix| modules.get(ix)) {
+            if module.program.is_filter() {
+                self.check_braces(&module, in_route, log);
+            }
         }
+    }
+
+    fn check_braces(&self, module: &Module, in_route: bool, log: &Log) {
         let braces = command::braces_of(&module.program);
         let name = &self.target.name;
+        let has_param =
+            |param: &str| self.params.contains_key(param) || (in_route && module.params.contains_key(param));
         if self.target.split && !braces.contains(&Brace::OutFolder) {
             self.log_split(log);
         }
         for brace in &braces {
             match brace {
-                Brace::Param(param) if !self.params.contains_key(param) => log.add(
+                Brace::Param(param) if !has_param(param) => log.add(
                     Mistake::at(
                         self.span.clone(),
                         format!("target `{name}` gives no value for {{param.{param}}}"),
@@ -385,6 +408,10 @@ impl Draft {
                 ),
                 _ => {}
             }
+        }
+        if in_route {
+            // What one of the modules does not use, another may.
+            return;
         }
         for (param, at) in &self.params {
             if !braces.contains(&Brace::Param(param.clone())) {

@@ -36,7 +36,9 @@ pub struct Family {
     pub name: String,
     /// What they go through, in the pipeline's order; the first of a set's or of children is the target that makes them.
     pub steps: Vec<Step>,
-    /// Whether a set takes the documents as they are, straight from their source.
+    /// The documents are rows of a file, not files.
+    pub rows: bool,
+    /// Whether a set, or a side input by value, takes the documents as they are, straight from their source.
     pub feeds_set: bool,
     /// The steps that split a document, and the families of their children.
     pub splits: Vec<Split>,
@@ -283,10 +285,13 @@ impl Family {
             let target = pipeline.target(*ix);
             let is_origin =
                 |node: &Node| matches!((node, origin), (Node::Source(a), Origin::Source(b)) if *a == b);
-            target.verb != Verb::Each && target.streams.iter().any(is_origin)
+            let by_value = |with: &crate::model::pipeline::With| matches!(&with.from, WithFrom::Value(node) if is_origin(node));
+            (target.verb != Verb::Each && target.streams.iter().any(is_origin))
+                || target.with.iter().any(by_value)
         };
         let feeds_set = wanted.iter().any(takes);
-        Family { origin, name, steps: Vec::new(), feeds_set, splits: Vec::new(), below: Vec::new() }
+        let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
+        Family { origin, name, steps: Vec::new(), rows, feeds_set, splits: Vec::new(), below: Vec::new() }
     }
 
     /// Where the documents of this family leave for a stream.

@@ -56,6 +56,8 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
     };
     let Some(document) = document else { return Err(damaged(&found, stream)) };
     match (documents.bytes(&document, place), node) {
+        (Some(Bytes::Row(row, _)), Node::Source(_)) => Ok(inline(&row)),
+        (Some(Bytes::Row(row, digest)), _) if digest == Some(Digest::of(&row)) => Ok(inline(&row)),
         (Some(Bytes::Source(path, _)), Node::Source(_)) => Ok(Content::File { path, digest: None }),
         // A result that passes its source on: the file may be another by now.
         (Some(Bytes::Source(path, digest)), Node::Target(_)) if state_at(&document, place) == State::Done => {

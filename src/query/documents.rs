@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::document::{Before, Content, Document, StepResult};
 use crate::engine::requests::origin;
-use crate::engine::sets::{above, before, id_of, result_of};
+use crate::engine::sets::{above, before, id_of, result_of, row_content};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
@@ -15,7 +15,7 @@ use crate::model::document::{DocId, DocNumber};
 use crate::model::pipeline::{Node, Pipeline, TargetIx};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::query::Asked;
-use crate::scan::Roots;
+use crate::scan::{Roots, RowRead};
 use crate::store::{Entry, Store};
 
 /// The documents of a store, seen through a pipeline.
@@ -26,7 +26,7 @@ pub struct Documents<'a> {
     pub store: &'a Arc<Store>,
     /// All families of the pipeline.
     pub families: Families,
-    roots: Vec<Roots>,
+    roots: Vec<Arc<Roots>>,
 }
 
 /// How much of a document is read.
@@ -66,6 +66,8 @@ pub enum Bytes<'a> {
     Stored(&'a Output),
     /// The document's own file, and the digest that it had.
     Source(PathBuf, Option<Digest>),
+    /// A row, as it is now, and the digest that it had.
+    Row(Vec<u8>, Option<Digest>),
 }
 
 impl<'a> Documents<'a> {
@@ -73,7 +75,7 @@ impl<'a> Documents<'a> {
     pub fn new(asked: &Asked<'a>) -> Self {
         let pipeline = asked.pipeline;
         let families = Families::new(pipeline, &(0..pipeline.targets.len()).map(TargetIx).collect());
-        let roots = pipeline.sources.iter().map(Roots::open).collect();
+        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
         Documents { pipeline, store: asked.store, families, roots }
     }
 
@@ -87,14 +89,15 @@ impl<'a> Documents<'a> {
     pub fn as_told(&self, ix: FamilyIx, dir: &str, entry: &Entry, told: Before) -> Result<Document> {
         let mut document = self.bare(ix, dir, entry, told);
         self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
+        self.with_row(&mut document)?;
         self.inherit(&mut document)?;
         Ok(document)
     }
 
     /// A document that has no story yet.
     pub fn unknown(&self, ix: FamilyIx, id: DocId, dir: &str, name: &str) -> Document {
-        let steps = self.families.family(ix).steps.len();
-        Document { dir: Arc::from(dir), name: name.to_owned(), ..Document::unknown(ix, id, steps) }
+        let family = self.families.family(ix);
+        Document { dir: Arc::from(dir), name: name.to_owned(), ..Document::unknown(ix, family, id) }
     }
 
     fn bare(&self, ix: FamilyIx, dir: &str, entry: &Entry, found: Before) -> Document {
@@ -125,7 +128,8 @@ impl<'a> Documents<'a> {
     fn inherit(&self, document: &mut Document) -> Result<()> {
         if self.families.family(document.family).is_children() {
             let dir = Arc::clone(&document.dir);
-            document.above = above(self.store, self.pipeline, &self.families, document.family, &dir)?;
+            document.above =
+                above(self.store, self.pipeline, &self.families, &self.roots, document.family, &dir)?;
         }
         Ok(())
     }
@@ -173,6 +177,7 @@ impl<'a> Documents<'a> {
         match (depth, place) {
             (Depth::All, _) => {
                 self.fill(&mut document, 0..family.steps.len())?;
+                self.with_row(&mut document)?;
                 self.inherit(&mut document)?;
             }
             (Depth::Place, Input::Step(step)) => {
@@ -192,8 +197,26 @@ impl<'a> Documents<'a> {
     pub fn bytes<'d>(&self, document: &'d Document, place: Input) -> Option<Bytes<'d>> {
         let family = self.families.family(document.family);
         match origin(family, document, place) {
+            Input::Origin if document.is_row => Some(Bytes::Row(self.row(document)?, document.digest)),
             Input::Origin => Some(Bytes::Source(self.source_path(document)?, document.digest)),
             Input::Step(step) => document.results[step].as_ref()?.output().map(Bytes::Stored),
+        }
+    }
+
+    /// The content of a row, where it is still the one that was built: its values are meta.
+    fn with_row(&self, document: &mut Document) -> Result<()> {
+        match self.families.family(document.family).origin {
+            Origin::Source(ix) => row_content(&self.roots[ix.0], document),
+            Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => Ok(()),
+        }
+    }
+
+    /// A row as it is now; nothing if it is no row, or none that can be read.
+    pub fn row(&self, document: &Document) -> Option<Vec<u8>> {
+        let Origin::Source(ix) = self.families.family(document.family).origin else { return None };
+        match self.roots[ix.0].rows()?.read(document.id.rel()).ok()? {
+            RowRead::Row { row, .. } => Some(row.bytes),
+            _ => None,
         }
     }
 
@@ -208,6 +231,7 @@ impl<'a> Documents<'a> {
     /// The document of a source that a file is: (its family, its path in it).
     pub fn of_file(&self, path: &Path) -> Option<(FamilyIx, String)> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
+            Origin::Source(_) if family.rows => None,
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         })
@@ -232,10 +256,18 @@ impl<'a> Documents<'a> {
 
     /// Asks the file system for the size of a document's file, which `size` in a test may want.
     pub fn with_size(&self, document: &mut Document) {
+        let digest = document.digest.unwrap_or_default();
+        if document.is_row {
+            let length = self.row(document).map_or(0, |row| row.len() as u64);
+            let mime = Some("application/json".to_owned());
+            document.content =
+                Some(Content { digest, length, bytes: None, mime, meta: None, path: PathBuf::new() });
+            return;
+        }
         let Some(path) = self.source_path(document) else { return };
         let Ok(metadata) = std::fs::metadata(&path) else { return };
-        let digest = document.digest.unwrap_or_default();
-        document.content = Some(Content { digest, length: metadata.len(), bytes: None, mime: None, path });
+        let length = metadata.len();
+        document.content = Some(Content { digest, length, bytes: None, mime: None, meta: None, path });
     }
 }
 

@@ -125,11 +125,12 @@ fn by_path(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Result<O
     let id = DocId::parse(text);
     if let Some(ix) = documents.families.find(id.source())
         && !id.rel().is_empty()
-        && let Some(path) =
-            documents.source_path(&documents.unknown(ix, id.clone(), id.place().0, id.place().1))
-        && path.is_file()
     {
-        return Ok(Some(Found::of(id, None, None)));
+        let unknown = documents.unknown(ix, id.clone(), id.place().0, id.place().1);
+        let is_file = |path: PathBuf| !unknown.is_row && path.is_file();
+        if documents.row(&unknown).is_some() || documents.source_path(&unknown).is_some_and(is_file) {
+            return Ok(Some(Found::of(id, None, None)));
+        }
     }
     Ok(None)
 }

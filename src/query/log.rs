@@ -97,6 +97,9 @@ pub struct Step {
     pub target: String,
     /// How the document stands there since.
     pub state: State,
+    /// Of a target with a route: the module that it chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// How that came.
     pub decision: Decision,
     /// What came of it.
@@ -373,6 +376,10 @@ impl Reader<'_> {
         let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
         let (state, outcome) = shown(&act.outcome);
         let mut step = Step { outcome, ..bare(target, state) };
+        let of = self.asked.pipeline.find_target(target).map(|ix| self.asked.pipeline.target(ix));
+        if of.is_some_and(|of| of.route().is_some()) {
+            step.by = self.store().recipe(act.recipe)?.map(|recipe| recipe.module.clone());
+        }
         if ran {
             let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
             let (start, duration, worker, attempt) = (act.start, act.duration, act.worker, act.attempt);
@@ -461,6 +468,7 @@ fn bare(target: &str, state: State) -> Step {
     Step {
         target: target.to_owned(),
         state,
+        by: None,
         decision: Decision::Decided,
         outcome: Shown::Nothing { note: String::new() },
         warnings: Vec::new(),

@@ -193,6 +193,7 @@ fn listed(documents: &Documents<'_>, passing: &Passing<'_>) -> Listed {
 fn passed_on(documents: &Documents<'_>, document: &Document, place: Input) -> Option<u64> {
     match documents.bytes(document, place)? {
         Bytes::Stored(output) => Some(output.length),
+        Bytes::Row(row, _) => Some(row.len() as u64),
         Bytes::Source(path, _) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
     }
 }
@@ -220,6 +221,7 @@ fn manifest_line(
     }
     match documents.bytes(passing.document, passing.place) {
         Some(Bytes::Source(path, _)) => put_path(&mut line, &path),
+        Some(Bytes::Row(row, _)) => put_bytes(&mut line, &row),
         Some(Bytes::Stored(output)) if output.place == Place::Blob => {
             put_path(&mut line, &asked.store.blob_path(&output.digest));
         }

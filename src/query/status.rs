@@ -11,9 +11,9 @@ use crate::engine::publish::missing;
 use crate::engine::sets::before;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
-use crate::model::action::{Run, State};
+use crate::model::action::{Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
-use crate::model::event::{Event, Sink};
+use crate::model::event::{Event, Matched, Sink};
 use crate::model::failure::Failure;
 use crate::model::pipeline::Verb;
 use crate::module::Host;
@@ -101,6 +101,15 @@ pub struct TargetStatus {
     pub unfinished: u64,
     /// Shown as files.
     pub published: u64,
+    /// Kept by `hold`, though not up to date.
+    #[serde(default)]
+    pub held: u64,
+    /// Of a target with a route: results by the module that made them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routed: BTreeMap<String, u64>,
+    /// Of a target with side inputs by value: who had no match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matched: Vec<Matched>,
     /// Of a set: over how many of its members, or what blocks it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -154,6 +163,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
     let mut targets = counts(asked)?;
     for target in &mut targets {
+        target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
         target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
     }
     Ok(Status {
@@ -192,6 +202,8 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let groups = groups.map(|target| format!("{}{GROUPS}", target.name));
     let families: Vec<String> =
         sources.map(str::to_owned).chain(sets).chain(children).chain(groups).collect();
+    let routes: Vec<bool> = asked.pipeline.targets.iter().map(|target| target.route().is_some()).collect();
+    let mut routed = Routed::default();
     for family in &families {
         let family = family.as_str();
         let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
@@ -221,7 +233,8 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                     // Counted where it was split.
                     continue;
                 }
-                let Some(of) = place.map(|place| &mut targets[place]) else { continue };
+                let Some(place) = *place else { continue };
+                let of = &mut targets[place];
                 let count = match entry.state {
                     _ if is_failed(entry) => &mut of.failed,
                     State::Done => &mut of.done,
@@ -233,12 +246,20 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                     State::Absent => continue,
                 };
                 *count += 1;
+                if let Some(at) = entry.act.filter(|_| routes[place]) {
+                    match routed.module(asked.store, at) {
+                        Ok(Some(module)) => *of.routed.entry(module).or_default() += 1,
+                        Ok(None) => {}
+                        Err(error) => failed = Some(error),
+                    }
+                }
                 of.published += u64::from(entry.published);
+                of.held += u64::from(crate::engine::hold::is_held(entry));
                 if of.target == family {
                     of.note.clone_from(&entry.note);
                 }
             }
-            true
+            failed.is_none()
         })?;
         if let Some(error) = failed {
             return Err(error);
@@ -262,6 +283,22 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
     }
     Ok(targets)
+}
+
+/// Which module made a result: most results share a recipe, which is read once.
+#[derive(Default)]
+struct Routed(std::collections::HashMap<Position, String>);
+
+impl Routed {
+    fn module(&mut self, store: &crate::store::Store, act: Position) -> Result<Option<String>> {
+        let Some(act) = store.act(act)? else { return Ok(None) };
+        if let Some(known) = self.0.get(&act.recipe) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(recipe) = store.recipe(act.recipe)? else { return Ok(None) };
+        self.0.insert(act.recipe, recipe.module.clone());
+        Ok(Some(recipe.module.clone()))
+    }
 }
 
 /// Takes down what a build would say that only plans.

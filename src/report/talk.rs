@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::model::event::{Changed, Event, Finished, Planned, Scanned, Watched, Watching};
+use crate::model::event::{Changed, Event, Finished, Matched, Planned, Scanned, Watched, Watching};
 use crate::model::failure::Failure;
 use crate::report::style::{INDENT, Ink, Style, columns, cut, shown};
 use crate::report::summary;
@@ -47,6 +47,38 @@ impl Talk {
             released: false,
             failures: HashMap::new(),
             warnings: HashMap::new(),
+        }
+    }
+
+    fn matched(&mut self, matched: &Matched, lines: &mut Vec<String>) {
+        let mut said = Vec::new();
+        if matched.unmatched > 0 {
+            let of = format!(
+                "{} of {}",
+                text::thousands(matched.unmatched),
+                text::count(matched.documents, "document")
+            );
+            let samples = matched.samples.join("  ");
+            said.push(format!("{}  {of} have no `{}`  {}", matched.target, matched.with, shown(&samples)));
+        }
+        if let Some(unused) = matched.unused.filter(|unused| *unused > 0) {
+            let of = format!("{} of {}", text::thousands(unused), text::thousands(matched.others));
+            let samples = matched.unused_samples.join("  ");
+            said.push(format!(
+                "{}  {of} in `{}` match nothing  {}",
+                matched.target,
+                matched.from,
+                shown(&samples)
+            ));
+        }
+        lines.extend(said.iter().map(|line| self.style.line(Ink::Warn, "Unmatched", line)));
+        if let Some((ours, theirs)) = &matched.only_by_type {
+            let hint = format!(
+                "{} and {} are not equal: one is a number, the other a text",
+                shown(ours),
+                shown(theirs)
+            );
+            lines.push(self.style.line(Ink::Head, "hint", &hint));
         }
     }
 
@@ -105,6 +137,7 @@ impl Talk {
                 let line = format!("{target}  {}  {so_far} so far", shown(doc));
                 lines.push(self.style.line(Ink::Warn, "Slow", &line));
             }
+            Event::Matched(matched) => self.matched(matched, &mut lines),
             Event::Notice { message, hint } => {
                 lines.push(self.style.line(Ink::Warn, "Notice", &shown(message)));
                 lines.extend(hint.iter().map(|hint| self.style.line(Ink::Head, "hint", &shown(hint))));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::event::{
-    Cause, Changed, Event, Finished, Planned, Scanned, Sink, Stopped, Summary, TargetCounts, Watched,
-    Watching,
+    Cause, Changed, Event, Finished, Matched, Planned, Scanned, Sink, Stopped, Summary, TargetCounts,
+    Watched, Watching,
 };
 use crate::model::failure::{Failure, FailureKind};
 use crate::report::json::Json;
@@ -493,6 +493,18 @@ fn all_events() -> Vec<Event> {
         Event::Failed { doc: doc.clone(), target: target.clone(), failure: failure() },
         Event::Slow { doc, target, seconds: 60 },
         Event::Counts(vec![counts("ocr", 108, 221, 1, 4)]),
+        Event::Matched(Matched {
+            target: "enriched".into(),
+            with: "vendor".into(),
+            from: "vendors".into(),
+            documents: 330,
+            unmatched: 1,
+            samples: vec!["docs/a.pdf".into()],
+            others: 40,
+            unused: Some(1),
+            unused_samples: vec!["vendors/17".into()],
+            only_by_type: Some(("17".into(), "\"17\"".into())),
+        }),
         Event::Notice { message: "a part of the log was damaged".into(), hint: Some("pipe doctor".into()) },
         Event::Stopping { in_hand: 4 },
         Event::Finished(Summary {

@@ -8,8 +8,10 @@ mod directory;
 mod files;
 mod limited;
 mod mime;
+mod peek;
 mod reader;
 mod roots;
+mod rows;
 mod walk;
 
 #[cfg(test)]
@@ -25,8 +27,10 @@ use crate::text;
 pub use differences::{Differences, Found, Iter, Kind};
 pub use files::racy_window;
 pub use mime::mime_of;
+pub use peek::peek;
 pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};
 pub use roots::Roots;
+pub use rows::{KnownRows, Row, RowRead, RowRequest, Rows, is_table, row_name, scan_rows};
 
 /// A document that was there when its source was scanned before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ const BATCH: usize = 16;
 const CHUNK: usize = 128 * 1024;
 
 /// How many first bytes tell the kind of content: enough for the file names inside an office document.
-const SNIFF: usize = 32 * 1024;
+pub(super) const SNIFF: usize = 32 * 1024;
 
 /// What is wanted beside digest and stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,7 +246,7 @@ fn hash(
 }
 
 /// Opens a document's file; nothing if it is a link that leads out of the source.
-fn open(roots: &Roots, path: &Path) -> io::Result<Option<File>> {
+pub(super) fn open(roots: &Roots, path: &Path) -> io::Result<Option<File>> {
     match files::open_file(path) {
         Err(error) if files::is_link(&error) => {
             let target = std::fs::canonicalize(path)?;

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::io_text;
 use crate::model::document::{escape_name, unescape_name};
 use crate::model::pipeline::{Source, SourcePath};
 use crate::scan::differences::{below, join};
 use crate::scan::files;
+use crate::scan::rows::Rows;
 
 /// The folders and files of one source, as they are now.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Roots {
     missing: Vec<String>,
     /// What could not be looked at, by relative path, and why.
     unreadable: BTreeMap<String, String>,
+    /// Where the documents are rows of these files.
+    rows: Option<Arc<Rows>>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +56,13 @@ impl Roots {
         for written in &source.paths {
             all.add(written, single);
         }
+        all.rows = Rows::of(source, &|path| all.rel_of(path)).map(Arc::new);
         all
+    }
+
+    /// The rows of a source whose documents are rows.
+    pub fn rows(&self) -> Option<&Rows> {
+        self.rows.as_deref()
     }
 
     fn add(&mut self, source: &SourcePath, single: bool) {

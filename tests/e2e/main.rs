@@ -34,6 +34,8 @@ mod gone;
 mod graph;
 /// `group`: by value, by parent, by what another target says.
 mod groups;
+/// `hold`: paid or slow work is not redone unasked.
+mod hold;
 /// Ids, and unions of streams.
 mod ids;
 /// `pipe init`.
@@ -44,6 +46,8 @@ mod keys;
 mod kills;
 /// The hashes of a set's leaves that are kept.
 mod leaves;
+/// `with … on`: documents by value.
+mod matching;
 /// `meta`: where it comes from, what it decides, what sees it.
 mod meta;
 /// `pipe modules`.
@@ -64,6 +68,10 @@ mod query;
 mod redo;
 /// `reduce`: a tree of merges.
 mod reduce;
+/// `route`: which module takes a document.
+mod routes;
+/// Sources of rows.
+mod rows;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// All shapes at once, against an oracle.

@@ -46,6 +46,7 @@ impl View {
             gone: false,
             dry_run: false,
             reads_all: false,
+            update: std::collections::BTreeSet::new(),
             changes: None,
             command: std::env::args().collect(),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Cell, Command, Lane, Scheduler, Ticket, Worker, WorkerIx};
+use super::{Cell, Command, Lane, LaneIx, Scheduler, Ticket, Worker, WorkerIx};
 use crate::model::pipeline::TargetIx;
 
 /// As much work as a worker has in hand, in microseconds.
@@ -46,8 +46,8 @@ impl Scheduler {
         // Somebody waits for a job: workers that count are not topped up, so that one comes free.
         let mut starving = self.suspected.iter().any(|ix| self.workers[ix.0 as usize].in_hand.is_empty());
         for full_only in [true, false] {
-            for target in (0..self.lanes.len()).rev() {
-                let lane = &self.lanes[target];
+            for ix in (0..self.lanes.len()).rev() {
+                let lane = &self.lanes[ix];
                 if lane.queue.is_empty() || lane.disabled {
                     continue;
                 }
@@ -57,11 +57,11 @@ impl Scheduler {
                 }
                 match self.place(lane, window, starving) {
                     Some(Place::Worker(worker, room)) => {
-                        let queue = &mut self.lanes[target].queue;
+                        let queue = &mut self.lanes[ix].queue;
                         let tickets = queue.drain(..room.min(queue.len())).collect();
                         return Some(self.send(worker, tickets));
                     }
-                    Some(Place::New) => return Some(self.start(TargetIx(target))),
+                    Some(Place::New) => return Some(self.start(ix)),
                     None => starving |= full_only && lane.counts(),
                 }
             }
@@ -75,7 +75,7 @@ impl Scheduler {
         self.suspected.retain(|ix| !workers[ix.0 as usize].suspects.is_empty());
         let free = |ix: &&WorkerIx| {
             let worker = &self.workers[ix.0 as usize];
-            worker.in_hand.is_empty() && self.may_begin(&self.lanes[worker.target.0])
+            worker.in_hand.is_empty() && self.may_begin(&self.lanes[worker.lane])
         };
         let ix = *self.suspected.iter().find(free)?;
         let worker = &mut self.workers[ix.0 as usize];
@@ -115,15 +115,17 @@ impl Scheduler {
         !lane.counts() || self.busy < self.jobs
     }
 
-    fn start(&mut self, target: TargetIx) -> Command {
+    fn start(&mut self, lane: LaneIx) -> Command {
         let ix = WorkerIx(self.workers.len() as u32);
+        let target = TargetIx(self.lanes[lane].target);
         self.workers.push(Worker {
             target,
+            lane,
             in_hand: VecDeque::new(),
             suspects: VecDeque::new(),
             alone: false,
         });
-        self.lanes[target.0].workers.push(ix);
+        self.lanes[lane].workers.push(ix);
         Command::Start(ix, target)
     }
 
@@ -132,7 +134,7 @@ impl Scheduler {
             self.set(*ticket, Cell::Running);
         }
         let worker = &mut self.workers[ix.0 as usize];
-        let lane = &mut self.lanes[worker.target.0];
+        let lane = &mut self.lanes[worker.lane];
         if worker.in_hand.is_empty() {
             lane.busy += 1;
             self.busy += usize::from(lane.counts());
@@ -162,7 +164,7 @@ impl Scheduler {
 
     fn taken(&mut self, ix: WorkerIx, count: usize) {
         let worker = &mut self.workers[ix.0 as usize];
-        let lane = &mut self.lanes[worker.target.0];
+        let lane = &mut self.lanes[worker.lane];
         self.running -= count;
         lane.running -= count;
         if count > 0 && worker.in_hand.is_empty() {

@@ -25,6 +25,7 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
         origin: Origin::Source(SourceIx(0)),
         name: "docs".into(),
         steps,
+        rows: false,
         feeds_set: false,
         splits: Vec::new(),
         below: Vec::new(),
@@ -426,8 +427,8 @@ fn a_disabled_target_gets_nothing_and_holds_nothing() {
     loop {
         match scheduler.next_command() {
             Some(Command::Decide(ticket)) => scheduler.decided(ticket, run(ticket)),
-            Some(Command::Start(_, target)) => {
-                scheduler.disable(target);
+            Some(Command::Start(worker, _)) => {
+                scheduler.disable(worker);
                 break;
             }
             other => panic!("unexpected: {other:?}"),

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decide::{Deciding, Decision, Work};
-use crate::engine::document::{Before, Content, Document, StepResult};
+use crate::engine::decide::{Deciding, Decision, HELD, Work};
+use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::groups::is_over_members;
 use crate::engine::is_set_current;
-use crate::engine::sets::{Streams, result_of};
+use crate::engine::matching::{self, Matching};
+use crate::engine::route;
+use crate::engine::sets::{Streams, content_of_row, result_of};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -17,13 +19,12 @@ use crate::model::pipeline::{Node, TargetIx, Verb, WithFrom};
 use crate::model::reason::Reason;
 use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Family, FamilyIx, Input, Origin, needs};
-use crate::plan::key::action_key;
 use crate::query::Asked;
 use crate::query::documents::Documents;
 use crate::query::find::{self, Found};
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;
-use crate::scan::{Ask, ReadOutcome, Reader, restamp};
+use crate::scan::{Ask, ReadOutcome, Reader, RowRead, restamp};
 use crate::text;
 use crate::time::Millis;
 
@@ -75,10 +76,24 @@ pub enum SourceState {
 pub struct Verdict {
     /// The target.
     pub target: String,
+    /// Of a target with a route: the branch that takes the document now, if its input is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Routed>,
     /// What happened last.
     pub last: Last,
     /// What a build would do.
     pub now: Now,
+}
+
+/// The branch of a route that takes a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// From 1.
+    pub branch: usize,
+    /// The module's name, `pass`, `skip` or `fail`.
+    pub action: String,
+    /// The test that it passes.
+    pub test: String,
 }
 
 /// What happened last in a target.
@@ -215,7 +230,11 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         }
         document.results[step] = decided;
         let last = asker.last(family, step, &told)?;
-        targets.push(Verdict { target: name.clone(), last, now });
+        let route = match source {
+            SourceState::Gone | SourceState::Unreadable { .. } => None,
+            _ => asker.route(&document, family, step),
+        };
+        targets.push(Verdict { target: name.clone(), route, last, now });
     }
     let run = told.last().map(|newest| newest.story.run);
     Ok(WhyDocument { doc: found.id.to_string(), source, run, targets })
@@ -242,18 +261,21 @@ impl Asker<'_> {
         };
         let (roots, rel) = (&self.present.parts.roots[source.0], document.id.rel().to_owned());
         let salt = self.asked.store.salt();
+        if let Some(rows) = roots.rows() {
+            return Ok(self.row(document, rows.read(&rel)?));
+        }
         let Some(stamp) = restamp(roots, &rel, salt) else { return Ok(SourceState::Gone) };
         let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
         let path = roots.path_of(&rel);
         let asks = |field: &Field| matches!(field, Field::Mime | Field::Size);
-        let asks_content = self.asked.pipeline.targets.iter().any(|target| {
-            target.sees.iter().any(asks) || target.test.as_ref().is_some_and(|test| test.fields().any(asks))
-        });
+        let targets = &self.asked.pipeline.targets;
+        let asks_content =
+            targets.iter().any(|target| target.sees.iter().any(asks) || target.tested().any(asks));
         if let Some(digest) = document.digest
             && stamp == document.stamp
             && !(document.racy || was_gone || asks_content)
         {
-            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, path });
+            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, meta: None, path });
             return Ok(SourceState::Same);
         }
         let read = match Reader::new(salt)?.read(roots, &rel, Ask { keep: 0, mime: asks_content }) {
@@ -270,12 +292,33 @@ impl Asker<'_> {
         let (old, new) = (document.digest, read.digest);
         let mime = read.mime.map(str::to_owned);
         document.digest = Some(new);
-        document.content = Some(Content { digest: new, length: read.length, bytes: None, mime, path });
+        document.content =
+            Some(Content { digest: new, length: read.length, bytes: None, mime, meta: None, path });
         Ok(match old {
             _ if was_gone => SourceState::New,
             Some(old) if old == new => SourceState::Same,
             old => SourceState::Changed { old, new },
         })
+    }
+
+    /// The same of a row.
+    fn row(&self, document: &mut Document, read: RowRead) -> SourceState {
+        let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
+        let old = document.digest;
+        match read {
+            RowRead::Row { row, digest, .. } => {
+                document.digest = Some(digest);
+                document.content = Some(content_of_row(row, digest));
+                match old {
+                    _ if was_gone => SourceState::New,
+                    Some(old) if old == digest => SourceState::Same,
+                    old => SourceState::Changed { old, new: digest },
+                }
+            }
+            RowRead::Broken { problem, .. } => SourceState::Unreadable { why: problem },
+            RowRead::Absent => SourceState::Gone,
+            RowRead::Changing => SourceState::Unreadable { why: "its file is being written".into() },
+        }
     }
 
     /// How many documents of a set's sources a build would look at before it.
@@ -326,6 +369,18 @@ impl Asker<'_> {
         shared.collect()
     }
 
+    /// Which branch of its route takes the document, as far as that is known.
+    fn route(&mut self, document: &Document, family: &Family, step: usize) -> Option<Routed> {
+        let pipeline = self.asked.pipeline;
+        let target = pipeline.target(family.steps[step].target);
+        target.route()?;
+        let MainInput::One(input) = document.main_input(&family.steps[step]) else { return None };
+        let deciding = self.deciding(family);
+        let number = route::branch(target, &|field| deciding.field(document, input, field));
+        let action = route::action(pipeline, target, number);
+        Some(Routed { branch: number + 1, action, test: route::words(target, number) })
+    }
+
     fn now(
         &mut self,
         document: &Document,
@@ -348,7 +403,11 @@ impl Asker<'_> {
                 }
             }
         } else {
-            self.deciding(family).decide(&plan, document, step)?
+            let mut plan = plan.clone();
+            matching::load(&self.present.parts, &self.documents.families, &mut plan, None)?;
+            let matching = Matching { parts: &self.present.parts, families: &self.documents.families };
+            let found = matching.of_document(&plan, document, step)?;
+            self.deciding(family).decide(&plan, document, step, &found)?
         };
         let old = document
             .before
@@ -440,6 +499,7 @@ impl Asker<'_> {
             pipeline: self.asked.pipeline,
             families: &self.documents.families,
             store: self.asked.store,
+            roots: &self.present.parts.roots,
             only: None,
             is_current: None,
             group: None,
@@ -458,17 +518,7 @@ impl Asker<'_> {
         let facts =
             serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
         let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-        let key = action_key(&plan.recipe_digest, &inputs);
-        let work = Work {
-            key,
-            inputs,
-            main: Input::Origin,
-            with: Vec::new(),
-            reasons: Vec::new(),
-            replaces: None,
-            faults: 0,
-            note: String::new(),
-        };
+        let work = Work::of(plan, inputs, Input::Origin);
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
     }
 
@@ -491,6 +541,9 @@ impl Asker<'_> {
         }
         let is_old = old.is_some_and(|old| old.act == result.act && old.state == result.state);
         match &result.record {
+            _ if is_old && result.note.starts_with(HELD) => {
+                Now::WouldBecome { state: result.state, note: result.note.clone() }
+            }
             _ if is_old => Now::UpToDate,
             Some(act) => Now::WouldReuse { run: act.run },
             None if result.state == State::Absent && old.is_none() => Now::UpToDate,

@@ -12,7 +12,7 @@ use crate::model::pipeline::Verb;
 use crate::query::documents::Documents;
 use crate::query::{Asked, find};
 
-pub use document::{Last, Now, SourceState, Verdict, WhyDocument};
+pub use document::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
 pub use target::{Group, Kind, TargetWhy, WhyTarget};
 
 /// The answer.

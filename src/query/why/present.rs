@@ -66,6 +66,7 @@ pub fn looking(pipeline: &Pipeline) -> Options {
         gone: true,
         dry_run: true,
         reads_all: false,
+        update: std::collections::BTreeSet::new(),
         changes: None,
         command: Vec::new(),
     }

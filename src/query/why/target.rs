@@ -226,7 +226,12 @@ impl Counting<'_, '_> {
         if let Some((at, act)) = record {
             let passing = matches!(&act.outcome, Outcome::Failed(failure) if !failure.is_kept());
             if !holds || passing {
-                let plan = &self.present.plans[self.ix.0];
+                let mut plan = &self.present.plans[self.ix.0];
+                if !plan.calls.is_empty()
+                    && let Some(recipe) = self.asked.store.recipe(act.recipe)?
+                {
+                    plan = plan.call_named(&recipe.module);
+                }
                 let key = action_key(&plan.recipe_digest, &act.inputs);
                 let wanted = Wanted { plan, id, inputs: &act.inputs, key: ActionKey(key.0), own: Some(at) };
                 // With its inputs as they were, a record may still answer: reverted code, a mark fulfilled.

@@ -18,10 +18,12 @@
 mod counts;
 mod outcome;
 mod project;
+mod random;
 mod running;
 mod runs;
 mod stories;
 
 pub(crate) use outcome::Outcome;
 pub(crate) use project::Project;
+pub(crate) use random::Random;
 pub(crate) use running::{Ended, Running};

@@ -281,7 +281,7 @@ impl Build {
                 }
             }
             Event::Disable(target) => {
-                self.scheduler.disable(TargetIx(target));
+                self.scheduler.disable_lane(target);
                 self.disabled.insert(TargetIx(target));
                 self.hands.values_mut().filter(|(of, _)| of.0 == target).for_each(|(_, hand)| hand.clear());
             }

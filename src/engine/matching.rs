@@ -1,0 +1,387 @@
+//! `with … on`: the documents of another stream that have the same value.
+//!
+//! When everything of the other stream is settled, its values are read once into a table of hashes and ids; a document
+//! that looks for its match asks the table, and the match is read from its story. What decides all documents alike is the
+//! root over the other stream: ids, values, digests. Knows nothing of scheduling.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::decide::Deciding;
+use crate::engine::document::{Document, MainInput, StepResult, place_of};
+use crate::engine::loads::PresentCode;
+use crate::engine::lookup::Lookup;
+use crate::engine::requests::origin;
+use crate::engine::sets::{Streams, above, row_content, stored};
+use crate::engine::target::TargetPlan;
+use crate::engine::values::{ByValue, Found, Match, MatchContent, Table, canonical, hash_of};
+use crate::engine::{Parts, SampleFilter};
+use crate::error::Result;
+use crate::hash::{Digest, FieldHasher};
+use crate::model::action::{Position, State};
+use crate::model::document::DocId;
+use crate::model::event::Matched;
+use crate::model::pipeline::{Node, TargetIx, With, WithFrom};
+use crate::model::selection::Field;
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
+use crate::store::Store;
+
+/// What both fields of a side input by value are, and the stream that it comes from.
+fn terms(with: &With) -> Option<(Node, &Field, &Field)> {
+    match (&with.from, &with.on) {
+        (WithFrom::Value(node), Some((mine, theirs))) => Some((*node, mine, theirs)),
+        _ => None,
+    }
+}
+
+/// What the root over a stream was computed from, so that it need not be again.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Kept {
+    /// Where anything changed last in what the values come from.
+    changes: Vec<(String, Position)>,
+    field: String,
+    root: Digest,
+}
+
+/// Where the index keeps them.
+const VALUES: &str = "values";
+
+/// The side inputs by value of a target, with the roots over their streams as they are now.
+pub fn plan(parts: &Parts<'_>, families: &Families, ix: TargetIx, sample: bool) -> Result<Vec<ByValue>> {
+    let mut planned = Vec::new();
+    let target = parts.pipeline.target(ix);
+    for (number, with) in target.with.iter().enumerate() {
+        let Some((node, _, theirs)) = terms(with) else { continue };
+        let changes = changes(parts, families, node);
+        let key = [target.name.as_bytes(), b"\0", with.name.as_bytes()].concat();
+        let kept = parts.store.kept(VALUES, &key)?;
+        let kept = kept.and_then(|kept| serde_json::from_slice::<Kept>(&kept).ok());
+        let field = format!("{theirs} of {}", parts.pipeline.node_name(node));
+        if let Some(kept) = kept.filter(|kept| kept.changes == changes && kept.field == field && !sample) {
+            planned.push(ByValue { number, root: kept.root, table: None });
+            continue;
+        }
+        let (table, root) = read(parts, families, node, theirs, None)?;
+        if !sample {
+            let kept = Kept { changes, field, root };
+            parts.store.keep(VALUES, &key, &serde_json::to_vec(&kept).unwrap_or_default())?;
+        }
+        planned.push(ByValue { number, root, table: Some(Arc::new(table)) });
+    }
+    Ok(planned)
+}
+
+/// Where something changed last in everything that values of a stream may come from.
+fn changes(parts: &Parts<'_>, families: &Families, node: Node) -> Vec<(String, Position)> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    if let Node::Target(ix) = node {
+        let before = Families::closure(parts.pipeline, [ix]);
+        names.extend(before.into_iter().map(|ix| parts.pipeline.target(ix).name.as_str()));
+    }
+    let of_stream = families.of_stream(node);
+    names.extend(of_stream.iter().map(|(family, _)| families.family(*family).name.as_str()));
+    names.into_iter().map(|name| (name.to_owned(), parts.store.last_change(name))).collect()
+}
+
+/// Reads the tables that a target needs.
+pub fn load(
+    parts: &Parts<'_>,
+    families: &Families,
+    plan: &mut TargetPlan,
+    only: Option<&SampleFilter>,
+) -> Result<()> {
+    for value in &mut plan.values {
+        if value.table.is_none()
+            && let Some((node, _, theirs)) = terms(&parts.pipeline.target(plan.ix).with[value.number])
+        {
+            value.table = Some(Arc::new(read(parts, families, node, theirs, only)?.0));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the values of a stream, in byte order of ids.
+fn read(
+    parts: &Parts<'_>,
+    families: &Families,
+    node: Node,
+    field: &Field,
+    only: Option<&SampleFilter>,
+) -> Result<(Table, Digest)> {
+    let mut table = Table::default();
+    let mut root = FieldHasher::new("pipe values");
+    let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+    each(parts, families, node, only, &mut |ix, document, place, state| {
+        let family = families.family(ix);
+        let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
+        if matches!(state, State::Skipped | State::LeftOut | State::Absent) {
+            return Ok(());
+        }
+        let value = deciding.field(document, place, field).as_ref().and_then(canonical);
+        let (digest, ext) = document.input_facts(place).unwrap_or_default();
+        root.text(document.id.as_str()).option(value.as_deref().map(str::as_bytes));
+        root.number(state as u64).digest(&digest).text(&ext);
+        let Some(value) = value else {
+            match state {
+                State::Failed | State::Blocked => table.failed += 1,
+                State::Unfinished => table.unfinished += 1,
+                _ => table.without += 1,
+            }
+            return Ok(());
+        };
+        table.add(&value, ix.0, document.id.as_str());
+        Ok(())
+    })?;
+    table.finish();
+    Ok((table, root.finish()))
+}
+
+/// Where the index keeps how streams met.
+const MATCHED: &str = "matched";
+
+/// Remembers how streams met, for whoever asks later.
+pub fn remember(parts: &Parts<'_>, target: &str, met: &[Matched]) -> Result<()> {
+    parts.store.keep(MATCHED, target.as_bytes(), &serde_json::to_vec(met).unwrap_or_default())
+}
+
+/// How the streams of a target met when it was brought up to date last.
+pub fn remembered(store: &Store, target: &str) -> Result<Vec<Matched>> {
+    let kept = store.kept(MATCHED, target.as_bytes())?;
+    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
+}
+
+/// Visits the documents of a stream in byte order of ids, with all their results.
+fn each(
+    parts: &Parts<'_>,
+    families: &Families,
+    node: Node,
+    only: Option<&SampleFilter>,
+    visit: &mut dyn FnMut(FamilyIx, &Document, Input, State) -> Result<()>,
+) -> Result<()> {
+    let streams = Streams {
+        pipeline: parts.pipeline,
+        families,
+        store: parts.store,
+        roots: &parts.roots,
+        only: only.map(AsRef::as_ref),
+        is_current: None,
+        group: None,
+    };
+    let mut of_stream = families.of_stream(node);
+    of_stream.sort_by_key(|(ix, _)| {
+        let family = families.family(*ix);
+        if family.is_set() { family.name.clone() } else { format!("{}/", family.name) }
+    });
+    for (ix, place) in of_stream {
+        let family = families.family(ix);
+        let mut failed = None;
+        parts.store.scan(&family.name, &mut |dir, entry| {
+            let visited = streams.visit_entry(ix, family, dir, entry, &[place], true, &mut |passing| {
+                visit(ix, passing.document, passing.place, passing.state)
+            });
+            failed = visited.err();
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// What looking for matches needs beside the table.
+pub struct Matching<'a> {
+    /// The parts of the build, or of the question.
+    pub parts: &'a Parts<'a>,
+    /// All families.
+    pub families: &'a Families,
+}
+
+impl Matching<'_> {
+    /// Everything that matches a document in a step, for the side inputs by value of its target.
+    pub fn of_document(&self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Vec<Found>> {
+        let family = self.families.family(document.family);
+        let MainInput::One(main) = document.main_input(&family.steps[step]) else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for value in &plan.values {
+            let with = &self.parts.pipeline.target(plan.ix).with[value.number];
+            let (Some(table), Some((_, mine, _))) = (&value.table, terms(with)) else { continue };
+            let mut lookup = Lookup::new(PresentCode::new(&self.parts.pipeline.root));
+            let (pipeline, store) = (self.parts.pipeline, self.parts.store);
+            let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+            let matches = match deciding.field(document, main, mine) {
+                Some(own) => self.find(with, table, &own)?,
+                None => Vec::new(),
+            };
+            let is_certain = table.unfinished == 0;
+            all.push(Found { number: value.number, matches, is_certain });
+        }
+        Ok(all)
+    }
+
+    /// The documents that have this value, in order of ids.
+    pub fn find(&self, with: &With, table: &Table, value: &Value) -> Result<Vec<Match>> {
+        let (Some((node, _, theirs)), Some(wanted)) = (terms(with), canonical(value)) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for slot in table.of_hash(hash_of(&wanted)) {
+            let one = self.read(node, theirs, FamilyIx(slot.family as usize), &table.id(slot), &wanted)?;
+            found.extend(one);
+        }
+        Ok(found)
+    }
+
+    fn read(
+        &self,
+        node: Node,
+        theirs: &Field,
+        ix: FamilyIx,
+        id: &DocId,
+        wanted: &str,
+    ) -> Result<Option<Match>> {
+        let Matching { parts, families } = *self;
+        let family = families.family(ix);
+        let Some((_, place)) = families.of_stream(node).into_iter().find(|(of, _)| *of == ix) else {
+            return Ok(None);
+        };
+        let (dir, name) = place_of(id);
+        let Some(entry) = parts.store.entry(&family.name, dir, name)? else { return Ok(None) };
+        let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
+        let Some(mut document) = document else { return Ok(None) };
+        if let Origin::Source(source) = family.origin {
+            row_content(&parts.roots[source.0], &mut document)?;
+        }
+        if family.is_children() {
+            document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, dir)?;
+        }
+        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
+        let value = deciding.field(&document, place, theirs).as_ref().and_then(canonical);
+        // Another value with the same hash.
+        if value.as_deref() != Some(wanted) {
+            return Ok(None);
+        }
+        let state = match place {
+            Input::Origin if document.digest.is_some() => State::Done,
+            Input::Origin => State::Failed,
+            Input::Step(step) => {
+                document.results[step].as_ref().map_or(State::Unfinished, |result| result.state)
+            }
+        };
+        let (digest, ext) = document.input_facts(place).unwrap_or_default();
+        let content = match (origin(family, &document, place), family.origin) {
+            _ if state != State::Done => None,
+            (Input::Step(step), _) => {
+                let result = document.results[step].as_ref();
+                let output = result.and_then(StepResult::output).cloned();
+                output
+                    .zip(result.and_then(|result| result.act))
+                    .map(|(output, at)| MatchContent::Stored(output, at))
+            }
+            (Input::Origin, Origin::Source(_)) if family.rows => {
+                let row = document.content.as_ref().and_then(|content| content.bytes.clone());
+                row.map(MatchContent::Row)
+            }
+            (Input::Origin, Origin::Source(source)) => Some(MatchContent::File {
+                path: parts.roots[source.0].path_of(id.rel()),
+                source,
+                stamp: document.stamp,
+            }),
+            (Input::Origin, _) => None,
+        };
+        Ok(Some(Match { id: id.clone(), state, digest, ext, content }))
+    }
+}
+
+/// How many samples are named.
+const SAMPLES: usize = 3;
+
+/// Counts who has no match, on both sides: a pass over the documents that come to the target. Visits each of them.
+pub fn met(
+    parts: &Parts<'_>,
+    families: &Families,
+    plan: &TargetPlan,
+    visit: &mut dyn FnMut(&str, &DocId),
+) -> Result<Vec<Matched>> {
+    let target = parts.pipeline.target(plan.ix);
+    let mut found = Vec::new();
+    for value in &plan.values {
+        let with = &target.with[value.number];
+        let (Some(table), Some((node, mine, _))) = (&value.table, terms(with)) else { continue };
+        let mut met = Matched {
+            target: target.name.clone(),
+            with: with.name.clone(),
+            from: parts.pipeline.node_name(node).to_owned(),
+            others: table.slots.len() as u64 + table.without + table.failed + table.unfinished,
+            ..Matched::default()
+        };
+        let mut wanted: BTreeSet<u64> = BTreeSet::new();
+        let mut unknown = table.failed + table.unfinished;
+        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        for stream in &target.streams {
+            each(parts, families, *stream, None, &mut |ix, document, place, state| {
+                let family = families.family(ix);
+                match state {
+                    State::Done => {}
+                    State::Skipped | State::LeftOut | State::Absent => return Ok(()),
+                    State::Failed | State::Blocked | State::Unfinished => {
+                        unknown += 1;
+                        return Ok(());
+                    }
+                }
+                let deciding =
+                    Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
+                if let Some(test) = &target.test
+                    && !test.passes(&|field| deciding.field(document, place, field))
+                {
+                    return Ok(());
+                }
+                met.documents += 1;
+                let own = deciding.field(document, place, mine);
+                let hash = own.as_ref().and_then(canonical).map(|value| hash_of(&value));
+                wanted.extend(hash);
+                if hash.is_none_or(|hash| !table.has(hash)) {
+                    met.unmatched += 1;
+                    visit(&with.name, &document.id);
+                    if met.samples.len() < SAMPLES {
+                        met.samples.push(document.id.to_string());
+                    }
+                    if met.only_by_type.is_none() {
+                        met.only_by_type = own.as_ref().and_then(|own| by_type(own, table));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let mut unmatched: Vec<DocId> = Vec::new();
+        let mut count = table.without;
+        for slot in table.slots.iter().filter(|slot| !wanted.contains(&slot.hash)) {
+            count += 1;
+            let id = table.id(slot);
+            visit(&with.name, &id);
+            unmatched.push(id);
+            unmatched.sort();
+            unmatched.truncate(SAMPLES);
+        }
+        if unknown == 0 {
+            met.unused = Some(count);
+            met.unused_samples = unmatched.iter().map(ToString::to_string).collect();
+        }
+        found.push(met);
+    }
+    Ok(found)
+}
+
+/// The same value as a number and as a text, if the other stream has the other one.
+fn by_type(own: &Value, table: &Table) -> Option<(String, String)> {
+    let other = match own {
+        Value::String(text) => Value::from(text.trim().parse::<i64>().ok()?),
+        Value::Number(number) => Value::from(number.to_string()),
+        _ => return None,
+    };
+    table.has(hash_of(&canonical(&other)?)).then(|| (own.to_string(), other.to_string()))
+}
