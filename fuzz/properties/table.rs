@@ -22,8 +22,15 @@ pub(crate) fn check(data: &[u8]) {
     let Some((mode, table)) = data.split_first() else { return };
     let mut table = table.to_vec();
     if mode & 1 == 1 {
+        let at = |at: usize| -> u64 {
+            table
+                .get(at..at + 8)
+                .map_or(0, |eight| u64::from_le_bytes(eight.try_into().expect("there are eight")))
+        };
+        let (from, to) = (at(24), at(32));
         for (number, page) in table.chunks_exact_mut(PAGE).enumerate() {
-            let seed = crc32c::crc32c_append(crc32c::crc32c(&SALT.to_le_bytes()), &number.to_le_bytes());
+            let parts = [SALT, from, to, number as u64];
+            let seed = parts.iter().fold(0, |seed, part| crc32c::crc32c_append(seed, &part.to_le_bytes()));
             let sum = crc32c::crc32c_append(seed, &page[..PAYLOAD]);
             page[PAYLOAD..].copy_from_slice(&sum.to_le_bytes());
         }

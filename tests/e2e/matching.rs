@@ -188,10 +188,7 @@ fn failures_on_the_other_side_block() {
     let project = project(with);
     let text = project.read("Pipelinefile");
     let other = "[source.notes]\npath = \"notes\"\n[target.other]\neach = \"notes\"\nmodule = \"other\"\n[target.read]";
-    project.write(
-        "Pipelinefile",
-        text.replace("[target.read]", other),
-    );
+    project.write("Pipelinefile", text.replace("[target.read]", other));
     project.write_module(
         "other",
         "@module\ndef other(doc):\n    ran(doc)\n    if doc.text() == 'bad':\n        raise ValueError('bad')\n    return {'name': doc.text()}\n",

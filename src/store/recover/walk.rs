@@ -109,9 +109,8 @@ impl<'a> Walk<'a> {
             self.group(&mut cursor, at, &header, bound);
             at = next;
         }
-        if matches!(part.bound, Bound::At(_)) {
-            at = bound;
-        }
+        // A header may claim more than the file holds: no end lies behind it, nor in another segment's numbers.
+        at = if matches!(part.bound, Bound::At(_)) { bound } else { at.min(bound) };
         if part.bound == Bound::Tail && at < cursor.size && self.segments.unreadable() > unreadable {
             // Not torn, as far as anybody knows: it stays a part of the log.
             self.damaged(&cursor, at, cursor.size, "what the disk cannot read");
