@@ -1,5 +1,6 @@
 //! `pipe gc`: gives back to the disk what no document needs and no recent history names.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,8 +10,9 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::error::{Error, Result};
-use crate::model::pipeline::{Pipeline, Verb};
+use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::{parse_age, parse_size};
+use crate::plan::family::Families;
 use crate::plan::key::fingerprint;
 use crate::project::Project;
 use crate::store::gc::{Asked, Doubt, Report, plan};
@@ -96,9 +98,9 @@ impl Args {
                 out.say(format!("  looking   at {what}{}", share.unwrap_or_default()));
             }
         };
-        let pipeline = project.pipeline();
+        let families = families(project.pipeline());
         let mut asked = Asked {
-            is_present: &|family| is_family(pipeline, family),
+            is_present: &|family| families.contains(family),
             fingerprint: &fingerprint,
             pipelinefile: project.loaded.digest,
             older_than: self.older_than,
@@ -203,10 +205,11 @@ impl Args {
     }
 }
 
-/// Sources, and sets, whose one document is called as its target.
-fn is_family(pipeline: &Pipeline, name: &str) -> bool {
-    let is_set = |ix| pipeline.target(ix).verb != Verb::Each;
-    pipeline.find_source(name).is_some() || pipeline.find_target(name).is_some_and(is_set)
+/// The names under which the store keeps documents of this pipeline: of sources, sets, children, groups and merges.
+fn families(pipeline: &Pipeline) -> HashSet<String> {
+    let all = (0..pipeline.targets.len()).map(TargetIx).collect();
+    let families = Families::new(pipeline, &all).list;
+    families.into_iter().flat_map(|family| [family.head(), Some(family.name)]).flatten().collect()
 }
 
 fn went(report: &Report) -> Vec<String> {

@@ -222,6 +222,8 @@ pub struct With {
     pub on: Option<(Field, Field)>,
     /// Several matches come as a list.
     pub many: bool,
+    /// Of some documents it is not the same one's: of what they were split from, or of their group.
+    pub inherited: bool,
 }
 
 /// Where a side input comes from.

@@ -230,9 +230,17 @@ impl<'a> Lineage<'a> {
                 missing: with.missing.unwrap_or(Missing::Fail),
                 on: with.on.clone(),
                 many: with.many,
+                inherited: self.is_inherited(ix, with),
             })
         });
         inputs.collect()
+    }
+
+    /// Whether a side input is that of a parent or of a group for some documents, and not of the same one.
+    fn is_inherited(&self, ix: TargetIx, with: &DraftWith) -> bool {
+        let WithSource::Stream(node) = with.from.value else { return false };
+        let from = self.results_of(node);
+        self.documents[ix.0].iter().any(|family| !from.contains(family))
     }
 
     fn side_input(&self, ix: TargetIx, with: &DraftWith) -> Option<WithFrom> {

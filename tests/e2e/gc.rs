@@ -208,6 +208,56 @@ fn a_source_that_was_taken_out_goes_with_its_history() {
 }
 
 #[test]
+fn children_and_groups_belong_to_the_pipelinefile_too() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+            [target.pages]
+            each   = "inbox"
+            split  = true
+            module = "pages"
+            [target.upper]
+            each    = "pages"
+            module  = "upper"
+            [target.glued]
+            group   = "upper"
+            by      = "parent"
+            module  = "glued"
+            publish = true
+            "#,
+        )
+        .module(
+            "pages",
+            "
+            from pipelinefile import Child
+
+            @module
+            def pages(doc):
+                ran('pages')
+                for number, line in enumerate(doc.text().splitlines()):
+                    yield Child(f'page-{number}', line)
+            ",
+        )
+        .module("upper", "@module\ndef upper(doc):\n    ran(doc)\n    return doc.text().upper()\n")
+        .module(
+            "glued",
+            "@module\ndef glued(docs):\n    ran('glued')\n    return ' '.join(doc.text() for doc in docs)\n",
+        );
+    for i in 0..5 {
+        project.write("inbox/a.txt", format!("first\nsecond {i}\nthird\n"));
+        project.pipe(&["build", "-q"]).ends(0);
+    }
+    let published = project.published();
+    project.take_runs();
+    let said = gc(&project, &["--older-than", "0d", "--force"]);
+    assert!(said["collected"].as_u64() > Some(0) && said["dropped"] == serde_json::json!({}), "{said}");
+    is_whole(&project, &published);
+}
+
+#[test]
 fn documents_that_are_gone_are_forgotten_and_may_come_back() {
     let project = project();
     project.clear("inbox/two.txt");

@@ -2,8 +2,8 @@ use super::outline::outline;
 use super::{Edge, Graph, Vertex, dot, mermaid};
 
 fn graph() -> Graph {
-    let target = |name: &str, verb, module: &str, publish: Option<&str>| Vertex {
-        verb: Some(verb),
+    let target = |name: &str, verb: &str, module: &str, publish: Option<&str>| Vertex {
+        verb: Some(verb.to_owned()),
         modules: vec![module.to_owned()],
         publish: publish.map(str::to_owned),
         ..Vertex::new(name.to_owned(), "target")

@@ -70,7 +70,14 @@ impl Draft {
         let from = from(&self);
         let target = self.0.targets.last_mut().unwrap();
         let name = format!("with{}", target.with.len());
-        target.with.push(With { name, from, missing: Missing::Fail, on: None, many: false });
+        target.with.push(With {
+            name,
+            from,
+            missing: Missing::Fail,
+            on: None,
+            many: false,
+            inherited: false,
+        });
         self
     }
 

@@ -303,12 +303,13 @@ impl Draft<'_> {
         }
         let newest = live.redos.iter().map(|(_, mark)| mark.number).max();
         let covers = |mark: &Redo, of: &crate::model::action::MarkedTarget| {
-            mark.docs.is_none() && mark.targets.contains(of)
+            mark.docs.is_none() && !mark.failed && mark.targets.contains(of)
         };
         for (at, mark) in &live.redos {
             let asks = mark.targets.iter().any(|target| {
                 // On a whole target it is part of what decides the target, until a newer one is.
                 let is_decisive = mark.docs.is_none()
+                    && !mark.failed
                     && !live
                         .redos
                         .iter()
