@@ -283,7 +283,7 @@ impl Build<'_> {
             ticket,
             target,
             extras: Extras::default(),
-            children: crate::engine::split::Collected::default(),
+            children: crate::engine::collected::Collected::default(),
             since: std::time::Instant::now(),
             said_slow: false,
         };

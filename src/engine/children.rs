@@ -9,84 +9,21 @@ use std::sync::Arc;
 
 use crate::engine::build::{Build, Open};
 use crate::engine::document::{Document, StepResult};
+use crate::engine::feeds::{Feed, Going, Item, Phase};
 use crate::engine::members::list_of;
 use crate::engine::scheduler::Ticket;
 use crate::engine::sets::{above, before, result_of};
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{Act, KeyInput, Outcome, Place, Position, State};
+use crate::model::action::{Act, Outcome, Place, Position, State};
 use crate::model::children::{Child, key_inputs};
-use crate::model::document::{DocId, DocNumber, Meta, Stamp};
+use crate::model::document::{DocId, Meta, Stamp};
 use crate::plan::family::FamilyIx;
 use crate::plan::key::action_key;
 use crate::store::Entry;
 
 /// How many new names are given numbers at once.
 const NAMES: usize = 128;
-
-/// The children of one document by one of its splits, on their way.
-pub(super) struct Feed {
-    ticket: Ticket,
-    family: FamilyIx,
-    dir: Arc<str>,
-    phase: Phase,
-    /// Children that are open now.
-    open: usize,
-    unsettled: bool,
-    /// Its document was begun anew: what is open may end, and nothing more comes.
-    dead: bool,
-    /// The names that were opened.
-    opened: Vec<String>,
-}
-
-enum Phase {
-    Waiting,
-    Going(Box<Going>),
-    Over,
-}
-
-/// What is left to look at.
-struct Going {
-    items: VecDeque<Item>,
-    /// Known before, and no longer there.
-    vanished: Vec<Entry>,
-    inputs: Vec<KeyInput>,
-    recipe: Digest,
-    above: Arc<[Meta]>,
-    split: Option<Position>,
-}
-
-struct Item {
-    name: String,
-    /// Absent: the split says nothing of it, it is as it was.
-    child: Option<Child>,
-    entry: Option<Entry>,
-    number: Option<(DocNumber, Position)>,
-}
-
-/// All that are on their way in a build.
-#[derive(Default)]
-pub(super) struct Feeds {
-    list: HashMap<u64, Feed>,
-    queue: VecDeque<u64>,
-    next: u64,
-}
-
-impl Feeds {
-    /// Whether any of them has something to do now; `room`: further children may be opened.
-    pub(super) fn can_go(&self, room: bool) -> bool {
-        self.queue.iter().any(|number| match self.list.get(number).map(|feed| &feed.phase) {
-            Some(Phase::Waiting) => room && !self.list.values().any(|other| other.dead && other.open > 0),
-            Some(Phase::Going(_)) => room,
-            Some(Phase::Over) | None => false,
-        })
-    }
-
-    /// How many documents wait for their children, at most.
-    pub(super) fn waiting(&self) -> usize {
-        self.list.len()
-    }
-}
 
 /// What is given to the children's steps by the one document that they were split from.
 pub(super) fn stamp(child: &Child, above: &[Meta]) -> Stamp {

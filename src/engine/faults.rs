@@ -3,17 +3,16 @@
 //! The rules are those of `semantics.md` 29 to 31 and of `docs/design/failures.md`. Knows nothing of workers: who is to
 //! blame for a death was decided before.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::engine::answers::Ended;
 use crate::engine::build::{Build, InHand};
 use crate::engine::policy::{is_counted, tries};
 use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::engine::tries::{Met, Row};
 use crate::error::Result;
 use crate::model::action::{Mark, MarkedTarget, Outcome, Position};
 use crate::model::event::{Event, Stopped};
-use crate::model::failure::Failure;
 use crate::model::pipeline::{ModuleIx, TargetIx};
 
 /// The same error so often in a row says something about the module, not about documents.
@@ -23,41 +22,6 @@ const IN_A_ROW: usize = 50;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// It never waits longer, unless it says so itself.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// What is remembered of faults within a build.
-#[derive(Default)]
-pub(super) struct Faults {
-    /// The tries of an open action that were not its last.
-    tried: HashMap<Ticket, Tried>,
-    /// What is to be tried again, and when.
-    waiting: Vec<(Instant, WorkerIx, Ticket)>,
-    /// The errors in a row, by module.
-    rows: HashMap<ModuleIx, Row>,
-    /// Those that a breaker opened again.
-    reopened: Vec<Met>,
-}
-
-/// Tries of one action in this build.
-#[derive(Clone, Copy, Default)]
-struct Tried {
-    all: u32,
-    /// Those that count towards setting it aside.
-    counted: u32,
-}
-
-/// Equal errors in a row.
-struct Row {
-    failure: Failure,
-    documents: Vec<Met>,
-}
-
-/// A document that met the error.
-struct Met {
-    target: TargetIx,
-    family: String,
-    dir: std::sync::Arc<str>,
-    name: String,
-}
 
 impl Build<'_> {
     /// Whether an action that ended like this is tried again in this build, and after which pause.

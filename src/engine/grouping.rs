@@ -7,34 +7,29 @@ use std::collections::HashSet;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::engine::build::Build;
-use crate::engine::decide::{Work, derived_note};
+use crate::engine::decide::derived_note;
 use crate::engine::document::StepResult;
 use crate::engine::groups::{By, Found, Groups, Touched};
 use crate::engine::members::{Group, children_of};
-use crate::engine::outline::{Outline, stream_families};
+use crate::engine::outline::Outline;
 use crate::engine::requests::{Damaged, Made};
 use crate::engine::scheduler::DocIx;
-use crate::engine::sets::{Coverage, Streams, before};
+use crate::engine::set_work::{SetWork, not_named, short, work_of};
+use crate::engine::sets::{Streams, before};
 use crate::engine::supply::Supply;
 use crate::engine::target::TargetPlan;
 use crate::engine::{Options, Parts};
 use crate::error::Result;
 use crate::hash::FieldHasher;
-use crate::model::action::{DefinedTarget, Definition, KeyInput, Position, State, Story, StoryEntry};
+use crate::model::action::{DefinedTarget, Definition, Position, State, Story, StoryEntry};
 use crate::model::document::{DocId, Stamp};
 use crate::model::event::Event;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::TargetIx;
-use crate::model::selection::{Field, IdPart};
+use crate::model::selection::Field;
 use crate::module::Request;
 use crate::plan::family::{Families, FamilyIx, Input, by_target};
 use crate::store::{Entry, Store};
-
-/// What is to become of a set or a group.
-pub(super) enum SetWork {
-    Settled(Box<StepResult>),
-    Members(Box<Work>),
-}
 
 /// What the pass over the streams of a group target came to.
 #[derive(Default)]
@@ -46,69 +41,6 @@ pub(super) struct Pass {
     root: Option<FieldHasher>,
     /// Why there are no groups now, if so.
     pub(super) halted: Option<(State, String)>,
-}
-
-/// The key of a set's or group's action, unless too many of its members are missing.
-pub(super) fn work_of(
-    plan: &TargetPlan,
-    min_done: f64,
-    root: crate::hash::Digest,
-    members: u64,
-    coverage: &Coverage,
-) -> SetWork {
-    if !coverage.is_enough(min_done) {
-        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, coverage.too_few())));
-    }
-    let facts =
-        serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
-    let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    SetWork::Members(Box::new(Work { note: coverage.over(), ..Work::of(plan, inputs, Input::Origin) }))
-}
-
-/// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
-pub(super) fn set_work(
-    parts: &Parts<'_>,
-    families: &Families,
-    options: &Options,
-    plan: &TargetPlan,
-    outline: &Outline,
-) -> Result<SetWork> {
-    let settled = |state, note: String| Ok(SetWork::Settled(Box::new(StepResult::bare(state, note))));
-    if let Some((state, why)) = plan.lacks() {
-        return settled(state, why);
-    }
-    let only = options.sample_filter();
-    let is_current = |definition: Position, target: TargetIx| outline.covers(parts, definition, target);
-    let streams = Streams {
-        pipeline: parts.pipeline,
-        families,
-        store: parts.store,
-        roots: &parts.roots,
-        only: only.as_deref(),
-        is_current: options.docs.is_some().then_some(&is_current),
-        group: None,
-    };
-    let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
-    let behind = coverage.unfinished + not_named(parts, families, options, plan.ix);
-    if behind > 0 {
-        return settled(
-            State::Unfinished,
-            format!("{} not up to date", crate::text::count(behind, "member")),
-        );
-    }
-    Ok(work_of(plan, parts.pipeline.target(plan.ix).min_done, root, members, &coverage))
-}
-
-/// How many documents of the sources behind a target differ, and are not to be brought up to date.
-fn not_named(parts: &Parts<'_>, families: &Families, options: &Options, target: TargetIx) -> u64 {
-    let of = stream_families(families, parts.pipeline, target);
-    let roots: HashSet<FamilyIx> = of.iter().flat_map(|(ix, _)| families.roots(*ix)).collect();
-    let named = |ix: &FamilyIx| options.not_named.get(&families.family(*ix).name).copied().unwrap_or(0);
-    roots.iter().map(named).sum()
-}
-
-fn short(value: &str) -> u64 {
-    crate::hash::Digest::of(value.as_bytes()).prefix()
 }
 
 impl Build<'_> {

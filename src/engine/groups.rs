@@ -467,3 +467,11 @@ mod tests {
         }
     }
 }
+
+/// What a tree came to.
+pub(super) struct Reduced {
+    /// As the set stands.
+    pub(super) result: crate::engine::document::StepResult,
+    /// Over its members.
+    pub(super) root: Option<Digest>,
+}

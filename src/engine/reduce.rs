@@ -10,7 +10,7 @@ use crate::engine::build::Build;
 use crate::engine::decide::ext_facts;
 use crate::engine::document::StepResult;
 use crate::engine::grouping::is_behind;
-use crate::engine::groups::{Found, Touched};
+use crate::engine::groups::{Found, Reduced, Touched};
 use crate::engine::sets::{Coverage, Streams, before, result_of};
 use crate::engine::supply::Supply;
 use crate::engine::target::TargetPlan;
@@ -36,14 +36,6 @@ struct Part {
     /// It is a file of a source: nothing in the store holds its bytes.
     is_source: bool,
     act: Option<Position>,
-}
-
-/// What a tree came to.
-pub(super) struct Reduced {
-    /// As the set stands.
-    pub(super) result: StepResult,
-    /// Over its members.
-    pub(super) root: Option<Digest>,
 }
 
 /// A level of the tree.

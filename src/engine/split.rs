@@ -3,8 +3,6 @@
 //! Nothing counts before the answer: a child's record is found by what the list says of it, and without a list nobody
 //! asks. Knows nothing of what becomes of the children.
 
-use std::collections::HashSet;
-
 use crate::engine::answers::Made;
 use crate::engine::build::{Build, InHand};
 use crate::engine::scheduler::WorkerIx;
@@ -15,44 +13,6 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::module::{Done, Output as Sent, OutputBody};
 use crate::plan::key::action_key;
 use crate::store::Store;
-
-/// The longest name of a child, in bytes.
-const LONGEST: usize = 1024;
-
-/// What came of a document so far.
-pub(super) struct Collected {
-    list: Vec<u8>,
-    names: HashSet<String>,
-    refused: Option<Failure>,
-}
-
-impl Default for Collected {
-    fn default() -> Self {
-        Collected { list: children::begin(), names: HashSet::new(), refused: None }
-    }
-}
-
-impl Collected {
-    /// Whether a child may be called so; else the document fails for it.
-    fn accepts(&mut self, name: &str) -> bool {
-        let mut refuse = |message: String| {
-            let failure = Failure::new(FailureKind::ModuleError, "child's name", message);
-            self.refused.get_or_insert(failure);
-            false
-        };
-        if name.is_empty() {
-            return refuse("a child needs a name".to_owned());
-        }
-        if name.len() > LONGEST {
-            let begin: String = name.chars().take(40).collect();
-            return refuse(format!("a child's name is too long: `{begin}…`"));
-        }
-        if !self.names.insert(name.to_owned()) {
-            return refuse(format!("two children are called `{name}`"));
-        }
-        true
-    }
-}
 
 impl Build<'_> {
     /// A part of a document that is split.

@@ -222,7 +222,7 @@ module = "titled"
     );
     project.write("inbox/a.txt", "one");
     project.pipe(&["check"]).ends(0).says("");
-    project.build_with(&[], 2, &[]).says("`with.title` is not in this version of pipe yet");
+    project.build_with(&[], 2, &[]).says("`title` is not in this version of pipe yet");
     // What does not need it is built.
     project.build_with(&["upper"], 0, &["parts one", "upper one"]);
 }
