@@ -157,7 +157,7 @@ fn a_dry_run_says_to_the_byte_what_the_real_one_does() {
 }
 
 #[test]
-fn over_half_goes_only_when_that_is_said_twice() {
+fn fault_g09_over_half_goes_only_when_that_is_said_twice() {
     let project = edited();
     let before = project.files(".pipe/segments");
     project
@@ -258,7 +258,7 @@ fn children_and_groups_belong_to_the_pipelinefile_too() {
 }
 
 #[test]
-fn documents_that_are_gone_are_forgotten_and_may_come_back() {
+fn fault_g07_what_was_collected_is_made_again_when_it_is_wanted() {
     let project = project();
     project.clear("inbox/two.txt");
     project.pipe(&["build", "-q"]).ends(0);
@@ -399,7 +399,7 @@ fn others_may_ask_meanwhile() {
 }
 
 #[test]
-fn beside_a_build_it_does_not_work() {
+fn fault_g06_beside_a_build_collection_does_not_work() {
     let project = project();
     project.write_module(
         "upper",
@@ -434,7 +434,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn kill_9_at_any_time_leaves_a_store_that_is_whole() {
+fn fault_g08_a_collection_that_is_killed_leaves_a_store_that_is_whole() {
     let project = edited();
     let published = project.published();
     drop(std::fs::remove_file(project.root().join(".pipe/RESERVE")));
