@@ -397,6 +397,14 @@ impl Lines {
     }
 }
 
+/// What a tree came to.
+pub(super) struct Reduced {
+    /// As the set stands.
+    pub(super) result: crate::engine::document::StepResult,
+    /// Over its members.
+    pub(super) root: Option<Digest>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,12 +474,4 @@ mod tests {
             prop_assert!(in_memory.iter().all(|(_, _, _, names)| names.is_sorted()));
         }
     }
-}
-
-/// What a tree came to.
-pub(super) struct Reduced {
-    /// As the set stands.
-    pub(super) result: crate::engine::document::StepResult,
-    /// Over its members.
-    pub(super) root: Option<Digest>,
 }

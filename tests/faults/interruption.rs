@@ -387,7 +387,7 @@ fn fault_a09_a_worker_that_is_killed_for_want_of_memory() {
     assert!(failures[0].starts_with("clean docs/glutton.txt: out-of-memory"), "{failures:?}");
     assert!(failures[1].starts_with("clean docs/kills.txt: crash"), "{failures:?}");
     let tries = project.counts("clean").iter().filter(|name| *name == "kills").count();
-    assert!((2..=3).contains(&tries), "among others, then alone: {tries}");
+    assert!(tries >= 3, "alone, as often as is allowed: {tries}");
     assert_eq!(project.names("out").len(), 4);
     project.no_process_is_left();
 }
@@ -428,6 +428,8 @@ fn fault_a11_a_pause_of_pipe_is_no_timeout_and_one_of_a_worker_is_its_own() {
     project.clear("go-slow");
     project.clear("here-slow");
     project.write("docs/d03.txt", "slow again");
+    let text = project.read("Pipelinefile").replace("timeout = \"1s\"", "timeout = \"1s\"\nretries = 0");
+    project.write("Pipelinefile", text);
     let running = project.start(&["build"]);
     project.wait_for_file("here-slow");
     signal(worker(&project), Signal::STOP);
@@ -436,7 +438,7 @@ fn fault_a11_a_pause_of_pipe_is_no_timeout_and_one_of_a_worker_is_its_own() {
     let failures = ended.failures();
     assert!(failures.len() == 1 && failures[0].contains("timeout"), "{failures:?}");
     project.no_process_is_left();
-    drop(project.build().ends(0));
+    drop(project.pipe(&["retry"]).ends(0));
 }
 
 /// An abort, an illegal instruction: none can be answered. A panic ends in the same way.

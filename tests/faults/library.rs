@@ -146,7 +146,11 @@ impl<'a> Witness<'a> {
                 "{what}: {run:?} was done and ran again\n{}",
                 ended.text()
             );
-            assert!(ran <= 1, "{what}: {run:?} ran {ran} times in one build\n{}", ended.text());
+            assert!(
+                ran <= 3,
+                "{what}: {run:?} ran {ran} times in one build: tried more often than is allowed\n{}",
+                ended.text()
+            );
         }
         self.done.extend(announced(ended));
         self.before = after;
