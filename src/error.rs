@@ -112,8 +112,8 @@ pub fn io_text(cause: &io::Error) -> String {
 
 /// Whether an I/O error says something of the machine at this moment, and nothing of the file: another try may go well.
 pub fn is_passing(error: &io::Error) -> bool {
-    // EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, ESTALE, EDQUOT.
-    error.raw_os_error().is_some_and(|code| [5, 11, 12, 23, 24, 28, 116, 122].contains(&code))
+    // EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EROFS, ESTALE, EDQUOT.
+    error.raw_os_error().is_some_and(|code| [5, 11, 12, 23, 24, 28, 30, 116, 122].contains(&code))
 }
 
 impl fmt::Display for Error {
@@ -128,6 +128,18 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_disk_refuses_now_says_nothing_of_the_file() {
+        for (code, name) in
+            [(5, "EIO"), (12, "ENOMEM"), (24, "EMFILE"), (28, "ENOSPC"), (30, "EROFS"), (122, "EDQUOT")]
+        {
+            assert!(is_passing(&io::Error::from_raw_os_error(code)), "{name}");
+        }
+        for (code, name) in [(2, "ENOENT"), (13, "EACCES"), (21, "EISDIR")] {
+            assert!(!is_passing(&io::Error::from_raw_os_error(code)), "{name}");
+        }
+    }
 
     #[test]
     fn an_io_error_names_the_path_and_says_it_in_plain_words() {
