@@ -294,7 +294,9 @@ impl Work {
         }
         match std::fs::rename(&temporary, full) {
             Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
-                let beside = parent.join(format!(".pipe-publish-{}", self.serial));
+                let beside = beside(full);
+                // Of a kill: never written through, it might be a link by now.
+                crate::fs::remove_file(&beside)?;
                 let moved = std::fs::copy(&temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
                 crate::fs::remove_file(&temporary)?;
                 if let Err(e) = moved {
@@ -364,6 +366,7 @@ impl Work {
         if let Some(parent) = full.parent() {
             self.folders.insert(parent.to_owned());
         }
+        crate::fs::remove_file(&beside(&full))?;
         match hash_file(&full) {
             Ok(present) if present == owned.digest => {
                 crate::fs::remove_file(&full)?;
@@ -375,6 +378,14 @@ impl Work {
         }
         self.store.drop_kept(OWNED, path.as_bytes())
     }
+}
+
+/// Where a file is copied that comes from another file system, before it has its name. A function of that name: what a
+/// kill leaves there is replaced when the file is shown after all, and goes with it when it is not.
+fn beside(full: &Path) -> PathBuf {
+    let name = full.file_name().unwrap_or_default();
+    let digest = Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(name)).hex();
+    full.with_file_name(format!(".pipe-publish-{}", &digest[..16]))
 }
 
 /// Folders that publishing emptied go too, up to the project's own.
