@@ -31,7 +31,7 @@ use crate::engine::tries::Faults;
 use crate::engine::unseen::Unseen;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
-use crate::model::action::{Extras, KeyInput, Position, State};
+use crate::model::action::{Extras, Position, State};
 use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::module::Report;
@@ -136,7 +136,7 @@ pub(super) struct Build<'a> {
     pub(super) reduced: HashMap<TargetIx, Reduced>,
     /// Sources to be read, until the next wait.
     pub(super) to_read: Vec<((DocIx, u32), Arc<crate::scan::Roots>, String)>,
-    said_starting: HashSet<(TargetIx, usize)>,
+    pub(super) said_starting: HashSet<(TargetIx, usize)>,
     replanned: HashSet<usize>,
     last_counts: Instant,
 }
@@ -553,104 +553,6 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn start_worker(&mut self, worker: WorkerIx, target: TargetIx) -> Result<()> {
-        let Some(plan) = self.plans[target.0].as_ref() else { return Ok(()) };
-        let call = self.scheduler.module_of(worker);
-        let plan = plan.call(call);
-        let first = self.said_starting.insert((target, call));
-        let launch = self.parts.launch(plan, worker.0)?;
-        let outbox = self.outbox.clone();
-        let deliver = move |reports| {
-            // The build may have ended; then nobody waits for this.
-            drop(outbox.send(Message::Reports(worker, reports)));
-        };
-        let ix = worker.0 as usize;
-        self.workers.resize_with(self.workers.len().max(ix + 1), || None);
-        self.loads.resize(self.loads.len().max(ix + 1), None);
-        let name = &self.pipeline.target(target).name;
-        let (store, present) = (self.store, &mut self.lookup.present);
-        let mut holds = |at| match store.loads(at) {
-            Ok(Some(loads)) => present.holds(at, &loads, &mut store.code_cache()),
-            _ => false,
-        };
-        let recipe = plan.recipe_digest;
-        let module = plan.module;
-        let crew = &mut self.standing.crew;
-        if let Some((known, loads)) = crew.hire(name, &recipe, &launch, &mut holds, Box::new(deliver.clone()))
-        {
-            self.workers[ix] = Some(known);
-            self.loads[ix] = Some(loads);
-            return Ok(());
-        }
-        self.workers[ix] = Some(crew.start(&self.parts.host, name, recipe, launch, Box::new(deliver))?);
-        if first && let Some(module) = module {
-            let target = self.pipeline.target(target);
-            let module = self.pipeline.module(module).name.clone();
-            self.sink.event(&Event::Starting { target: target.name.clone(), module });
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, worker: WorkerIx, tickets: &[Ticket]) -> Result<()> {
-        let mut batch = Vec::with_capacity(tickets.len());
-        let target = self.scheduler.target_of(worker);
-        for ticket in tickets {
-            self.standing.requests += 1;
-            let number = self.standing.requests;
-            match self.request(*ticket, target, number)? {
-                Ok(request) => {
-                    batch.push(request);
-                    let request = InHand {
-                        ticket: *ticket,
-                        target,
-                        extras: Extras::default(),
-                        since: Instant::now(),
-                        said_slow: false,
-                        children: Collected::default(),
-                    };
-                    self.in_hand.insert(number, request);
-                    self.say_started(*ticket, target);
-                }
-                Err(damaged) => self.damaged(worker, *ticket, &damaged)?,
-            }
-        }
-        if let Some(worker) = self.workers[worker.0 as usize].as_ref()
-            && !batch.is_empty()
-        {
-            worker.send(batch);
-        }
-        Ok(())
-    }
-
-    fn say_started(&mut self, ticket: Ticket, target: TargetIx) {
-        if let Some(open) = self.open[ticket.doc.0 as usize].as_ref() {
-            let doc = open.document.id.to_string();
-            self.sink.event(&Event::Started { doc, target: self.pipeline.target(target).name.clone() });
-        }
-    }
-
-    fn request(
-        &mut self,
-        ticket: Ticket,
-        target: TargetIx,
-        number: u64,
-    ) -> Result<requests::Made<crate::module::Request>> {
-        let (Some(open), Some(plan)) =
-            (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_ref())
-        else {
-            return Ok(Err(Damaged(Position(0))));
-        };
-        let Some(work) = &open.work[ticket.step] else { return Ok(Err(Damaged(Position(0)))) };
-        let family = self.families.family(open.document.family);
-        if is_over_members(self.pipeline, target) {
-            let members = work.inputs.first().map_or(0, members_of);
-            return self.group_request(ticket.doc, ticket.step, members, number);
-        }
-        let deciding =
-            Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
-        requests::request(&deciding, &mut self.inputs, plan, &open.document, work, number)
-    }
-
     /// A stored result cannot be read: it is set aside for good, and its document is decided anew.
     pub(super) fn damaged(&mut self, worker: WorkerIx, ticket: Ticket, damaged: &Damaged) -> Result<()> {
         if damaged.0 != Position(0) {
@@ -737,29 +639,6 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Ends the workers of a stratum: none of its targets comes again. Those in hand are ended at once; those that the
-    /// next build of this process would start again stay.
-    pub(super) fn end_workers(&mut self) {
-        let mut leaving = Vec::new();
-        for (ix, worker) in std::mem::take(&mut self.workers).into_iter().enumerate() {
-            let Some(worker) = worker else { continue };
-            if self.scheduler.is_stopping() {
-                worker.kill();
-            } else if let Some(loads) = self.loads[ix]
-                && self.standing.keeps
-                && worker.can_stay()
-            {
-                self.standing.crew.keep(worker, loads);
-                continue;
-            } else {
-                worker.finish();
-            }
-            leaving.push(worker);
-        }
-        leaving.into_iter().for_each(Worker::join);
-        self.scheduler.workers_ended();
-    }
-
     /// Where a step's input comes from, for callers that look at one document.
     pub(super) fn reads_source(&self, document: &Document, work: &Work) -> bool {
         let family = self.families.family(document.family);
@@ -771,11 +650,6 @@ impl<'a> Build<'a> {
                     .iter()
                     .any(|(_, side)| matches!(side, SideInput::Own(input) if is_source(*input))))
     }
-}
-
-fn members_of(input: &KeyInput) -> u64 {
-    let facts: Option<serde_json::Value> = serde_json::from_str(&input.facts).ok();
-    facts.and_then(|facts| facts.get("members")?.as_u64()).unwrap_or(0)
 }
 
 /// What the scheduler must know of each module of a target.

@@ -20,6 +20,7 @@ mod feeds;
 pub mod ground;
 mod grouping;
 pub mod groups;
+mod handover;
 pub mod hold;
 mod leaves;
 pub mod loads;

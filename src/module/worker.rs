@@ -1,5 +1,6 @@
 //! The minder of a worker: keeps a window of documents in hand, reads always, ends what hangs.
 
+mod endings;
 mod lines;
 
 use std::collections::VecDeque;
@@ -16,11 +17,11 @@ use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
 use crate::module::launch::Launch;
 use crate::module::log::{Log, range};
-use crate::module::minder::{Manner, Minder, death, with_lines};
+use crate::module::minder::{Manner, Minder};
 use crate::module::output::{Place, bad_reply};
 use crate::module::protocol::{self, DescribeFrame, Frame, Line, OutputFrame};
-use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
-use crate::sys::{self, Exit, Wish};
+use crate::module::report::{Answer, Done, Output, OutputBody, Report};
+use crate::sys::{self, Wish};
 use crate::text;
 use crate::time::{self, Millis};
 
@@ -545,138 +546,6 @@ impl Worker {
                 self.log.append(b"\n(more on standard output is left out)\n");
             }
         }
-    }
-
-    /// The process ended by itself.
-    fn died(&mut self, minder: &mut Minder, exit: Exit) -> Turn {
-        let failure = if let Some(mut fatal) = self.fatal.take() {
-            if self.ready {
-                fatal.kind = FailureKind::Crash;
-            }
-            fatal
-        } else {
-            let until = if self.ready { "it answered" } else { "it was ready" };
-            death(exit, "the worker", until, &self.log.tail(self.log_mark), self.memory_kills)
-        };
-        self.over(minder, failure)
-    }
-
-    fn timed_out(&mut self, minder: &mut Minder) -> Turn {
-        let finished = self.output.is_none() || self.fatal.is_some();
-        let manner = if finished { Manner::Politely } else { Manner::WithStack };
-        let exit = minder.end_process(manner);
-        if minder.killed && !finished {
-            let failure = Failure::new(FailureKind::Lost, "stopped", "the build was stopped");
-            return self.over(minder, failure);
-        }
-        let failure = match (self.fatal.take(), finished, self.ready) {
-            (Some(fatal), ..) => fatal,
-            (None, true, _) => {
-                let message = "the worker closed its output before it answered";
-                with_lines(Failure::new(FailureKind::Crash, "closed", message), &self.log.tail(self.log_mark))
-            }
-            (None, false, ready) => {
-                let limit = if ready { minder.launch.timeout } else { Some(minder.launch.setup_timeout) };
-                let limit = text::duration(limit.unwrap_or_default());
-                let message = if ready {
-                    format!("no answer within {limit}")
-                } else {
-                    format!("not ready within {limit}")
-                };
-                let mut failure = Failure::new(FailureKind::Timeout, "timeout", message);
-                let lines = self.log.tail(self.log_mark);
-                failure.traceback = (!lines.is_empty()).then(|| lines.join("\n"));
-                if exit.is_none() {
-                    failure.message.push_str("; and it cannot be killed");
-                }
-                failure
-            }
-        };
-        self.over(minder, failure)
-    }
-
-    /// The worker says what is no answer: it is not trusted any further.
-    fn discard(&mut self, minder: &mut Minder, broken: &Broken) -> Turn {
-        minder.end_process(Manner::AtOnce);
-        self.blame(broken);
-        self.over(minder, broken.failure())
-    }
-
-    /// Puts the document that a broken answer names in the place of the suspect.
-    fn blame(&mut self, broken: &Broken) {
-        if let Some(hand) = broken.at.and_then(|at| self.in_hand.remove(at)) {
-            self.in_hand.push_front(hand);
-        }
-    }
-
-    fn lost(&mut self, minder: &mut Minder) -> Turn {
-        let failure = minder.host_lost();
-        self.over(minder, failure)
-    }
-
-    /// Gives back what is in hand, and blames whom the rules blame.
-    fn over(&mut self, minder: &mut Minder, failure: Failure) -> Turn {
-        if !self.ready {
-            minder.fatal(failure);
-            return Turn::Over;
-        }
-        let Some(first) = self.in_hand.front() else { return Turn::Over };
-        let (began, start) = self.began(first);
-        let blamed = match failure.kind {
-            FailureKind::Lost => 0,
-            FailureKind::BadReply | FailureKind::ModuleError => 1,
-            _ if self.concurrent => self.in_hand.len(),
-            _ => 1,
-        };
-        let mut suspects: Vec<u64> = self.in_hand.drain(..).map(|hand| hand.id).collect();
-        let others = suspects.split_off(blamed.min(suspects.len()));
-        for id in suspects.iter().chain(&others) {
-            drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
-        }
-        minder.reports.push(Report::Died(Box::new(Died {
-            failure,
-            suspects,
-            others,
-            log: range(self.log_mark, self.log.length()),
-            start,
-            duration_us: began.elapsed().as_micros() as u64,
-        })));
-        Turn::Over
-    }
-
-    /// Ends an idle worker: its input ends, so it does. Before: nothing is in hand.
-    fn retire(&mut self, minder: &mut Minder) {
-        self.input = None;
-        let deadline = Instant::now() + GRACE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Some(channel) = minder.channel.as_ref().filter(|_| !left.is_zero() && !minder.killed) else {
-                break;
-            };
-            let wishes = [
-                Some((channel.as_fd(), Wish::Read)),
-                Some(minder.bell()),
-                self.output.as_ref().map(|fd| (fd.as_fd(), Wish::Read)),
-            ];
-            let Ok([heard, rung, readable]) = sys::poll(wishes, Some(left)) else { break };
-            if readable && self.read(minder).is_err() {
-                break;
-            }
-            if heard {
-                match minder.hear() {
-                    Ok(Some(_)) => return,
-                    Ok(None) => {}
-                    Err(()) => {
-                        minder.host_lost();
-                        return;
-                    }
-                }
-            }
-            if rung {
-                minder.take_commands();
-            }
-        }
-        minder.end_process(Manner::Politely);
     }
 }
 

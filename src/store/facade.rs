@@ -1,4 +1,5 @@
-//! The store as the rest of the program sees it: records by place and by key, documents by name, bytes by digest.
+//! The store as the rest of the program sees it: opening aside, its runs and marks, what may be lost, what is durable. Records and
+//! bytes are in `records`, documents by name in `documents`.
 //!
 //! One process owns it; every method may be called from any thread. Whoever asks sees what was appended, on disk or
 //! not; only [`Store::on_sync`] says what is on disk.
@@ -10,22 +11,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash::Digest;
-use crate::model::action::{
-    Act, Definition, Loads, Mark, Outcome, Output, Place, Position, Recipe, Run, State, Story, StoryEntry,
-};
-use crate::model::document::{DocId, DocNumber};
+use crate::model::action::{Definition, Loads, Mark, Position, Recipe, Run, State, StoryEntry};
 use crate::store::blobs::Blobs;
 use crate::store::disk::Disk;
 use crate::store::format::Format;
-use crate::store::frame::{Bad, Frame, Names};
-use crate::store::index::{Entry, Index, Sums};
+use crate::store::frame::Frame;
+use crate::store::index::{Entry, Index};
 use crate::store::interned::Interned;
 use crate::store::lock::Lock;
 use crate::store::log::Log;
 use crate::store::pages::Pages;
-use crate::store::quarantine::Quarantine;
 use crate::store::tables::{Finder, WORTH_A_TABLE};
 use crate::time;
 
@@ -140,90 +137,6 @@ impl Store {
         self.format.salt
     }
 
-    // Records by place.
-
-    /// The record at a place; nothing if it cannot be read.
-    pub fn act(&self, at: Position) -> Result<Option<Arc<Act>>> {
-        Ok(self.log.read_act(at)?.map(Arc::new))
-    }
-
-    /// The story at a place; nothing if it cannot be read.
-    pub fn story(&self, at: Position) -> Result<Option<Arc<Story>>> {
-        Ok(self.log.read_story(at)?.map(Arc::new))
-    }
-
-    /// Whether what lay at a place was collected: that it cannot be read is no damage.
-    pub fn is_collected(&self, at: Position) -> bool {
-        self.log.segments().is_collected(at)
-    }
-
-    /// The recipe at a place.
-    pub fn recipe(&self, at: Position) -> Result<Option<Arc<Recipe>>> {
-        self.recipes.get(at, || self.read_recipe(at))
-    }
-
-    /// The load set at a place.
-    pub fn loads(&self, at: Position) -> Result<Option<Arc<Loads>>> {
-        self.loads.get(at, || self.read_loads(at))
-    }
-
-    /// The definition at a place.
-    pub fn definition(&self, at: Position) -> Result<Option<Arc<Definition>>> {
-        self.definitions.get(at, || self.read_definition(at))
-    }
-
-    fn read_recipe(&self, at: Position) -> Result<Option<Recipe>> {
-        Ok(self
-            .log
-            .read_frame(at)?
-            .and_then(|frame| if let Frame::Recipe(value) = frame { Some(value) } else { None }))
-    }
-
-    fn read_loads(&self, at: Position) -> Result<Option<Loads>> {
-        Ok(self
-            .log
-            .read_frame(at)?
-            .and_then(|frame| if let Frame::Loads(value) = frame { Some(value) } else { None }))
-    }
-
-    fn read_definition(&self, at: Position) -> Result<Option<Definition>> {
-        let frame = self.log.read_frame(at)?;
-        Ok(frame.and_then(|frame| if let Frame::Definition(value) = frame { Some(value) } else { None }))
-    }
-
-    /// The place of a recipe, written if it is new.
-    pub fn intern_recipe(&self, value: &Recipe) -> Result<Position> {
-        let append = || self.log.append(&Frame::Recipe(value.clone()), None);
-        self.recipes.intern(value, |at| self.read_recipe(at), append)
-    }
-
-    /// The place of a load set, written if it is new.
-    pub fn intern_loads(&self, value: &Loads) -> Result<Position> {
-        let append = || self.log.append(&Frame::Loads(value.clone()), None);
-        self.loads.intern(value, |at| self.read_loads(at), append)
-    }
-
-    /// The place of a definition, written if it is new.
-    pub fn intern_definition(&self, value: &Definition) -> Result<Position> {
-        let append = || self.log.append(&Frame::Definition(value.clone()), None);
-        self.definitions.intern(value, |at| self.read_definition(at), append)
-    }
-
-    /// Every load set.
-    pub fn all_loads(&self) -> Result<Vec<Arc<Loads>>> {
-        self.loads.places().into_iter().filter_map(|at| self.loads(at).transpose()).collect()
-    }
-
-    /// How many load sets there are.
-    pub fn loads_count(&self) -> usize {
-        self.loads.count()
-    }
-
-    /// The places of all definitions.
-    pub fn definition_places(&self) -> Vec<Position> {
-        self.definitions.places()
-    }
-
     // Runs and marks.
 
     /// Announces a run; it is written, and has its number, only with the first other frame.
@@ -296,261 +209,6 @@ impl Store {
         self.log.flush()
     }
 
-    // Documents by name.
-
-    /// Gives new documents of a directory their numbers, and writes their names. At most 128 at once.
-    pub fn name_documents(&self, family: &str, dir: &str, names: &[String]) -> Result<(DocNumber, Position)> {
-        let count = names.len() as u32;
-        let first = DocNumber(self.next_document.fetch_add(count, Ordering::Relaxed));
-        let (directory, names) = match (dir, names) {
-            ("", [only]) if only.is_empty() => (String::new(), vec![family.to_owned()]),
-            ("", names) => (family.to_owned(), names.to_vec()),
-            (dir, names) => (format!("{family}/{dir}"), names.to_vec()),
-        };
-        {
-            let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-            if !families.iter().any(|known| known == family) {
-                families.push(family.to_owned());
-            }
-        }
-        let at = self.log.append(&Frame::Names(Names { directory, first, names }), None)?;
-        Ok((first, at))
-    }
-
-    /// The id of a document by its number and the frame that names it.
-    pub fn id_of(&self, number: DocNumber, names: Position) -> Result<Option<DocId>> {
-        let Some(Frame::Names(names)) = self.log.read_frame(names)? else { return Ok(None) };
-        let Some(name) = names.name(number) else { return Ok(None) };
-        Ok(Some(match names.directory.as_str() {
-            "" => DocId::of_set(name),
-            directory => {
-                let (family, dir) = directory.split_once('/').unwrap_or((directory, ""));
-                DocId::at(family, dir, name)
-            }
-        }))
-    }
-
-    /// The names of all sources and sets that have documents.
-    pub fn families(&self) -> Vec<String> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How a document stands, by the newest story of it.
-    pub fn entry(&self, family: &str, dir: &str, name: &str) -> Result<Option<Entry>> {
-        if let Some(entry) = self.pages.get(family, dir, name) {
-            return Ok(Some(entry));
-        }
-        Ok(self.index.get(family, dir, name)?)
-    }
-
-    /// The documents of one directory, in order of names, those that are gone among them.
-    pub fn directory(&self, family: &str, dir: &str) -> Result<Vec<Entry>> {
-        Ok(self.index.directory(family, dir)?)
-    }
-
-    /// The directories of a family that have documents.
-    pub fn directories(&self, family: &str) -> Result<Vec<String>> {
-        Ok(self.index.directories(family)?)
-    }
-
-    /// Visits the documents of a family in byte order of ids, as long as `visit` says true.
-    pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
-        self.write_pages()?;
-        Ok(self.index.scan(family, &mut |dir, entry| !visit(dir, entry))?)
-    }
-
-    /// The directories of a family that have documents, of `dir` and below it.
-    pub fn directories_below(&self, family: &str, dir: &str) -> Result<Vec<String>> {
-        Ok(self.index.directories_below(family, dir)?)
-    }
-
-    /// Visits the documents of a family that have failed, in no order of ids.
-    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
-        self.write_pages()?;
-        Ok(self.index.failed(family, visit)?)
-    }
-
-    /// Counts over a family.
-    pub fn sums(&self, family: &str) -> Result<Sums> {
-        self.write_pages()?;
-        Ok(self.index.sums(family)?)
-    }
-
-    /// Whether any document of a family is gone.
-    pub fn has_gone(&self, family: &str) -> Result<bool> {
-        if let Some(known) = self.gone.lock().unwrap_or_else(PoisonError::into_inner).get(family) {
-            return Ok(*known);
-        }
-        let gone = self.index.sums(family)?.gone > 0;
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(family.to_owned(), gone);
-        Ok(gone)
-    }
-
-    /// Puts an entry into its page once everything that was appended so far is on disk.
-    pub fn put_entry(&self, family: &str, dir: &str, entry: Entry, story: Position) {
-        if entry.flags.gone {
-            self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(family.to_owned(), true);
-        }
-        self.touched.store(true, Ordering::Relaxed);
-        self.pages.put(family, dir, entry, story);
-    }
-
-    /// Writes a story. Its entry is to be put next, after what changed by it was noted: no checkpoint comes between.
-    pub fn add_story(&self, story: &Story) -> Result<Position> {
-        self.pages.announce(self.log.synced(), || self.log.append(&Frame::Story(story.clone()), None))
-    }
-
-    /// Writes the newest story of a document anew, as one that is not settled: the next build looks at it.
-    pub fn unsettle(&self, family: &str, dir: &str, entry: &Entry, story: Story) -> Result<()> {
-        let story = Story { settled: false, previous: Some(entry.story), run: self.run(), ..story };
-        let at = self.add_story(&story)?;
-        self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
-        self.unsettle_ancestors(&DocId::at(family, dir, &entry.name))
-    }
-
-    /// Writes what is due into the index now.
-    pub fn write_pages(&self) -> Result<()> {
-        if self.pages.len() == 0 {
-            return Ok(());
-        }
-        self.pages.write_due(&self.index, self.log.synced())
-    }
-
-    /// The newest story in which anything changed in a stream; 0 if none ever did.
-    pub fn last_change(&self, stream: &str) -> Position {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        changes.get(stream).copied().unwrap_or(Position(0))
-    }
-
-    /// Something changed in a stream, in the story at this place.
-    pub fn note_change(&self, stream: &str, at: Position) {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        match changes.get_mut(stream) {
-            Some(last) => *last = (*last).max(at),
-            None => {
-                changes.insert(stream.to_owned(), at);
-            }
-        }
-    }
-
-    // Records by key.
-
-    /// Writes the record of an action with the bytes of its output, and gives it back as it lies in the log.
-    pub fn add_act(&self, mut act: Act, bytes: Option<&[u8]>) -> Result<(Position, Arc<Act>)> {
-        let mut payload = bytes;
-        if let (Outcome::Output(output), Some(bytes)) = (&mut act.outcome, bytes)
-            && bytes.len() as u64 > self.largest_payload
-        {
-            self.blobs.check_length(&output.digest, bytes.len() as u64)?;
-            self.blobs.put(&output.digest, bytes)?;
-            output.place = Place::Blob;
-            payload = None;
-        }
-        let key = act.key;
-        let at = {
-            let _found = self.found.read().unwrap_or_else(PoisonError::into_inner);
-            let at = self.log.append(&Frame::Act(act), payload)?;
-            self.finder.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
-            at
-        };
-        let Some(act) = self.log.read_act(at)? else {
-            return Err(Error::unfinished("a record cannot be read back").hint("pipe doctor"));
-        };
-        Ok((at, Arc::new(act)))
-    }
-
-    /// The places of the records whose keys begin so, newest first. Some may be of other keys.
-    pub fn candidates(&self, key: u64) -> Vec<Position> {
-        for _ in 0..4 {
-            let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut found = Vec::new();
-            let all = finder.candidates(key, &mut |at| {
-                found.push(at);
-                false
-            });
-            let Err(hole) = all else { return found };
-            // A table is damaged: its stretch is read from the log again.
-            let mut again = Vec::new();
-            let replayed = self.log.replay(hole.from, &mut |_, frame| {
-                if frame.position < hole.to
-                    && let Some(Frame::Act(act)) = frame.decode()
-                {
-                    again.push((act.key, frame.position));
-                }
-            });
-            if replayed.is_err() {
-                return found;
-            }
-            for (key, at) in again {
-                finder.insert(key, at);
-            }
-            finder.refilled(hole);
-        }
-        Vec::new()
-    }
-
-    /// Whether a record was set aside because its bytes are gone or wrong.
-    pub fn is_bad(&self, at: Position) -> bool {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner).contains(&at)
-    }
-
-    /// Sets a record aside: it answers no more, in this build or another.
-    pub fn mark_bad(&self, at: Position) -> Result<()> {
-        let digest = match self.log.read_act(at)?.map(|act| act.outcome) {
-            Some(Outcome::Output(output)) => output.digest,
-            _ => Digest::default(),
-        };
-        if self.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(at) {
-            self.log.append(&Frame::Bad(Bad { act: at, digest, time: time::now() }), None)?;
-        }
-        Ok(())
-    }
-
-    // Bytes.
-
-    /// The bytes of an output, proved against its digest; nothing if they are gone or wrong, and for an output that
-    /// passes its input on.
-    pub fn output_bytes(&self, output: &Output) -> Result<Option<Arc<[u8]>>> {
-        let bytes = match output.place {
-            Place::Payload(place) => self.log.read_payload(place, output.length, &output.digest)?,
-            Place::Blob => {
-                self.blobs.check_length(&output.digest, output.length)?;
-                self.blobs.read(&output.digest)?
-            }
-            Place::Input => None,
-        };
-        Ok(bytes.map(Arc::from))
-    }
-
-    /// Whether a blob is there with its right length. Its bytes are proved when they are read.
-    pub fn has_blob(&self, digest: &Digest, length: u64) -> bool {
-        self.disk.size(&self.blobs.path(digest)).is_ok_and(|size| size == length)
-    }
-
-    /// Where a blob lies.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.blobs.path(digest)
-    }
-
-    /// Where a blob lies whose bytes are right, hashed once a process; nothing if they are gone or wrong. What is handed
-    /// to a module is asked for here: a result of wrong bytes would stand under the key of the right ones.
-    pub fn proved_blob(&self, output: &Output) -> Result<Option<PathBuf>> {
-        self.blobs.check_length(&output.digest, output.length)?;
-        self.blobs.proved_path(&output.digest)
-    }
-
-    /// Takes over a file of `tmp/` as the bytes of an output.
-    pub fn adopt_blob(&self, digest: &Digest, path: &Path) -> Result<()> {
-        let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
-        self.blobs.check_length(digest, length)?;
-        self.blobs.adopt(digest, path)
-    }
-
-    /// Keeps something damaged for whoever wants to look at it.
-    pub fn quarantine(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        Quarantine::new(Arc::clone(&self.disk), &self.dir).put(name, bytes)
-    }
-
     // Small things that can be lost.
 
     /// Something kept in the index; gone when the index is.
@@ -583,25 +241,6 @@ impl Store {
     /// Where `code` keeps what it knows of files.
     pub fn code_cache(&self) -> CodeCache<'_> {
         CodeCache(self)
-    }
-
-    // Documents that are open in a running build, for whoever asks meanwhile.
-
-    /// A result of an open document.
-    pub fn note_open(&self, id: &DocId, target: &str, at: Position) {
-        let mut open = self.open_documents.lock().unwrap_or_else(PoisonError::into_inner);
-        open.entry(id.as_str().to_owned()).or_default().push((target.to_owned(), at));
-    }
-
-    /// The document has its story.
-    pub fn note_closed(&self, id: &DocId) {
-        self.open_documents.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_str());
-    }
-
-    /// What an open document has so far.
-    pub fn open_results(&self, id: &DocId) -> Vec<(String, Position)> {
-        let open = self.open_documents.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id.as_str()).cloned().unwrap_or_default()
     }
 
     // Durability.

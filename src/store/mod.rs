@@ -26,12 +26,14 @@ pub mod examine;
 pub mod gc;
 
 mod ancestors;
+mod documents;
 mod facade;
 mod interned;
 mod opening;
 mod pages;
 #[cfg(test)]
 mod promise;
+mod records;
 
 pub use facade::{CodeCache, Store, is_failed};
 pub use index::{Entry, Sums};
