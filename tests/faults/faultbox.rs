@@ -22,6 +22,11 @@ impl Fault {
         Fault::default().with("--calls", names)
     }
 
+    /// Counts every call that changes something in the store or in what is published.
+    pub(crate) fn at_changes(project: &Project) -> Fault {
+        Fault::at_calls(CHANGES).under(project, ".pipe").under(project, "out")
+    }
+
     /// Counts only those that are about something below a folder of the project. May be said several times.
     pub(crate) fn under(self, project: &Project, folder: &str) -> Fault {
         let path = project.root().join(folder);

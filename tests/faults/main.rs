@@ -27,6 +27,8 @@ mod inputs;
 mod interruption;
 /// The project that most of these tests build, and what must be true of it.
 mod library;
+/// Full disks and other limits.
+mod limits;
 /// Disks that are mounted.
 mod places;
 /// The table of `docs/design/faults.md` is complete, and what it names is there.
