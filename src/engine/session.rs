@@ -341,14 +341,18 @@ fn work(
     for message in &published.notices {
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
-    result?;
+    if let Err(error) = result.and_then(|()| note_unpublished(parts.store, families, &published)) {
+        // What is shown is not known any more. The store may be what failed: then it ends uncleanly, which says the same.
+        drop(parts.store.publishing_unchecked());
+        return Err(error);
+    }
     let unpublished = published.failures.iter().map(|(doc, ..)| doc);
     for doc in unpublished.chain(published.damaged.iter().map(|(doc, _)| doc)) {
         // A child is found by the document that it was split from.
         let rel = doc.rel().split('#').next().unwrap_or_default();
         again.note(doc.source(), rel, true);
     }
-    note_unpublished(parts.store, families, &published)
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]

@@ -237,7 +237,7 @@ impl Store {
             store.unsettle_by(&news)?;
         }
         if !is_in_order {
-            store.keep(STATE, UNCHECKED, b"1")?;
+            store.publishing_unchecked()?;
             // What was read need not be read again, whatever happens next.
             store.log.flush()?;
             store.checkpointed.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -413,6 +413,11 @@ impl Store {
     /// Whether what is published must be compared with the stories: a process that published may have been killed.
     pub fn is_publishing_unchecked(&self) -> Result<bool> {
         Ok(self.kept(STATE, UNCHECKED)?.is_some())
+    }
+
+    /// What is published may not be as the stories say: the next build compares.
+    pub fn publishing_unchecked(&self) -> Result<()> {
+        self.keep(STATE, UNCHECKED, b"1")
     }
 
     /// What is published is as the stories say.

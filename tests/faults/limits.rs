@@ -1,7 +1,7 @@
 //! Group A, 16 to 18: full disks, quotas, disks that refuse, and what else there is no more of. The cases are those of
 //! `docs/design/faults.md`.
 
-use crate::faultbox::{Fault, error};
+use crate::faultbox::{CHANGES, Fault, error};
 use crate::harness::Project;
 use crate::library::{Shown, Witness, expected, library};
 use crate::places::Mount;
@@ -203,6 +203,21 @@ fn fault_a18_few_descriptors() {
         assert!(limit < 32 || ended.status == 0, "{limit}: {}", ended.text());
         witness.saw(&ended, &format!("{limit} descriptors"));
         witness.ends_well(&format!("after {limit} descriptors"));
+    }
+}
+
+#[test]
+fn fault_a18_what_could_not_be_shown_is_shown_although_the_build_ended_early() {
+    let expected = expected(DOCUMENTS);
+    for at in 1..=8 {
+        let project = library(DOCUMENTS);
+        let mut witness = Witness::new(&project, &expected);
+        let fault = Fault::at_calls(CHANGES).under(&project, "out").under(&project, ".pipe/blobs");
+        let ended = fault.from(at, &error(Errno::MFILE)).start(&project, &["build"]).end();
+        let what = format!("no descriptor from call {at} on");
+        assert!([1, 3].contains(&ended.status), "{what}: {}", ended.text());
+        witness.saw(&ended, &what);
+        witness.ends_well(&what);
     }
 }
 

@@ -93,15 +93,22 @@ static void choose(char *names) {
 
 /* The program's side: from here on the chosen calls wait for the other side. */
 static void install(int socket) {
-    struct sock_filter code[8 + KNOWN * 2];
+    struct sock_filter code[16 + KNOWN * 2];
     int n = 0;
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (int i = 0; i < chosen_count; i++) {
-        if (chosen[i]->number == __NR_clone) {
-            /* Threads and spawned programs share memory; the plain forks of shells are none of ours. */
-            code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone, 0, 4);
-            code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
-            code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x100 /* CLONE_VM */, 0, 1);
+        /* Threads and spawned programs share memory, and descriptors of ours are closed by exec. The plain forks and pipes
+         * of shells are none of ours: a signal would cut short a call of theirs that waits for us (EINTR, which they do
+         * not expect there). */
+        int arg = -1;
+        uint32_t flag = 0;
+        if (chosen[i]->number == __NR_clone) arg = 0, flag = 0x100 /* CLONE_VM */;
+        if (chosen[i]->number == __NR_pipe2) arg = 1, flag = O_CLOEXEC;
+        if (arg >= 0) {
+            uint32_t at = offsetof(struct seccomp_data, args) + (uint32_t)arg * sizeof(uint64_t);
+            code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)chosen[i]->number, 0, 4);
+            code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at);
+            code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flag, 0, 1);
             code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
             code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
             continue;
