@@ -1,12 +1,13 @@
 //! What the documents say, held against the program: links, Pipelinefiles, commands with their output, tables.
 //!
-//! Commands are run in pages that ask for it, from `<!-- run: new folder -->` or `<!-- run: copy of FOLDER -->` up to
-//! `<!-- end -->`: a block such as `toml Pipelinefile` writes that file, the lines behind `$` in a `console` block are
+//! Commands are run in pages that ask for it, from `<!-- run: new folder -->` or `<!-- run: copy of FOLDER -->` (with
+//! `, needs PROGRAM` only where that is) up to `<!-- end -->`: a block such as `toml Pipelinefile` writes that file, the lines behind `$` in a `console` block are
 //! given to a shell, and what follows is what they print. In between `…` stands for anything up to the end of its
 //! line, or alone for any lines. Times, digests and the width of gaps do not count.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::disallowed_methods, reason = "it reads the documents, and needs the machine's PATH")]
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,10 +21,14 @@ fn root() -> &'static Path {
 
 /// Every page, relative to the repository, with its text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut pages = vec!["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/library/README.md"]
-        .into_iter()
-        .map(PathBuf::from)
-        .collect::<Vec<_>>();
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].into_iter().map(PathBuf::from).collect();
+    for example in std::fs::read_dir(root().join("examples")).unwrap() {
+        let page = example.unwrap().path().join("README.md");
+        if page.exists() {
+            pages.push(page.strip_prefix(root()).unwrap().to_owned());
+        }
+    }
     let mut open = vec![root().join("docs")];
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -171,6 +176,11 @@ fn run_page(page: &Path, pieces: &[Piece]) -> usize {
     for piece in pieces {
         match (piece, &folder) {
             (Piece::Run(from), _) => {
+                let (from, needed) = from.split_once(", needs ").unwrap_or((from, "sh"));
+                if !is_there(needed) {
+                    eprintln!("{}: its commands are not run: there is no {needed}", page.display());
+                    return count;
+                }
                 let new = tempfile::tempdir().unwrap();
                 if let Some(from) = from.strip_prefix("copy of ") {
                     let script = format!("cp -r {from}/. \"$1\" && cd \"$1\" && rm -rf .pipe out");
@@ -204,6 +214,11 @@ fn run_page(page: &Path, pieces: &[Piece]) -> usize {
         }
     }
     count
+}
+
+fn is_there(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()))
 }
 
 /// The commands of a block, each with what it is shown to print.

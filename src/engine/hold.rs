@@ -4,6 +4,7 @@
 
 use crate::engine::Parts;
 use crate::engine::decide::HELD;
+use crate::engine::redo;
 use crate::engine::sets::before;
 use crate::error::Result;
 use crate::model::action::StoryEntry;
@@ -44,10 +45,5 @@ pub(super) fn unsettle(
             }
         }
     }
-    for (family, dir, mut entry) in found {
-        entry.flags.settled = false;
-        let story = entry.story;
-        parts.store.put_entry(&family, &dir, entry, story);
-    }
-    parts.store.write_pages()
+    redo::unsettle(parts, families, found)
 }

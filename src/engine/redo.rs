@@ -99,16 +99,33 @@ pub fn redo(
         failed,
     })?;
     if docs.is_some() || failed {
-        for (family, dir, mut entry) in selected {
-            let id = id_of(&family, &dir, &entry.name);
-            entry.flags.settled = false;
-            let story = entry.story;
-            parts.store.put_entry(&family, &dir, entry, story);
-            parts.store.unsettle_ancestors(&id)?;
-        }
-        parts.store.write_pages()?;
+        unsettle(parts, &families, selected)?;
     }
     Ok(result)
+}
+
+/// Has documents looked at by the next build: they themselves, what they were split from, and the head of their groups.
+pub(super) fn unsettle(
+    parts: &Parts<'_>,
+    families: &Families,
+    selected: Vec<(String, String, Entry)>,
+) -> Result<()> {
+    for (family, dir, mut entry) in selected {
+        let id = id_of(&family, &dir, &entry.name);
+        entry.flags.settled = false;
+        let story = entry.story;
+        parts.store.put_entry(&family, &dir, entry, story);
+        parts.store.unsettle_ancestors(&id)?;
+        let head = families.list.iter().find(|of| of.name == family).and_then(Family::head);
+        if let Some(head) = head.filter(|head| *head != family)
+            && let Some(mut entry) = parts.store.entry(&head, "", "")?.filter(|entry| entry.flags.settled)
+        {
+            entry.flags.settled = false;
+            let story = entry.story;
+            parts.store.put_entry(&head, "", entry, story);
+        }
+    }
+    parts.store.write_pages()
 }
 
 /// Counts what a mark concerns in a family, and collects the entries that it selects.

@@ -154,3 +154,55 @@ fn misuse_is_told() {
     let _said = project.build_with(&["--update", "after"], 2, &[]).says("target `after` holds nothing");
     let _said = project.build_with(&["--update", "padi"], 2, &[]).says("did you mean `paid`?");
 }
+
+/// What is behind a group, and behind a split, is found as well: neither lies in a source.
+#[test]
+fn what_stands_behind_a_group_or_a_split_is_updated_and_redone() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+            [target.line]
+            each   = "inbox"
+            split  = true
+            module = "line"
+            [target.paid]
+            each   = "line"
+            module = "paid"
+            hold   = "code"
+            [target.word]
+            group  = "line"
+            by     = "meta.word"
+            module = "word"
+            [target.dear]
+            each   = "word"
+            module = "dear"
+            hold   = "code"
+            "#,
+        )
+        .module(
+            "line",
+            "
+            @module
+            def line(doc):
+                for n, line in enumerate(doc.text().split()):
+                    yield Child(n, line, meta={'word': line})
+            ",
+        )
+        .module("paid", "@module\ndef paid(doc):\n    ran(doc)\n    return doc.text() + '1'\n")
+        .module("word", "@module\ndef word(docs):\n    return ' '.join(d.text() for d in docs)\n")
+        .module("dear", "@module\ndef dear(doc):\n    ran(doc)\n    return doc.text() + '1'\n");
+    project.write("inbox/a.txt", "x y");
+    project.write("inbox/b.txt", "x");
+    project.build_runs(&["paid x", "paid y", "dear x x", "dear y"]);
+    project.replace("modules/paid.py", "'1'", "'2'");
+    project.replace("modules/dear.py", "'1'", "'2'");
+    project.build_runs(&[]);
+    project.build_with(&["--update", "dear"], 0, &["dear x x", "dear y"]);
+    project.build_with(&["--update", "paid"], 0, &["paid x", "paid y"]);
+    let _said = project.pipe(&["redo", "dear", "--docs", "word/y"]).ends(0);
+    project.build_runs(&["dear y"]);
+    project.build_runs(&[]);
+}
