@@ -260,12 +260,9 @@ fn scans(criterion: &mut Criterion) {
 
 fn schedules(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scheduler");
-    let step = |target: usize| Step {
-        target: TargetIx(target),
-        inputs: vec![target.checked_sub(1).map_or(Input::Origin, Input::Step)],
-        with: Vec::new(),
-        stratum: 0,
-        splits: false,
+    let step = |target: usize| {
+        let input = target.checked_sub(1).map_or(Input::Origin, Input::Step);
+        Step::bare(TargetIx(target), vec![input], 0)
     };
     let family = Family {
         origin: Origin::Source(SourceIx(0)),
@@ -274,6 +271,7 @@ fn schedules(criterion: &mut Criterion) {
         feeds_set: false,
         splits: Vec::new(),
         below: Vec::new(),
+        handed: std::collections::BTreeSet::new(),
         rows: false,
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };

@@ -183,9 +183,7 @@ impl Build<'_> {
     fn source_changed(&self, ticket: Ticket) -> bool {
         let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else { return false };
         let family = self.families.family(open.document.family);
-        let (Origin::Source(source), Some(work)) = (family.origin, &open.work[ticket.step]) else {
-            return false;
-        };
+        let Some(work) = &open.work[ticket.step] else { return false };
         let is_file_changed = |one: &Match| match &one.content {
             Some(MatchContent::File { source, stamp, .. }) => {
                 let roots = &self.parts.roots[source.0];
@@ -201,6 +199,7 @@ impl Build<'_> {
         if of_others {
             return true;
         }
+        let Origin::Source(source) = family.origin else { return false };
         let by_path = open.document.content.as_ref().is_some_and(|content| content.bytes.is_none());
         if !by_path || !self.reads_source(&open.document, work) {
             return false;

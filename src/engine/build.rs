@@ -259,7 +259,7 @@ impl<'a> Build<'a> {
                 }
             }
             self.commands()?;
-            if self.feeds.can_go(open(self) < most || self.scheduler.is_stopping()) {
+            if self.can_feed(open(self) < most || self.scheduler.is_stopping()) {
                 continue;
             }
             if self.scheduler.open_documents() == 0 && (!more || self.scheduler.is_stopping()) {
@@ -282,9 +282,9 @@ impl<'a> Build<'a> {
         self.scheduler.is_stopping()
     }
 
-    /// Whether a target of this stratum is another than was predicted before anything ran.
+    /// Whether a target of this stratum, or of one before it, is another than was predicted before anything ran.
     pub(super) fn replanned(&self, stratum: usize) -> bool {
-        self.replanned.contains(&stratum)
+        self.replanned.iter().any(|planned| *planned <= stratum)
     }
 
     /// Results that other documents still name, though their keys have others by now.
@@ -505,19 +505,26 @@ impl<'a> Build<'a> {
         let decision = if let Some(members) = members {
             match members {
                 SetWork::Settled(result) => Decision::Settled(result),
-                SetWork::Members(work) => {
+                SetWork::Members(mut work) => {
+                    let matching = Matching { parts: self.parts, families: self.families };
+                    let found = matching.of_document(plan, &open.document, ticket.step)?;
                     let mut deciding = Deciding {
                         pipeline: self.pipeline,
                         family,
                         store: self.store,
                         lookup: &mut self.lookup,
                     };
+                    let taken = deciding.take_sides(plan, &open.document, ticket.step, &found, &mut work);
                     if family.head().is_some() || family.is_merges() {
                         open.document.digest = work.inputs.first().and_then(|input| input.digest);
                     }
                     let note = work.note.clone();
-                    let mut decision =
-                        deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?;
+                    let mut decision = match taken {
+                        Ok(()) => {
+                            deciding.answer(plan, &open.document, self.pipeline.target(target), *work)?
+                        }
+                        Err(settled) => Decision::Settled(settled),
+                    };
                     if let Decision::Settled(result) = &mut decision
                         && result.note.is_empty()
                     {
@@ -562,8 +569,34 @@ impl<'a> Build<'a> {
             self.sink.event(&Event::Notice { message, hint: Some("pipe doctor".to_owned()) });
         }
         self.scheduler.answered(worker, ticket, State::Unfinished, 0);
-        self.decide_anew(ticket.doc);
+        self.decide_anew(self.owner_of(ticket.doc, damaged.0));
         Ok(())
+    }
+
+    /// The open document that has this record: the given one, or one that it was split from.
+    fn owner_of(&self, doc: DocIx, record: Position) -> DocIx {
+        let mut at = Some(doc);
+        while let Some(ix) = at {
+            let Some(open) = self.open[ix.0 as usize].as_ref() else { break };
+            if open.document.results.iter().flatten().any(|result| result.act == Some(record)) {
+                return ix;
+            }
+            at = self.parent_of(open);
+        }
+        doc
+    }
+
+    /// The open document that a child was split from, at any depth; others are their own.
+    pub(super) fn root_of(&self, doc: DocIx) -> DocIx {
+        let mut root = doc;
+        while let Some(parent) = self.open[root.0 as usize].as_ref().and_then(|open| self.parent_of(open)) {
+            root = parent;
+        }
+        root
+    }
+
+    fn parent_of(&self, open: &Open) -> Option<DocIx> {
+        Some(self.feeds.list.get(&open.feed?)?.ticket.doc)
     }
 
     /// Decides all that is decided of a document in this stratum once more, a few times at most.

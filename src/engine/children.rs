@@ -10,9 +10,11 @@ use std::sync::Arc;
 use crate::engine::build::{Build, Open};
 use crate::engine::document::{Document, StepResult};
 use crate::engine::feeds::{Feed, Going, Item, Phase};
+use crate::engine::kin;
 use crate::engine::members::list_of;
 use crate::engine::scheduler::Ticket;
 use crate::engine::sets::{above, before, result_of};
+use crate::engine::values::Handed;
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Act, Outcome, Place, Position, State};
@@ -26,11 +28,17 @@ use crate::store::Entry;
 const NAMES: usize = 128;
 
 /// What is given to the children's steps by the one document that they were split from.
-pub(super) fn stamp(child: &Child, above: &[Meta]) -> Stamp {
+pub(super) fn stamp(child: &Child, above: &[Meta], handed: &[Handed]) -> Stamp {
     let mut hasher = FieldHasher::new("pipe child");
     hasher.digest(&child.digest).text(&child.ext).text(&child.meta).number(above.len() as u64);
     for layer in above {
         hasher.text(&serde_json::to_string(layer).unwrap_or_default());
+    }
+    for found in handed.iter().map(|handed| handed.found.as_ref()) {
+        hasher.number(found.map_or(0, |found| found.state as u64));
+        if let Some(found) = found {
+            hasher.digest(&found.digest).text(&found.ext);
+        }
     }
     Stamp(hasher.finish().prefix())
 }
@@ -75,6 +83,7 @@ impl Build<'_> {
                 feed.phase = Phase::Over;
             }
             let blocked = match feed.phase {
+                Phase::Waiting if self.waits_for_handed(&feed) => true,
                 Phase::Waiting => {
                     let is_before = |other: &Feed| {
                         other.dead && other.open > 0 && other.family == feed.family && other.dir == feed.dir
@@ -102,6 +111,17 @@ impl Build<'_> {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Whether any list of children has something to do now; `room`: further children may be opened.
+    pub(super) fn can_feed(&self, room: bool) -> bool {
+        self.feeds.can_go(room, &|feed| self.waits_for_handed(feed))
+    }
+
+    /// Whether what a document hands to its children is not decided yet.
+    fn waits_for_handed(&self, feed: &Feed) -> bool {
+        let open = self.open[feed.ticket.doc.0 as usize].as_ref().filter(|_| !feed.dead);
+        open.is_some_and(|open| !kin::is_ready(self.families, &open.document, feed.family))
     }
 
     fn go(&mut self, stratum: usize, number: u64, feed: &mut Feed) -> Result<()> {
@@ -170,6 +190,7 @@ impl Build<'_> {
             inputs: Vec::new(),
             recipe: Digest::default(),
             above: Arc::from([]),
+            handed: kin::handed_down(self.parts, self.families, document, feed.family, document.stratum),
             split: result.and_then(|result| result.act),
         };
         let step = &parents.steps[feed.ticket.step];
@@ -250,7 +271,7 @@ impl Build<'_> {
         let Item { name, child, entry, number } = item;
         let is_now = family.steps[0].stratum == stratum;
         let stamp = match (&child, &entry) {
-            (Some(child), _) => stamp(child, &going.above),
+            (Some(child), _) => stamp(child, &going.above, &going.handed),
             (None, Some(entry)) if !is_now => entry.stamp,
             // What it was split from failed: whatever comes of it next is another.
             (None, _) => Stamp(0),
@@ -259,6 +280,8 @@ impl Build<'_> {
             && entry.flags.settled
             && !entry.flags.gone
             && entry.stamp == stamp
+            // What is handed down later than the child itself is in no stamp.
+            && (is_now || going.handed.is_empty())
             && self.outline.covers_family(self.parts, entry.definition, family, stratum)
         {
             return Ok(Some(false));
@@ -285,6 +308,7 @@ impl Build<'_> {
             stamp,
             digest: known.as_ref().and_then(|known| known.story.content),
             above: Arc::clone(&going.above),
+            handed: Arc::clone(&going.handed),
             ..Document::unknown(ix, family, DocId::at(&family.name, dir, &name))
         };
         document.name = name;

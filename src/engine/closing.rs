@@ -449,6 +449,7 @@ pub(super) fn old_path(
         before: None,
         results,
         above: Arc::clone(&document.above),
+        handed: Arc::from([]),
         ..*document
     };
     Ok(published_path(&template, &old, family, Input::Step(step), pipeline.target(family.steps[step].target)))

@@ -148,11 +148,27 @@ impl Deciding<'_> {
             }
         }
         let plan = plan.call(call);
-        let mut inputs = vec![self.key_input(plan, document, main)];
+        let inputs = vec![self.key_input(plan, document, main)];
         if plan.module.is_none() {
             return Ok(Work { call, ..Work::of(plan, inputs, main) });
         }
-        let mut with = Vec::new();
+        let mut work = Work { call, ..Work::of(plan, inputs, main) };
+        self.take_sides(plan, document, step, found, &mut work)?;
+        Ok(work)
+    }
+
+    /// Adds the side inputs that differ from document to document; or says how the step stands for want of one.
+    pub fn take_sides(
+        &self,
+        plan: &TargetPlan,
+        document: &Document,
+        step: usize,
+        found: &[Found],
+        work: &mut Work,
+    ) -> std::result::Result<(), Box<StepResult>> {
+        let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
+        let place = &self.family.steps[step];
+        let target = self.pipeline.target(plan.ix);
         for (number, side) in target.with.iter().enumerate() {
             if let Some((_, shared)) = plan.shared.iter().find(|(name, _)| *name == side.name) {
                 match shared {
@@ -163,25 +179,26 @@ impl Deciding<'_> {
             }
             if let Some(found) = found.iter().find(|found| found.number == number) {
                 let (key, input) = matched(side, found, &target.name)?;
-                inputs.push(key);
-                with.push((side.name.clone(), input));
+                work.inputs.push(key);
+                work.with.push((side.name.clone(), input));
                 continue;
             }
             let found = place.with.iter().find(|(of, _)| *of == number).map(|(_, input)| *input);
             match self.side_input(document, place, found, side.missing, &side.name) {
                 Side::Input(input) => {
                     let (digest, ext) = document.input_facts(input).unwrap_or_default();
-                    inputs.push(KeyInput { digest: Some(digest), facts: ext_facts(&ext) });
-                    with.push((side.name.clone(), SideInput::Own(input)));
+                    work.inputs.push(KeyInput { digest: Some(digest), facts: ext_facts(&ext) });
+                    work.with.push((side.name.clone(), SideInput::Own(input)));
                 }
                 Side::None => {
-                    inputs.push(KeyInput { digest: None, facts: String::new() });
-                    with.push((side.name.clone(), SideInput::None));
+                    work.inputs.push(KeyInput { digest: None, facts: String::new() });
+                    work.with.push((side.name.clone(), SideInput::None));
                 }
                 Side::Settled(result) => return Err(result),
             }
         }
-        Ok(Work { call, with, ..Work::of(plan, inputs, main) })
+        work.key = action_key(&plan.recipe_digest, &work.inputs);
+        Ok(())
     }
 
     /// Looks for a record of this work; the module must run where there is none.
@@ -340,7 +357,7 @@ fn matched(
     let settled = |state, note: String| Err(Box::new(StepResult::bare(state, note)));
     let of = |state| found.matches.iter().filter(move |one| one.state == state);
     if let Some(failed) = of(State::Failed).chain(of(State::Blocked)).next() {
-        return settled(State::Blocked, format!("{} failed", failed.id));
+        return settled(State::Blocked, failed.failed.clone());
     }
     if of(State::Unfinished).next().is_some() || (found.matches.is_empty() && !found.is_certain) {
         return settled(State::Unfinished, String::new());

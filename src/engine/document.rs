@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::engine::values::Handed;
 use crate::hash::Digest;
 use crate::model::action::{Act, Definition, Outcome, Output, Position, State, Story};
 use crate::model::document::{DocId, DocNumber, Meta, Stamp};
@@ -107,6 +108,8 @@ pub struct Document {
     pub restarts: u32,
     /// Of a child: the meta of what it was split from, the nearest first.
     pub above: Arc<[Meta]>,
+    /// Of a child: what those that it was split from hand down in this stratum.
+    pub handed: Arc<[Handed]>,
     /// Some of its children are not settled.
     pub unsettled_children: bool,
     /// Its newest story, told in this build, says that every target is decided for good.
@@ -163,6 +166,7 @@ impl Document {
             results: vec![None; of.steps.len()],
             restarts: 0,
             above: Arc::from([]),
+            handed: Arc::from([]),
             unsettled_children: false,
             settled: false,
         }

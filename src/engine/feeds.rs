@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::scheduler::Ticket;
+use crate::engine::values::Handed;
 use crate::hash::Digest;
 use crate::model::action::{KeyInput, Position};
 use crate::model::children::Child;
@@ -40,6 +41,7 @@ pub(super) struct Going {
     pub(super) inputs: Vec<KeyInput>,
     pub(super) recipe: Digest,
     pub(super) above: Arc<[Meta]>,
+    pub(super) handed: Arc<[Handed]>,
     pub(super) split: Option<Position>,
 }
 
@@ -60,12 +62,15 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// Whether any of them has something to do now; `room`: further children may be opened.
-    pub(super) fn can_go(&self, room: bool) -> bool {
-        self.queue.iter().any(|number| match self.list.get(number).map(|feed| &feed.phase) {
-            Some(Phase::Waiting) => room && !self.list.values().any(|other| other.dead && other.open > 0),
-            Some(Phase::Going(_)) => room,
-            Some(Phase::Over) | None => false,
+    /// Whether any of them has something to do now; `room`: further children may be opened; `waits`: what is handed to
+    /// them is not there yet.
+    pub(super) fn can_go(&self, room: bool, waits: &dyn Fn(&Feed) -> bool) -> bool {
+        self.queue.iter().filter_map(|number| self.list.get(number)).any(|feed| match feed.phase {
+            Phase::Waiting => {
+                room && !waits(feed) && !self.list.values().any(|other| other.dead && other.open > 0)
+            }
+            Phase::Going(_) => room,
+            Phase::Over => false,
         })
     }
 

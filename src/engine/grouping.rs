@@ -7,12 +7,14 @@ use std::collections::HashSet;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::engine::build::Build;
-use crate::engine::decide::derived_note;
+use crate::engine::by::By;
+use crate::engine::decide::{Deciding, derived_note};
 use crate::engine::document::StepResult;
-use crate::engine::groups::{By, Found, Groups, Touched};
+use crate::engine::groups::{Found, Groups, Touched};
+use crate::engine::kin::by_of;
 use crate::engine::members::{Group, children_of};
 use crate::engine::outline::Outline;
-use crate::engine::requests::{Damaged, Made};
+use crate::engine::requests::{self, Damaged, Made};
 use crate::engine::scheduler::DocIx;
 use crate::engine::set_work::{SetWork, not_named, short, work_of};
 use crate::engine::sets::{Streams, before};
@@ -28,7 +30,7 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::TargetIx;
 use crate::model::selection::Field;
 use crate::module::Request;
-use crate::plan::family::{Families, FamilyIx, Input, by_target};
+use crate::plan::family::{Families, FamilyIx, Input};
 use crate::store::{Entry, Store};
 
 /// What the pass over the streams of a group target came to.
@@ -115,7 +117,15 @@ impl Build<'_> {
             is_current: None,
             group: group.as_ref(),
         };
-        streams.request(target, &plan.sees, path, members, number, &mut self.inputs)
+        let request = match streams.request(target, &plan.sees, path, members, number, &mut self.inputs)? {
+            Ok(request) => request,
+            Err(damaged) => return Ok(Err(damaged)),
+        };
+        let Some(work) = &open.work[step] else { return none() };
+        let (pipeline, store) = (self.pipeline, &**self.store);
+        let deciding = Deciding { pipeline, family, store, lookup: &mut self.lookup };
+        let with = requests::sides(&deciding, &mut self.inputs, &open.document, work)?;
+        Ok(with.map(|with| Request { with, ..request }))
     }
 
     /// The plan of a target in this stratum.
@@ -320,12 +330,9 @@ pub(super) fn look<'a>(
     let (sender, touched) = sync_channel(64);
     let family = families.family(ix);
     supply.add_groups(ix, &family.name, touched);
-    let (by, halted) = match by_target(parts.pipeline, plan.ix) {
-        None => (By::field(parts.pipeline, plan.ix), None),
-        Some(of) => match map_of(parts, families, of)? {
-            Ok(by) => (Some(by), None),
-            Err(halted) => (None, Some(halted)),
-        },
+    let (by, halted) = match by_of(parts, families, plan.ix)? {
+        Ok(by) => (Some(by), None),
+        Err(halted) => (None, Some(halted)),
     };
     let halted = halted.or_else(|| plan.lacks());
     let (target, sees) = (plan.ix, plan.sees.clone());
@@ -402,30 +409,6 @@ fn is_current(
     let note = told.story.entries.first().map_or("", |entry| entry.note.as_str());
     let whole = found.coverage.missing == 0 && found.coverage.unfinished == 0;
     Ok(is_same && whole && (note.is_empty() || note.starts_with('{')))
-}
-
-/// The map that another target made; or how things stand for want of it.
-pub(super) fn map_of(
-    parts: &Parts<'_>,
-    families: &Families,
-    of: TargetIx,
-) -> Result<std::result::Result<By, (State, String)>> {
-    let name = &parts.pipeline.target(of).name;
-    let family = families.list.iter().find(|family| family.is_set() && family.step_of(of).is_some());
-    let Some(family) = family else { return Ok(Err((State::Unfinished, String::new()))) };
-    let blocked = |why: String| Ok(Err((State::Blocked, why)));
-    match crate::engine::outline::set_result(parts, family, name)? {
-        Some((State::Done, Some(output), _)) => match parts.store.output_bytes(&output)? {
-            Some(bytes) => match By::map(&bytes) {
-                Ok(by) => Ok(Ok(by)),
-                Err(why) => blocked(format!("`{name}`: {why}")),
-            },
-            None => Ok(Err((State::Unfinished, format!("the result of {name} is damaged")))),
-        },
-        Some((State::Failed | State::Blocked, ..)) => blocked(format!("{name} failed")),
-        Some((State::Skipped, ..)) => blocked(format!("{name} was skipped")),
-        _ => Ok(Err((State::Unfinished, String::new()))),
-    }
 }
 
 /// Whether anything in the streams of a group target is not covered by this build: then its groups stay as they are.

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::engine::decide::Deciding;
-use crate::engine::document::{Document, MainInput, StepResult, place_of};
+use crate::engine::document::{Document, MainInput, place_of};
+use crate::engine::kin::{self, match_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
-use crate::engine::requests::origin;
 use crate::engine::sets::{Streams, above, row_content, stored};
 use crate::engine::target::TargetPlan;
-use crate::engine::values::{ByValue, Found, Match, MatchContent, Table, canonical, hash_of};
+use crate::engine::values::{ByValue, Found, Match, Table, canonical, hash_of};
 use crate::engine::{Parts, SampleFilter};
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
@@ -25,8 +25,8 @@ use crate::model::action::{Position, State};
 use crate::model::document::DocId;
 use crate::model::event::Matched;
 use crate::model::pipeline::{Node, TargetIx, With, WithFrom};
-use crate::model::selection::Field;
-use crate::plan::family::{Families, FamilyIx, Input, Origin};
+use crate::model::selection::{Field, IdPart};
+use crate::plan::family::{Families, FamilyIx, Input, Origin, Step};
 use crate::store::Store;
 
 /// What both fields of a side input by value are, and the stream that it comes from.
@@ -54,22 +54,33 @@ pub fn plan(parts: &Parts<'_>, families: &Families, ix: TargetIx, sample: bool) 
     let mut planned = Vec::new();
     let target = parts.pipeline.target(ix);
     for (number, with) in target.with.iter().enumerate() {
-        let Some((node, _, theirs)) = terms(with) else { continue };
+        let is_of_group =
+            |step: &Step| step.target == ix && step.of_group.iter().any(|(of, _)| *of == number);
+        let (node, theirs, groups) = match (terms(with), &with.from) {
+            (Some((node, _, theirs)), _) => (node, theirs.clone(), false),
+            (None, WithFrom::Document(node))
+                if families.list.iter().flat_map(|family| &family.steps).any(is_of_group) =>
+            {
+                (*node, Field::Id(IdPart::Rel), true)
+            }
+            _ => continue,
+        };
         let changes = changes(parts, families, node);
         let key = [target.name.as_bytes(), b"\0", with.name.as_bytes()].concat();
         let kept = parts.store.kept(VALUES, &key)?;
         let kept = kept.and_then(|kept| serde_json::from_slice::<Kept>(&kept).ok());
         let field = format!("{theirs} of {}", parts.pipeline.node_name(node));
         if let Some(kept) = kept.filter(|kept| kept.changes == changes && kept.field == field && !sample) {
-            planned.push(ByValue { number, root: kept.root, table: None });
+            planned.push(ByValue { number, root: kept.root, table: None, groups: None });
             continue;
         }
-        let (table, root) = read(parts, families, node, theirs, None)?;
+        let (table, root) = read(parts, families, node, &theirs, groups, None)?;
         if !sample {
             let kept = Kept { changes, field, root };
             parts.store.keep(VALUES, &key, &serde_json::to_vec(&kept).unwrap_or_default())?;
         }
-        planned.push(ByValue { number, root, table: Some(Arc::new(table)) });
+        let table = (!groups).then(|| Arc::new(table));
+        planned.push(ByValue { number, root, table, groups: None });
     }
     Ok(planned)
 }
@@ -94,10 +105,15 @@ pub fn load(
     only: Option<&SampleFilter>,
 ) -> Result<()> {
     for value in &mut plan.values {
-        if value.table.is_none()
-            && let Some((node, _, theirs)) = terms(&parts.pipeline.target(plan.ix).with[value.number])
-        {
-            value.table = Some(Arc::new(read(parts, families, node, theirs, only)?.0));
+        let with = &parts.pipeline.target(plan.ix).with[value.number];
+        match (terms(with), &with.from) {
+            (Some((node, _, theirs)), _) if value.table.is_none() => {
+                value.table = Some(Arc::new(read(parts, families, node, theirs, false, only)?.0));
+            }
+            (None, WithFrom::Document(node)) if value.groups.is_none() => {
+                value.groups = Some(kin::groupings(parts, families, *node)?.into());
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -109,6 +125,7 @@ fn read(
     families: &Families,
     node: Node,
     field: &Field,
+    groups: bool,
     only: Option<&SampleFilter>,
 ) -> Result<(Table, Digest)> {
     let mut table = Table::default();
@@ -116,6 +133,9 @@ fn read(
     let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
     each(parts, families, node, only, &mut |ix, document, place, state| {
         let family = families.family(ix);
+        if groups && !family.is_group() {
+            return Ok(());
+        }
         let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
         if matches!(state, State::Skipped | State::LeftOut | State::Absent) {
             return Ok(());
@@ -201,11 +221,11 @@ pub struct Matching<'a> {
 }
 
 impl Matching<'_> {
-    /// Everything that matches a document in a step, for the side inputs by value of its target.
+    /// Everything of other documents that a document takes in a step: what matches it, and what is kin to it.
     pub fn of_document(&self, plan: &TargetPlan, document: &Document, step: usize) -> Result<Vec<Found>> {
         let family = self.families.family(document.family);
-        let MainInput::One(main) = document.main_input(&family.steps[step]) else { return Ok(Vec::new()) };
-        let mut all = Vec::new();
+        let mut all = kin::of_document(self.parts, self.families, plan, document, &family.steps[step])?;
+        let MainInput::One(main) = document.main_input(&family.steps[step]) else { return Ok(all) };
         for value in &plan.values {
             let with = &self.parts.pipeline.target(plan.ix).with[value.number];
             let (Some(table), Some((_, mine, _))) = (&value.table, terms(with)) else { continue };
@@ -265,35 +285,8 @@ impl Matching<'_> {
         if value.as_deref() != Some(wanted) {
             return Ok(None);
         }
-        let state = match place {
-            Input::Origin if document.digest.is_some() => State::Done,
-            Input::Origin => State::Failed,
-            Input::Step(step) => {
-                document.results[step].as_ref().map_or(State::Unfinished, |result| result.state)
-            }
-        };
-        let (digest, ext) = document.input_facts(place).unwrap_or_default();
-        let content = match (origin(family, &document, place), family.origin) {
-            _ if state != State::Done => None,
-            (Input::Step(step), _) => {
-                let result = document.results[step].as_ref();
-                let output = result.and_then(StepResult::output).cloned();
-                output
-                    .zip(result.and_then(|result| result.act))
-                    .map(|(output, at)| MatchContent::Stored(output, at))
-            }
-            (Input::Origin, Origin::Source(_)) if family.rows => {
-                let row = document.content.as_ref().and_then(|content| content.bytes.clone());
-                row.map(MatchContent::Row)
-            }
-            (Input::Origin, Origin::Source(source)) => Some(MatchContent::File {
-                path: parts.roots[source.0].path_of(id.rel()),
-                source,
-                stamp: document.stamp,
-            }),
-            (Input::Origin, _) => None,
-        };
-        Ok(Some(Match { id: id.clone(), state, digest, ext, content }))
+        let found = match_of(parts, families, &document, place);
+        Ok(found.map(|found| Match { failed: format!("{id} failed"), ..found }))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
-//! In this order, imports point to the left: `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
-//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `matching` · `outline`, `supply` ·
+//! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `kin`, `matching` · `outline`, `supply` ·
 //! `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`,
 //! `session`; `trial` beside it. See `docs/design/engine.md`.
 
 mod answers;
 mod build;
+pub mod by;
 mod children;
 pub mod clean;
 mod closing;
@@ -22,6 +23,7 @@ mod grouping;
 pub mod groups;
 mod handover;
 pub mod hold;
+pub mod kin;
 mod leaves;
 pub mod loads;
 pub mod lookup;

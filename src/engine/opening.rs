@@ -64,6 +64,7 @@ impl Build<'_> {
             results: vec![None; of.steps.len()],
             restarts: 0,
             above: Arc::from([]),
+            handed: Arc::from([]),
             unsettled_children: false,
             settled: false,
         };
@@ -143,6 +144,8 @@ impl Build<'_> {
 
     /// Reads a document's source again and decides everything of it anew: it changed while it was worked on.
     pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) {
+        // What a child has of a file comes from the document that it was split from.
+        let doc = self.root_of(doc);
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
         open.document.restarts += 1;
         let family = self.families.family(open.document.family);

@@ -12,19 +12,16 @@ use crate::engine::matching;
 use crate::engine::modules::file_digest;
 use crate::engine::requests::Inputs;
 use crate::engine::route;
-use crate::engine::sets::{before, result_of};
+use crate::engine::sets::{SetResult, set_result};
 use crate::engine::target::{ModuleFacts, Shared, SharedInput, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Definition, KeyInput, Loads, Mark, Output, Position, State};
+use crate::model::action::{Definition, KeyInput, Loads, Mark, Position, State};
 use crate::model::pipeline::{Call, ModuleIx, Pipeline, TargetIx, WithFrom};
 use crate::plan::family::{Families, Family, FamilyIx, Input};
 
 /// The targets of a definition, and whether each is as it is defined now.
 pub type Coverage = Arc<Vec<(String, bool)>>;
-
-/// How a set, or what is behind it, stands: its state, its output, and what is said of it.
-pub type SetResult = (State, Option<Output>, String);
 
 /// See the module's text.
 pub struct Outline {
@@ -227,29 +224,6 @@ impl Outline {
         };
         definition.targets.iter().map(|defined| (defined.name.clone(), holds(defined))).collect()
     }
-}
-
-/// How the one document of a set's family stands in one of its targets.
-pub fn set_result(parts: &Parts<'_>, family: &Family, target: &str) -> Result<Option<SetResult>> {
-    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(None) };
-    let Some(before) = before(parts.store, entry.story)? else { return Ok(None) };
-    let Some(mut result) = result_of(parts.store, &before, target)? else { return Ok(None) };
-    let mut output = result.output().cloned();
-    // A result that passes its input on has the bytes of the step before.
-    let mut step = parts.pipeline.find_target(target).and_then(|ix| family.step_of(ix));
-    while let Some(found) = &output
-        && found.place == crate::model::action::Place::Input
-        && let Some(at) = step
-        && let Some(Input::Step(earlier)) = family.steps[at].inputs.first()
-    {
-        let name = &parts.pipeline.target(family.steps[*earlier].target).name;
-        let Some(earlier_result) = result_of(parts.store, &before, name)? else { break };
-        result.note = earlier_result.note.clone();
-        let ext = found.ext.clone();
-        output = earlier_result.output().cloned().map(|output| Output { ext, ..output });
-        step = Some(*earlier);
-    }
-    Ok(Some((result.state, output, result.note)))
 }
 
 fn shared_file(parts: &Parts<'_>, written: &str, path: &Path, inputs: &mut Inputs) -> Result<Shared> {

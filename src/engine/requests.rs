@@ -105,6 +105,20 @@ pub fn request(
         Err(damaged) => return Ok(Err(damaged)),
     };
     let input = seen(deciding, plan, document, work.main, body);
+    let with = match sides(deciding, inputs, document, work)? {
+        Ok(with) => with,
+        Err(damaged) => return Ok(Err(damaged)),
+    };
+    Ok(Ok(Request { id: number, input, with }))
+}
+
+/// The side inputs that differ from document to document, as they are handed over.
+pub fn sides(
+    deciding: &Deciding<'_>,
+    inputs: &mut Inputs,
+    document: &Document,
+    work: &Work,
+) -> Result<Made<Vec<(String, Side)>>> {
     let mut with = Vec::new();
     for (name, from) in &work.with {
         let side = match from {
@@ -133,7 +147,7 @@ pub fn request(
         };
         with.push((name.clone(), side));
     }
-    Ok(Ok(Request { id: number, input, with }))
+    Ok(Ok(with))
 }
 
 /// Another document, as it is handed over.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::engine::Parts;
 use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
@@ -431,6 +432,32 @@ pub fn result_of(store: &Store, before: &Before, target: &str) -> Result<Option<
     Ok(Some(result))
 }
 
+/// How a set, or what is behind it, stands: its state, its output, and what is said of it.
+pub type SetResult = (State, Option<Output>, String);
+
+/// How the one document of a set's family stands in one of its targets.
+pub fn set_result(parts: &Parts<'_>, family: &Family, target: &str) -> Result<Option<SetResult>> {
+    let Some(entry) = parts.store.entry(&family.name, "", "")? else { return Ok(None) };
+    let Some(before) = before(parts.store, entry.story)? else { return Ok(None) };
+    let Some(mut result) = result_of(parts.store, &before, target)? else { return Ok(None) };
+    let mut output = result.output().cloned();
+    // A result that passes its input on has the bytes of the step before.
+    let mut step = parts.pipeline.find_target(target).and_then(|ix| family.step_of(ix));
+    while let Some(found) = &output
+        && found.place == Place::Input
+        && let Some(at) = step
+        && let Some(Input::Step(earlier)) = family.steps[at].inputs.first()
+    {
+        let name = &parts.pipeline.target(family.steps[*earlier].target).name;
+        let Some(earlier_result) = result_of(parts.store, &before, name)? else { break };
+        result.note = earlier_result.note.clone();
+        let ext = found.ext.clone();
+        output = earlier_result.output().cloned().map(|output| Output { ext, ..output });
+        step = Some(*earlier);
+    }
+    Ok(Some((result.state, output, result.note)))
+}
+
 /// A document as its newest story tells it, with its results in the steps that are asked for; nothing if that story
 /// cannot be read.
 pub fn stored(
@@ -482,6 +509,21 @@ pub fn above(
     children: FamilyIx,
     dir: &str,
 ) -> Result<Arc<[Meta]>> {
+    let Some(document) = parent_of(store, pipeline, families, roots, children, dir)? else {
+        return Ok(Arc::from([]));
+    };
+    Ok(Arc::from(split_layers(families.family(document.family), &document, children)))
+}
+
+/// The document whose children of a family lie in `dir`, as it is recorded, with all that it inherits.
+pub fn parent_of(
+    store: &Store,
+    pipeline: &Pipeline,
+    families: &Families,
+    roots: &[Arc<Roots>],
+    children: FamilyIx,
+    dir: &str,
+) -> Result<Option<Document>> {
     let parent = DocId::parse(dir.strip_suffix('#').unwrap_or(dir));
     let (folder, name) = parent.place();
     for ix in families.parents(children) {
@@ -498,9 +540,9 @@ pub fn above(
         if family.is_children() {
             document.above = above(store, pipeline, families, roots, ix, folder)?;
         }
-        return Ok(Arc::from(split_layers(family, &document, children)));
+        return Ok(Some(document));
     }
-    Ok(Arc::from([]))
+    Ok(None)
 }
 
 /// The meta that a document hands down to the children of a family.

@@ -345,13 +345,22 @@ impl Preparing<'_> {
             let document = document.ok_or_else(elsewhere)?;
             let step = family.step_of(self.plan.ix).unwrap_or_default();
             let group = crate::engine::members::children_of(store, &document, family, step)?;
-            return self.set(doc, Some(&group), inputs);
+            let mut trial = self.set(doc, Some(&group), inputs)?;
+            let mut lookup = Lookup::new(PresentCode::new(&pipeline.root));
+            let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+            let matching = Matching { parts: self.parts, families: self.families };
+            let found = matching.of_document(self.plan, &document, step)?;
+            let mut work = Work::of(self.plan, Vec::new(), Input::Origin);
+            deciding
+                .take_sides(self.plan, &document, step, &found, &mut work)
+                .map_err(|stands| self.no_input(doc, stands.state, &stands.note))?;
+            let mut inputs = Inputs::in_folder(self.folder.join("sides"))?;
+            let with = requests::sides(&deciding, &mut inputs, &document, &work)?;
+            trial.request.with = with.map_err(|_| self.damaged(doc))?;
+            return Ok(trial);
         }
-        let by = match crate::plan::family::by_target(pipeline, self.plan.ix) {
-            None => crate::engine::groups::By::field(pipeline, self.plan.ix),
-            Some(of) => crate::engine::grouping::map_of(self.parts, self.families, of)?.ok(),
-        };
-        let by = by.ok_or_else(|| self.no_input(doc, State::Unfinished, ""))?;
+        let by = crate::engine::kin::by_of(self.parts, self.families, self.plan.ix)?;
+        let by = by.map_err(|(state, note)| self.no_input(doc, state, &note))?;
         let mut found = None;
         let path = self.folder.join("groups.jsonl");
         streams.groups(self.plan.ix, &by, &self.plan.sees, path.clone(), &mut |group| {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::engine::by::By;
 use crate::hash::Digest;
 use crate::model::action::{Output, Position, State};
 use crate::model::document::{DocId, Stamp};
-use crate::model::pipeline::SourceIx;
+use crate::model::pipeline::{Node, SourceIx, TargetIx};
 
 /// A side input by value, as it is in this build.
 #[derive(Clone, Debug)]
@@ -19,6 +20,26 @@ pub struct ByValue {
     pub root: Digest,
     /// Read when the first document looks for its match.
     pub table: Option<Arc<Table>>,
+    /// Of what came of groups: what says the groups, read likewise.
+    pub groups: Option<Arc<[Grouping]>>,
+}
+
+/// What says the groups of a target; or how things stand for want of it.
+#[derive(Clone, Debug)]
+pub struct Grouping {
+    /// The target.
+    pub target: TargetIx,
+    /// What says them.
+    pub by: Result<By, (State, String)>,
+}
+
+/// What a document hands to those that were split from it: how it stands in a stream.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The stream.
+    pub node: Node,
+    /// Nothing where it never came there.
+    pub found: Option<Match>,
 }
 
 /// The values of a stream.
@@ -59,6 +80,8 @@ pub struct Match {
     pub ext: String,
     /// Where its bytes are; nothing where it has no result.
     pub content: Option<MatchContent>,
+    /// What is said of whoever needs it, where it failed.
+    pub failed: String,
 }
 
 /// The bytes of a match.

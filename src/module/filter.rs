@@ -255,7 +255,9 @@ impl Filter {
         let value = |hole: &Hole| -> Vec<OsString> {
             match hole {
                 Hole::In => vec![input.clone().into()],
-                Hole::Out | Hole::OutFolder => vec![out.into()],
+                Hole::Out => vec![out.into()],
+                // With its slash: what follows is a name in the folder.
+                Hole::OutFolder => vec![out.join("").into()],
                 Hole::Param(name) => vec![self.launch.params.get(name).map(shown).unwrap_or_default().into()],
                 Hole::With(name) => files_of(name).into_iter().flatten().map(OsString::from).collect(),
             }

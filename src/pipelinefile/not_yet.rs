@@ -1,9 +1,7 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
 use super::command::{self, Brace};
-use crate::model::pipeline::{
-    Module, Node, Pipeline, Program, Settings, Target, TargetIx, Verb, With, WithFrom,
-};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +59,6 @@ fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
         ("publish.content", publish.is_some_and(|publish| publish.content)),
     ];
     stated.iter().filter(|(_, is)| *is).for_each(|(key, _)| add(key));
-    let of_another = |with: &&With| {
-        matches!(with.from, WithFrom::Document(_)) && (with.inherited || target.verb != Verb::Each)
-    };
-    for with in target.with.iter().filter(of_another) {
-        add(&format!("with.{}", with.name));
-    }
 }
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {

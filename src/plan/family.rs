@@ -44,6 +44,9 @@ pub struct Family {
     pub splits: Vec<Split>,
     /// The targets that children go through, at any depth: a document is up to date only if they are.
     pub below: Vec<(TargetIx, usize)>,
+    /// Of children: the streams of which they, or children of theirs, take what came of a document that they were split
+    /// from, with the strata in which they do.
+    pub handed: BTreeSet<(Node, usize)>,
 }
 
 /// A step whose results are documents of their own.
@@ -68,6 +71,10 @@ pub struct Step {
     pub inputs: Vec<Input>,
     /// The side inputs of the same document: (the number in the target's `with`, where from).
     pub with: Vec<(usize, Input)>,
+    /// Those of what the document was split from, the nearest that has one: (the number, which stream).
+    pub handed: Vec<(usize, Node)>,
+    /// Those of the group that the document, or what it was split from, is a member of.
+    pub of_group: Vec<(usize, Node)>,
     /// When it is decided.
     pub stratum: usize,
     /// Its results are children: documents of another family, nothing that a step of this one could take.
@@ -116,8 +123,7 @@ impl Families {
         let stratum = self.strata[ix.0];
         let first = |origin| {
             let mut family = Family::bare(pipeline, origin, wanted);
-            let (inputs, with) = (vec![Input::Origin], Vec::new());
-            family.steps.push(Step { target: ix, inputs, with, stratum, splits: false });
+            family.steps.push(Step::bare(ix, vec![Input::Origin], stratum));
             family
         };
         match target.verb {
@@ -135,25 +141,22 @@ impl Families {
             Verb::Each => {
                 let children = FamilyIx(self.list.len());
                 let mut begins = false;
-                for family in &mut self.list {
+                for at in 0..self.list.len() {
+                    let family = &self.list[at];
                     let inputs: Vec<Input> =
                         target.streams.iter().filter_map(|node| family.place(*node)).collect();
                     if inputs.is_empty() {
                         continue;
                     }
-                    let by_document =
-                        |(number, with): (usize, &crate::model::pipeline::With)| match &with.from {
-                            WithFrom::Document(node) => family.place(*node).map(|input| (number, input)),
-                            _ => None,
-                        };
-                    let with = target.with.iter().enumerate().filter_map(by_document).collect();
+                    let step = self.with_sides(pipeline, FamilyIx(at), Step::bare(ix, inputs, stratum));
+                    let family = &mut self.list[at];
                     if target.split {
                         let (step, strata, groups) =
                             (family.steps.len(), BTreeSet::from([stratum]), Vec::new());
                         family.splits.push(Split { step, family: children, strata, groups });
                         begins = true;
                     }
-                    family.steps.push(Step { target: ix, inputs, with, stratum, splits: target.split });
+                    family.steps.push(Step { splits: target.split, ..step });
                 }
                 if begins {
                     self.list.push(first(Origin::Children(ix)));
@@ -170,7 +173,8 @@ impl Families {
         }
         let comes = |children: &Family| target.streams.iter().any(|node| children.place(*node).is_some());
         let members: Vec<bool> = self.list.iter().map(comes).collect();
-        for family in &mut self.list {
+        for at in 0..self.list.len() {
+            let family = &mut self.list[at];
             let place = family.steps.len();
             let mut inputs = Vec::new();
             for split in family.splits.iter_mut().filter(|split| members[split.family.0]) {
@@ -178,16 +182,51 @@ impl Families {
                 split.groups.push(place);
             }
             if !inputs.is_empty() {
-                let stratum = self.strata[ix.0];
-                family.steps.push(Step { target: ix, inputs, with: Vec::new(), stratum, splits: false });
+                let step = Step::bare(ix, inputs, self.strata[ix.0]);
+                let step = self.with_sides(pipeline, FamilyIx(at), step);
+                self.list[at].steps.push(step);
             }
         }
         true
     }
 
+    /// A step with its side inputs that are no other document's: its own, else of what it was split from, else of its
+    /// group.
+    fn with_sides(&self, pipeline: &Pipeline, ix: FamilyIx, mut step: Step) -> Step {
+        for (number, with) in pipeline.target(step.target).with.iter().enumerate() {
+            let WithFrom::Document(node) = with.from else { continue };
+            if let Some(input) = self.family(ix).place(node) {
+                step.with.push((number, input));
+            } else if self.ancestors(ix).into_iter().any(|above| self.family(above).place(node).is_some()) {
+                step.handed.push((number, node));
+            } else if self.of_stream(node).iter().any(|(of, _)| self.family(*of).is_group()) {
+                step.of_group.push((number, node));
+            }
+        }
+        step
+    }
+
+    /// The families that a family's documents may have been split from, at any depth.
+    fn ancestors(&self, ix: FamilyIx) -> BTreeSet<FamilyIx> {
+        let mut all = BTreeSet::new();
+        let mut open = vec![ix];
+        while let Some(ix) = open.pop() {
+            open.extend(self.parents(ix).filter(|parent| all.insert(*parent)));
+        }
+        all
+    }
+
     /// Notes what children go through in the families that they come from, the deepest first.
     fn look_below(&mut self) {
         for ix in (0..self.list.len()).rev() {
+            let own = self.list[ix].steps.iter();
+            let mut handed: BTreeSet<(Node, usize)> =
+                own.flat_map(|step| step.handed.iter().map(|(_, node)| (*node, step.stratum))).collect();
+            for split in &self.list[ix].splits {
+                let of_children = self.list[split.family.0].handed.iter();
+                handed.extend(of_children.filter(|(node, _)| self.list[ix].place(*node).is_none()));
+            }
+            self.list[ix].handed = handed;
             let mut below: Vec<(TargetIx, usize)> = Vec::new();
             for at in 0..self.list[ix].splits.len() {
                 let children = &self.list[self.list[ix].splits[at].family.0];
@@ -291,7 +330,8 @@ impl Family {
         };
         let feeds_set = wanted.iter().any(takes);
         let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
-        Family { origin, name, steps: Vec::new(), rows, feeds_set, splits: Vec::new(), below: Vec::new() }
+        let (steps, splits, below) = (Vec::new(), Vec::new(), Vec::new());
+        Family { origin, name, steps, rows, feeds_set, splits, below, handed: BTreeSet::new() }
     }
 
     /// Where the documents of this family leave for a stream.
@@ -367,6 +407,14 @@ impl Family {
     }
 }
 
+impl Step {
+    /// A step without side inputs.
+    pub fn bare(target: TargetIx, inputs: Vec<Input>, stratum: usize) -> Self {
+        let (with, handed, of_group) = (Vec::new(), Vec::new(), Vec::new());
+        Step { target, inputs, with, handed, of_group, stratum, splits: false }
+    }
+}
+
 /// The targets whose results a target takes.
 pub fn needs(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetIx> {
     let target = pipeline.target(ix);
@@ -384,12 +432,21 @@ pub fn by_target(pipeline: &Pipeline, ix: TargetIx) -> Option<TargetIx> {
     pipeline.find_target(pipeline.target(ix).by.as_deref()?.strip_prefix("target:")?)
 }
 
+/// Whether a document's result in a stream may depend on documents that could take that result as a side input: it is
+/// that of a group, or needs the children of the same document.
+fn waits_for_others(pipeline: &Pipeline, node: Node) -> bool {
+    let Node::Target(ix) = node else { return false };
+    let before = Families::closure(pipeline, [ix]);
+    before.into_iter().any(|ix| pipeline.target(ix).verb == Verb::Group)
+}
+
 fn strata(pipeline: &Pipeline) -> Vec<usize> {
     let mut strata = vec![0; pipeline.targets.len()];
     for (ix, target) in pipeline.targets.iter().enumerate() {
         let of = |node: &Node| if let Node::Target(ix) = node { strata[ix.0] } else { 0 };
         let streams = target.streams.iter().map(of).max().unwrap_or(0);
         let with = target.with.iter().map(|with| match &with.from {
+            WithFrom::Document(node) if with.inherited && waits_for_others(pipeline, *node) => of(node) + 1,
             WithFrom::Document(node) => of(node),
             WithFrom::Value(node) => of(node) + 1,
             WithFrom::Shared(ix) => strata[ix.0] + 1,

@@ -44,6 +44,7 @@ mod init;
 mod keys;
 /// `kill -9` at random moments.
 mod kills;
+mod kin;
 /// The hashes of a set's leaves that are kept.
 mod leaves;
 /// `with … on`: documents by value.

@@ -197,32 +197,3 @@ fn too_many_or_too_large_children_fail_their_document() {
     project.replace("Pipelinefile", "max = 3, max_size = \"1KB\"", "max = 4");
     project.build_runs(&["parts a", "parts one", "upper a", "upper b", "upper c", "upper d", &long]);
 }
-
-#[test]
-fn a_side_input_of_the_parent_is_refused_before_anything_runs() {
-    let project = project(
-        r#"
-[target.title]
-each  = "inbox"
-shell = "head -1 {in} > {out}"
-
-[target.titled]
-each   = "upper"
-with   = { title = "title" }
-module = "titled"
-"#,
-    )
-    .module(
-        "titled",
-        "
-        @module
-        def titled(doc, *, title: Doc):
-            return title.text() + doc.text()
-        ",
-    );
-    project.write("inbox/a.txt", "one");
-    project.pipe(&["check"]).ends(0).says("");
-    project.build_with(&[], 2, &[]).says("`title` is not in this version of pipe yet");
-    // What does not need it is built.
-    project.build_with(&["upper"], 0, &["parts one", "upper one"]);
-}

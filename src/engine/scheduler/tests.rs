@@ -9,16 +9,13 @@ mod simulation;
 
 /// A family whose documents go through these: (target, the steps it takes from; none: the document itself, stratum).
 fn family(steps: &[(usize, &[usize], usize)]) -> Family {
-    let step = |(target, from, stratum): &(usize, &[usize], usize)| Step {
-        target: TargetIx(*target),
-        inputs: if from.is_empty() {
+    let step = |(target, from, stratum): &(usize, &[usize], usize)| {
+        let inputs = if from.is_empty() {
             vec![Input::Origin]
         } else {
             from.iter().copied().map(Input::Step).collect()
-        },
-        with: Vec::new(),
-        stratum: *stratum,
-        splits: false,
+        };
+        Step::bare(TargetIx(*target), inputs, *stratum)
     };
     let steps = steps.iter().map(step).collect();
     Family {
@@ -29,6 +26,7 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
         feeds_set: false,
         splits: Vec::new(),
         below: Vec::new(),
+        handed: std::collections::BTreeSet::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::action::{Extras, KeyInput, State, StoryEntry};
 use crate::model::pipeline::{Node, TargetIx, Verb, WithFrom};
 use crate::model::reason::Reason;
 use crate::model::selection::{Field, IdPart};
-use crate::plan::family::{Family, FamilyIx, Input, Origin, needs};
+use crate::plan::family::{Family, FamilyIx, Input, Origin, Step, needs};
 use crate::query::Asked;
 use crate::query::documents::Documents;
 use crate::query::find::{self, Found};
@@ -393,6 +393,11 @@ impl Asker<'_> {
         {
             return self.of_others(document, family, step);
         }
+        if let Some(kin) = self.kin_to_be_built(document, &family.steps[step])? {
+            let unfinished = StepResult::bare(State::Unfinished, "");
+            let note = format!("depends on {kin}");
+            return Ok((Some(unfinished), Now::Waits { on: Vec::new(), note }));
+        }
         let plan = self.present.plans[target.0].clone();
         let decision = if family.is_set() && step == 0 {
             match self.set(document, family, &plan)? {
@@ -422,6 +427,43 @@ impl Asker<'_> {
                 (Some(*result), now)
             }
         })
+    }
+
+    /// What a step takes of what its document was split from, or of a group, and that a build would look at first.
+    fn kin_to_be_built(&self, document: &Document, step: &Step) -> Result<Option<String>> {
+        let families = &self.documents.families;
+        for (_, node) in &step.handed {
+            let mut above = document.id.parent();
+            while let Some(id) = above {
+                let found = find::document(self.asked, self.documents, id.as_str())?;
+                let place = found.family(self.documents).and_then(|ix| families.family(ix).place(*node));
+                above = id.parent();
+                if place.is_none() {
+                    continue;
+                }
+                let why = why(self.asked, self.documents, &found)?;
+                let name = self.asked.pipeline.node_name(*node);
+                let is_settled = match why.targets.iter().find(|verdict| verdict.target == name) {
+                    Some(verdict) => !matches!(verdict.now, Now::WouldRun { .. } | Now::Waits { .. }),
+                    None => why.source == SourceState::Same,
+                };
+                if !is_settled {
+                    return Ok(Some(id.to_string()));
+                }
+                break;
+            }
+        }
+        for (_, node) in &step.of_group {
+            for (ix, _) in families.of_stream(*node) {
+                let family = families.family(ix);
+                if let Some(target) = family.group_target()
+                    && !is_set_current(&self.present.parts, families, &self.present.outline, family, target)?
+                {
+                    return Ok(Some(self.asked.pipeline.target(target).name.clone()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// What is decided by other documents: a child by what it was split from, a group by its members.
