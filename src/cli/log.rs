@@ -230,6 +230,10 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Decision::Reused { run, doc: Some(doc) } => {
             first.push(format!("reused the result of {doc}, run {run}"));
         }
+        Decision::Accepted { run, why } => {
+            first.push(format!("accepted its result of run {run}"));
+            lines.push(format!("pipe accept, though {why}"));
+        }
         Decision::Split { parent } => first.push(format!("split from {parent}")),
         Decision::Decided => {}
     }

@@ -6,6 +6,7 @@
 pub mod exit;
 mod failed;
 
+mod accept;
 mod ask;
 mod build;
 mod cat;
@@ -67,6 +68,7 @@ enum Command {
     Watch(watch::Args),
     Retry(retry::Args),
     Redo(redo::Args),
+    Accept(accept::Args),
     #[command(name = "try")]
     Trial(trial::Args),
     Status(status::Args),
@@ -91,6 +93,7 @@ impl Command {
             Command::Watch(args) => args.run(global, out),
             Command::Retry(args) => args.run(global, out),
             Command::Redo(args) => args.run(global, out),
+            Command::Accept(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),
             Command::Failed(args) => args.run(global, out),

@@ -47,7 +47,7 @@ impl Args {
         }
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
-        let selection = redo::Selection { docs: self.docs.as_deref(), failed: true };
+        let selection = redo::Selection { docs: self.docs.as_deref(), failed: true, older_than: None };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
             .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
         let closed = store.close();

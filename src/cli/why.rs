@@ -128,7 +128,12 @@ fn last_words(last: &Last) -> Option<(String, String, Vec<String>)> {
             };
             Some((word, format!("{first}{more} (run {run})"), details))
         }
-        Last::Kept { run, start, doc, cut_off, outcome } => {
+        Last::Kept { run, accepted: Some(why), .. } => Some((
+            "accepted".to_owned(),
+            format!("its result of run {run} stands"),
+            vec![format!("pipe accept, though {why}")],
+        )),
+        Last::Kept { run, start, doc, cut_off, outcome, .. } => {
             let details = match outcome {
                 Shown::Failed { .. } | Shown::Skip { .. } => outcome_line(outcome).into_iter().collect(),
                 _ => Vec::new(),
@@ -201,6 +206,10 @@ fn now_words(now: &Now) -> (String, Vec<String>) {
             let words: Vec<String> = reasons.iter().map(short_words).collect();
             (format!("would run: {}", words.join("; ")), reasons.iter().flat_map(reason_details).collect())
         }
+        Now::WouldAccept { run, why } => (
+            format!("would take its result of run {run}: accepted"),
+            vec![format!("pipe accept, though {why}")],
+        ),
         Now::WouldReuse { run } => (format!("would take the result of run {run} again"), Vec::new()),
         Now::Waits { on, note } => {
             let on = if on.is_empty() { String::new() } else { format!("depends on {}", on.join(", ")) };

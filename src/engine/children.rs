@@ -21,7 +21,7 @@ use crate::model::action::{Act, Outcome, Place, Position, State};
 use crate::model::children::{Child, key_inputs};
 use crate::model::document::{DocId, Meta, Stamp};
 use crate::plan::family::FamilyIx;
-use crate::plan::key::action_key;
+use crate::plan::key::{action_key, recipe_digest};
 use crate::store::Entry;
 
 /// How many new names are given numbers at once.
@@ -204,8 +204,9 @@ impl Build<'_> {
                 return Ok(None);
             };
             going.inputs.clone_from(&record.inputs);
-            going.recipe =
-                self.plans[step.target.0].as_ref().map(|plan| plan.recipe_digest).unwrap_or_default();
+            // Of a split that was accepted the recipe is an older one.
+            let recipe = self.store.recipe(record.recipe)?;
+            going.recipe = recipe.map(|recipe| recipe_digest(&recipe)).unwrap_or_default();
             if let crate::engine::document::MainInput::One(input) = document.main_input(step) {
                 going.above = Arc::from(document.layers(parents, input));
             }

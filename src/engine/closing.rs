@@ -53,7 +53,7 @@ impl Build<'_> {
                     Outcome::Failed(failure) => {
                         let plan = self.plans[place.target.0].as_ref();
                         let marks = |call: &crate::engine::target::TargetPlan| {
-                            call.mark_for_failed(&document.id) > act.mark
+                            call.marks.asks_again(&document.id, act).is_some()
                         };
                         let reopened = plan.is_some_and(|plan| plan.each_call().iter().any(marks));
                         (failure.is_kept() || result.note == SET_ASIDE) && !reopened
@@ -269,7 +269,8 @@ impl Build<'_> {
         let (Some(path), Some(result)) = (path, &document.results[step]) else { return Ok(()) };
         entry.published = true;
         let is_same = old.is_some_and(|old| {
-            let was_shown = old.note.is_empty() || crate::engine::hold::is_held(old);
+            let was_shown = crate::engine::marks::without_accepted(&old.note).is_empty()
+                || crate::engine::hold::is_held(old);
             old.act == entry.act && old.state == State::Done && was_shown
         });
         if is_same && old_path.as_ref() == Some(&path) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::engine::document::{Document, MainInput, StepResult};
 use crate::engine::lookup::{Lookup, Wanted};
+use crate::engine::marks::accepted_note;
 use crate::engine::policy::{SET_ASIDE, tries};
 use crate::engine::route::{self, Chosen};
 use crate::engine::target::{Shared, TargetPlan};
@@ -224,6 +225,14 @@ impl Deciding<'_> {
                 Outcome::Failed(_) => State::Failed,
             };
             let result = StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, "") };
+            return Ok(Decision::Settled(Box::new(result)));
+        }
+        if let Some((at, act)) = self.lookup.accepted(self.store, &wanted)? {
+            let by = Wanted { own: Some(at), ..wanted };
+            let why: Vec<String> = self.lookup.reasons(self.store, &by)?.iter().map(Reason::words).collect();
+            let note = accepted_note(&why.join("; "), &work.note);
+            let result =
+                StepResult { act: Some(at), record: Some(act), ..StepResult::bare(State::Done, note) };
             return Ok(Decision::Settled(Box::new(result)));
         }
         let faults = self.lookup.faults(self.store, &wanted, &target.settings)?;

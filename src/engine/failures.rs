@@ -1,6 +1,7 @@
 //! The failures that stand in a store, grouped by cause: those of this build and of builds before.
 
 use crate::engine::document::Before;
+use crate::engine::marks::without_accepted;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{Outcome, State};
@@ -62,8 +63,9 @@ pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>>
         let Some(found) = before(store, entry.story)? else { continue };
         let Some(result) = found.entry(&target.name) else { continue };
         let blocked = result.state == State::Blocked;
-        if (blocked || result.state == State::Done) && !result.note.is_empty() && !is_failed(result) {
-            sets.push(Incomplete { target: target.name.clone(), blocked, note: result.note.clone() });
+        let note = without_accepted(&result.note);
+        if (blocked || result.state == State::Done) && !note.is_empty() && !is_failed(result) {
+            sets.push(Incomplete { target: target.name.clone(), blocked, note: note.to_owned() });
         }
     }
     Ok(sets)

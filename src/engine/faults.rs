@@ -152,12 +152,13 @@ impl Build<'_> {
         for plan in self.plans.iter_mut().flatten() {
             let its = |call: &crate::engine::target::TargetPlan| call.module == Some(module);
             let Some(call) = plan.each_call().iter().position(its) else { continue };
-            plan.call_mut(call).reopen_failed(number);
+            plan.call_mut(call).marks.reopen_failed(number);
             self.scheduler.disable_module(plan.ix, call);
             let name = self.pipeline.target(plan.ix).name.clone();
             targets.push(MarkedTarget { name, fingerprint: plan.call(call).fingerprint });
         }
-        self.store.add_mark(Mark { number, time: crate::time::now(), targets, docs: None, failed: true })?;
+        let time = crate::time::now();
+        self.store.add_mark(Mark { number, time, targets, failed: true, ..Mark::default() })?;
         self.mark = number;
         if self.stopped.is_none()
             && let Some(last) = row.documents.last()

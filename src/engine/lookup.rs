@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::loads::PresentCode;
+use crate::engine::marks::PlanAccept;
 use crate::engine::policy::counts_against;
 use crate::engine::target::TargetPlan;
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::model::document::DocId;
 use crate::model::pipeline::{Hold, Settings};
 use crate::model::reason::Reason;
 use crate::plan::explain::{KeyParts, differences};
-use crate::plan::key::recipe_digest;
+use crate::plan::key::{action_key, recipe_digest};
 use crate::store::Store;
 
 /// What is asked for.
@@ -49,10 +50,8 @@ impl Lookup {
 
     /// The record that answers.
     pub fn find(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<(Position, Arc<Act>)>> {
-        let mark = wanted.plan.mark_for(wanted.id);
-        let of_failed = wanted.plan.mark_for_failed(wanted.id);
         for at in store.candidates(wanted.key.0.prefix()).into_iter().chain(wanted.own) {
-            if let Some(act) = self.answers(store, at, wanted, (mark, of_failed))? {
+            if let Some(act) = self.answers(store, at, wanted)? {
                 return Ok(Some((at, act)));
             }
         }
@@ -87,26 +86,55 @@ impl Lookup {
         // A result that passes its input on is nothing without that input.
         let is_own = !matches!(&act.outcome, Outcome::Output(output)
             if output.place == Place::Input && act.inputs.first() != wanted.inputs.first());
-        let is_asked_for = act.mark < wanted.plan.mark_for(wanted.id);
+        let is_asked_for = wanted.plan.marks.asks_again(wanted.id, &act).is_some();
         let counts = is_kept && is_result && is_own && !is_asked_for && bytes_are_there(store, &act);
         Ok(counts.then_some((at, act)))
     }
 
-    fn answers(
-        &mut self,
-        store: &Store,
-        at: Position,
-        wanted: &Wanted<'_>,
-        (mark, of_failed): (u64, u64),
-    ) -> Result<Option<Arc<Act>>> {
+    /// The newest result of older code that was accepted for this key (`semantics.md` 15).
+    pub fn accepted(&mut self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<(Position, Arc<Act>)>> {
+        let mut newest: Option<(Position, Arc<Act>)> = None;
+        for accept in wanted.plan.marks.accepted() {
+            for recipe in &accept.recipes {
+                let key = action_key(recipe, wanted.inputs);
+                for at in store.candidates(key.0.prefix()).into_iter().chain(wanted.own) {
+                    if newest.as_ref().is_some_and(|(known, _)| *known >= at) || store.is_bad(at) {
+                        continue;
+                    }
+                    let Some(act) = store.act(at)? else { continue };
+                    let is_old = act.key == key.0.prefix()
+                        && act.inputs == wanted.inputs
+                        && act.mark < accept.number
+                        && matches!(act.outcome, Outcome::Output(_))
+                        && self.recipe_digest(store, act.recipe)? == Some(*recipe);
+                    if is_old
+                        && wanted.plan.marks.asks_accepted_again(wanted.id, &act, accept).is_none()
+                        && bytes_are_there(store, &act)
+                        && self.is_allowed(store, &act, accept)?
+                    {
+                        newest = Some((at, act));
+                    }
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    fn is_allowed(&mut self, store: &Store, act: &Act, accept: &PlanAccept) -> Result<bool> {
+        let Some(at) = act.loads else { return Ok(true) };
+        let Some(loads) = store.loads(at)? else { return Ok(false) };
+        Ok(accept.allows(&self.present.changes(&loads, &mut store.code_cache())))
+    }
+
+    fn answers(&mut self, store: &Store, at: Position, wanted: &Wanted<'_>) -> Result<Option<Arc<Act>>> {
         if store.is_bad(at) {
             return Ok(None);
         }
         let Some(act) = store.act(at)? else { return Ok(None) };
         let is_equal = self.is_equal(store, &act, wanted)?;
-        let mark = if matches!(act.outcome, Outcome::Failed(_)) { of_failed } else { mark };
         let is_equal = is_equal && is_within(wanted.plan, &act);
-        let counts = is_equal && act.mark >= mark && is_result(&act) && bytes_are_there(store, &act);
+        let is_asked_for = || wanted.plan.marks.asks_again(wanted.id, &act).is_some();
+        let counts = is_equal && !is_asked_for() && is_result(&act) && bytes_are_there(store, &act);
         Ok((counts && self.holds(store, &act)?).then_some(act))
     }
 
@@ -117,11 +145,10 @@ impl Lookup {
         wanted: &Wanted<'_>,
         settings: &Settings,
     ) -> Result<Vec<(Position, Arc<Act>)>> {
-        let mark = wanted.plan.mark_for_failed(wanted.id);
         let mut faults = Vec::new();
         for at in store.candidates(wanted.key.0.prefix()) {
             let Some(act) = store.act(at)? else { continue };
-            if act.mark >= mark
+            if wanted.plan.marks.asks_again(wanted.id, &act).is_none()
                 && counts_against(&act, settings)
                 && self.is_equal(store, &act, wanted)?
                 && self.holds(store, &act)?
@@ -171,10 +198,7 @@ impl Lookup {
         if !reasons.is_empty() {
             return Ok(reasons);
         }
-        let failed = matches!(act.outcome, Outcome::Failed(_));
-        let mark =
-            if failed { wanted.plan.mark_for_failed(wanted.id) } else { wanted.plan.mark_for(wanted.id) };
-        if act.mark < mark {
+        if let Some(mark) = wanted.plan.marks.asks_again(wanted.id, &act) {
             reasons.push(Reason::Redo { mark });
         }
         if let Some(at) = act.loads

@@ -5,6 +5,7 @@
 //! `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`,
 //! `session`; `trial` beside it. See `docs/design/engine.md`.
 
+pub mod accept;
 mod answers;
 mod build;
 pub mod by;
@@ -28,6 +29,7 @@ mod leaves;
 pub mod loads;
 pub mod lookup;
 pub(crate) mod manifest;
+pub mod marks;
 pub mod matching;
 pub mod members;
 mod mirror;
@@ -49,6 +51,7 @@ mod sources;
 mod split;
 mod standing;
 mod supply;
+mod survey;
 pub mod tally;
 pub mod target;
 pub mod trial;

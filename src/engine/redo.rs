@@ -1,22 +1,21 @@
-//! Marking work to be done again (`semantics.md` 14).
+//! Marking work to be done again, and withdrawing such marks (`semantics.md` 14).
 //!
 //! A mark is a frame in the log, on disk before this returns. A mark on whole targets is part of their definition; one
 //! that selects documents clears `settled` of those, so that a build looks at them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::engine::loads::PresentCode;
-use crate::engine::outline::Outline;
-use crate::engine::requests::Inputs;
-use crate::engine::sets::{before, covers, id_of};
-use crate::engine::{Parts, modules};
-use crate::error::{Error, Result};
-use crate::hash::Digest;
+use crate::engine::Parts;
+use crate::engine::sets::id_of;
+use crate::engine::survey::{Meant, Survey, has_ended};
+use crate::error::Result;
 use crate::model::action::{Mark, MarkedTarget, State};
 use crate::model::pipeline::TargetIx;
-use crate::model::selection::Glob;
 use crate::plan::family::{Families, Family};
 use crate::store::Entry;
+use crate::time::Millis;
+
+pub use crate::engine::survey::behind;
 
 /// How much a mark concerns in one target.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -25,13 +24,9 @@ pub struct Marked {
     pub target: String,
     /// Documents that have a result, or failed, there.
     pub documents: u64,
-}
-
-/// A target that is to be marked: by which modules its results are made, and how many there are.
-struct Meant {
-    target: String,
-    fingerprints: Vec<Digest>,
-    documents: u64,
+    /// How long their results took in all, in milliseconds; only if that was looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
 }
 
 /// Which of a target's documents a mark concerns.
@@ -41,6 +36,14 @@ pub struct Selection<'a> {
     pub docs: Option<&'a str>,
     /// Only those that failed.
     pub failed: bool,
+    /// Only those whose result is from before this.
+    pub older_than: Option<Millis>,
+}
+
+impl Selection<'_> {
+    fn is_whole(&self) -> bool {
+        self.docs.is_none() && !self.failed && self.older_than.is_none()
+    }
 }
 
 /// Marks the work of these targets, for all documents or for those that a selection names.
@@ -51,57 +54,106 @@ pub struct Selection<'a> {
 pub fn redo(
     parts: &Parts<'_>,
     targets: &BTreeSet<TargetIx>,
-    Selection { docs, failed }: Selection<'_>,
+    selection: Selection<'_>,
     dry_run: bool,
 ) -> Result<Vec<Marked>> {
-    let wanted = Families::closure(parts.pipeline, targets.iter().copied());
-    let families = Families::new(parts.pipeline, &wanted);
-    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
-    let mut outline = Outline::new(parts, facts)?;
-    let mut present = PresentCode::new(&parts.pipeline.root);
-    let mut inputs = Inputs::new(parts.store)?;
-    let mut marked = Vec::new();
-    for ix in targets {
-        let plan = outline.plan(parts, &families, *ix, &mut present, &mut inputs)?;
-        let name = &parts.pipeline.target(*ix).name;
-        let fingerprints = plan.each_call().iter().map(|call| call.fingerprint).collect();
-        marked.push(Meant { target: name.clone(), fingerprints, documents: 0 });
-    }
-    let glob = docs.and_then(|glob| Glob::new(glob).ok());
-    let mut selected: Vec<(String, String, Entry)> = Vec::new();
-    for family in &families.list {
-        count(parts, family, (glob.as_ref(), failed), &mut marked, &mut selected)?;
-    }
-    if let Some(docs) = docs
-        && marked.iter().all(|meant| meant.documents == 0)
-    {
-        return Err(Error::no_match(format!("`--docs {docs}` names no document that was done there"))
-            .hint("ids begin with the source's name: pipe ls SOURCE"));
-    }
-    let result =
-        marked.iter().map(|meant| Marked { target: meant.target.clone(), documents: meant.documents });
-    let result: Vec<Marked> = result.collect();
-    if dry_run || failed && selected.is_empty() {
-        return Ok(result);
-    }
-    let number = parts.store.newest_mark() + 1;
-    let of_target = |meant: &Meant| {
-        let marked =
-            |fingerprint: &Digest| MarkedTarget { name: meant.target.clone(), fingerprint: *fingerprint };
-        meant.fingerprints.iter().map(marked).collect::<Vec<_>>()
-    };
-    let targets = marked.iter().flat_map(of_target).collect();
-    parts.store.add_mark(Mark {
-        number,
-        time: crate::time::now(),
-        targets,
-        docs: docs.map(str::to_owned),
-        failed,
+    let mut survey = Survey::new(parts, targets, selection.docs)?;
+    let reads_acts = dry_run || selection.older_than.is_some();
+    let selected = survey.visit(&mut |meant, standing| {
+        let entry = standing.entry;
+        if !has_ended(entry) || (selection.failed && entry.state != State::Failed) {
+            return Ok(false);
+        }
+        let act = if reads_acts { Survey::act(parts, entry)? } else { None };
+        let is_young = |limit: Millis| act.as_ref().is_none_or(|act| act.start >= limit);
+        if selection.older_than.is_some_and(is_young) {
+            return Ok(false);
+        }
+        meant.count(entry.act, act.as_deref());
+        Ok(true)
     })?;
-    if docs.is_some() || failed {
-        unsettle(parts, &families, selected)?;
+    if let Some(docs) = selection.docs
+        && selected.is_empty()
+        && selection.older_than.is_none()
+    {
+        return Err(Survey::nothing(docs));
     }
-    Ok(result)
+    let marked = counted(&survey.meant, dry_run);
+    if dry_run || (!selection.is_whole() && selected.is_empty()) {
+        return Ok(marked);
+    }
+    let of_target = |meant: &Meant| {
+        let name = meant.target.clone();
+        let of = meant.fingerprints().map(|fingerprint| MarkedTarget { name: name.clone(), fingerprint });
+        of.collect::<Vec<_>>()
+    };
+    parts.store.add_mark(Mark {
+        targets: survey.meant.iter().flat_map(of_target).collect(),
+        failed: selection.failed,
+        older_than: selection.older_than,
+        ..mark(&survey, selection.docs)
+    })?;
+    if !selection.is_whole() {
+        unsettle(parts, &survey.families, selected)?;
+    }
+    Ok(marked)
+}
+
+/// Withdraws the marks on these targets, for all documents or for those that a selection names. What was done again
+/// stays.
+///
+/// # Errors
+///
+/// As [`redo`].
+pub fn cancel(
+    parts: &Parts<'_>,
+    targets: &BTreeSet<TargetIx>,
+    selection: Selection<'_>,
+    dry_run: bool,
+) -> Result<Vec<Marked>> {
+    let mut survey = Survey::new(parts, targets, selection.docs)?;
+    let selected = survey.visit(&mut |meant, standing| {
+        let entry = standing.entry;
+        if !has_ended(entry) || (selection.failed && entry.state != State::Failed) {
+            return Ok(false);
+        }
+        let Some(act) = Survey::act(parts, entry)? else { return Ok(false) };
+        let asks = |call: &crate::engine::target::TargetPlan| {
+            call.marks.may_withdraw(standing.id, &act, selection.failed)
+        };
+        if !meant.plan.each_call().iter().any(asks) {
+            return Ok(false);
+        }
+        meant.count(entry.act, Some(&act));
+        Ok(true)
+    })?;
+    let marked = counted(&survey.meant, dry_run);
+    if dry_run || selected.is_empty() {
+        return Ok(marked);
+    }
+    let withdraws = survey.meant.iter().map(|meant| meant.target.clone()).collect();
+    let mark = mark(&survey, selection.docs);
+    parts.store.add_mark(Mark { withdraws, failed: selection.failed, ..mark })?;
+    Ok(marked)
+}
+
+fn mark(survey: &Survey<'_>, docs: Option<&str>) -> Mark {
+    Mark {
+        number: survey.parts.store.newest_mark() + 1,
+        time: crate::time::now(),
+        docs: docs.map(str::to_owned),
+        sets: survey.sets.iter().cloned().collect(),
+        ..Mark::default()
+    }
+}
+
+fn counted(meant: &[Meant], timed: bool) -> Vec<Marked> {
+    let of = |meant: &Meant| Marked {
+        target: meant.target.clone(),
+        documents: meant.documents,
+        took_ms: timed.then_some(meant.work / 1000),
+    };
+    meant.iter().map(of).collect()
 }
 
 /// Has documents looked at by the next build: they themselves, what they were split from, and the head of their groups.
@@ -126,59 +178,4 @@ pub(super) fn unsettle(
         }
     }
     parts.store.write_pages()
-}
-
-/// Counts what a mark concerns in a family, and collects the entries that it selects.
-fn count(
-    parts: &Parts<'_>,
-    family: &Family,
-    (glob, failures): (Option<&Glob>, bool),
-    marked: &mut [Meant],
-    selected: &mut Vec<(String, String, Entry)>,
-) -> Result<()> {
-    let names: Vec<&str> =
-        family.steps.iter().map(|step| parts.pipeline.target(step.target).name.as_str()).collect();
-    if !marked.iter().any(|meant| names.contains(&meant.target.as_str())) {
-        return Ok(());
-    }
-    let mut by_definition: HashMap<crate::model::action::Position, Vec<Option<usize>>> = HashMap::new();
-    let mut failed = None;
-    parts.store.scan(&family.name, &mut |dir, entry| {
-        if entry.flags.gone || glob.is_some_and(|glob| !covers(glob, &id_of(&family.name, dir, &entry.name)))
-        {
-            return true;
-        }
-        let found = match before(parts.store, entry.story) {
-            Ok(Some(found)) => found,
-            Ok(None) => return true,
-            Err(error) => {
-                failed = Some(error);
-                return false;
-            }
-        };
-        let places = by_definition.entry(found.story.definition).or_insert_with(|| {
-            let place = |meant: &Meant| {
-                found.definition.targets.iter().position(|defined| defined.name == meant.target)
-            };
-            marked.iter().map(place).collect()
-        });
-        let mut any = false;
-        for (meant, place) in marked.iter_mut().zip(places.iter()) {
-            let state = place.and_then(|place| found.story.entries.get(place)).map(|entry| entry.state);
-            let concerns = match state {
-                Some(State::Failed) => true,
-                Some(State::Done | State::Skipped) => !failures,
-                _ => false,
-            };
-            if concerns {
-                meant.documents += 1;
-                any = true;
-            }
-        }
-        if any && (glob.is_some() || failures) {
-            selected.push((family.name.clone(), dir.to_owned(), entry.clone()));
-        }
-        true
-    })?;
-    failed.map_or(Ok(()), Err)
 }

@@ -594,8 +594,3 @@ fn passes_on(document: &Document) -> bool {
 pub fn is_named(glob: &Glob, id: &DocId) -> bool {
     glob.selects(id.as_str()) || glob.selects(&unescape_name(id.as_str()).to_string_lossy())
 }
-
-/// Whether a glob names a document, or something that it was split from.
-pub fn covers(glob: &Glob, id: &DocId) -> bool {
-    glob.covers(id.as_str()) || glob.covers(&unescape_name(id.as_str()).to_string_lossy())
-}

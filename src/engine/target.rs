@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::engine::marks::PlanMarks;
 use crate::engine::values::ByValue;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{KeyInput, Mark, Position, Recipe, State};
-use crate::model::document::DocId;
 use crate::model::pipeline::{
     Call, Hold, Module, ModuleIx, Pipeline, Program, Settings, SplitLimits, Target, TargetIx, Verb, WithFrom,
 };
-use crate::model::selection::{Field, Glob};
+use crate::model::selection::Field;
 use crate::plan::key;
 
 /// The version of the worker protocol, a part of every worker's fingerprint.
@@ -152,7 +152,7 @@ pub struct TargetPlan {
     /// What decides the target but the document.
     pub definition: Digest,
     /// Marks that speak of this target with this fingerprint.
-    pub marks: Vec<PlanMark>,
+    pub marks: PlanMarks,
     /// By name, those that are the same for all documents.
     pub shared: Vec<(String, Shared)>,
     /// Results are kept though they are not up to date; lifted by `--update`.
@@ -163,17 +163,6 @@ pub struct TargetPlan {
     pub sees: Vec<Field>,
     /// Of a split.
     pub limits: Option<SplitLimits>,
-}
-
-/// A mark that matters to a target.
-#[derive(Clone, Debug)]
-pub struct PlanMark {
-    /// Records that know it count.
-    pub number: u64,
-    /// Absent: every document.
-    pub docs: Option<Glob>,
-    /// It speaks only of failures.
-    pub failed: bool,
 }
 
 impl TargetPlan {
@@ -192,7 +181,7 @@ impl TargetPlan {
         let recipe = recipe(pipeline, target, module, facts, &params, &shared);
         let recipe_digest = key::recipe_digest(&recipe);
         let fingerprint = key::fingerprint(&recipe);
-        let marks = marks_of(marks, &target.name, &fingerprint);
+        let marks = PlanMarks::new(marks, &target.name, &recipe);
         let definition = definition(pipeline, target, &recipe_digest, &shared, &marks, learned);
         TargetPlan {
             ix,
@@ -269,27 +258,6 @@ impl TargetPlan {
             Shared::Unfinished => Some((State::Unfinished, String::new())),
         })
     }
-
-    /// The newest mark that asks for this document to be done again in this target; 0 if none does.
-    pub fn mark_for(&self, id: &DocId) -> u64 {
-        self.newest_mark(id, |mark| !mark.failed)
-    }
-
-    /// The same for what failed.
-    pub fn mark_for_failed(&self, id: &DocId) -> u64 {
-        self.newest_mark(id, |_| true)
-    }
-
-    fn newest_mark(&self, id: &DocId, counts: impl Fn(&PlanMark) -> bool) -> u64 {
-        let covers = |mark: &&PlanMark| mark.docs.as_ref().is_none_or(|glob| glob.covers(id.as_str()));
-        let marks = self.marks.iter().filter(|mark| counts(mark)).filter(covers);
-        marks.map(|mark| mark.number).max().unwrap_or(0)
-    }
-
-    /// From now on failures that were recorded before this mark are no results any more.
-    pub fn reopen_failed(&mut self, number: u64) {
-        self.marks.push(PlanMark { number, docs: None, failed: true });
-    }
 }
 
 /// The settings by which a target runs one of its modules.
@@ -357,27 +325,12 @@ fn recipe(
     }
 }
 
-fn marks_of(marks: &[Mark], target: &str, fingerprint: &Digest) -> Vec<PlanMark> {
-    let speaks = |mark: &&Mark| {
-        mark.targets.iter().any(|marked| marked.name == target && marked.fingerprint == *fingerprint)
-    };
-    let plan = |mark: &Mark| {
-        // A glob that can no longer be read selects every document: doing too much again is the safe side.
-        PlanMark {
-            number: mark.number,
-            docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()),
-            failed: mark.failed,
-        }
-    };
-    marks.iter().filter(speaks).map(plan).collect()
-}
-
 fn definition(
     pipeline: &Pipeline,
     target: &Target,
     recipe: &Digest,
     shared: &[(String, Shared)],
-    marks: &[PlanMark],
+    marks: &PlanMarks,
     learned: &Digest,
 ) -> Digest {
     let mut hasher = FieldHasher::new("pipe definition");
@@ -428,8 +381,12 @@ fn definition(
     if limits != (None, None, None) {
         hasher.text(&format!("{limits:?}"));
     }
-    let whole = marks.iter().filter(|mark| mark.docs.is_none() && !mark.failed).map(|mark| mark.number).max();
-    hasher.number(whole.unwrap_or(0)).finish()
+    hasher.number(marks.newest_whole());
+    // A definition without any is as it was before there were such marks.
+    if let Some(accepted) = marks.newest_accept() {
+        hasher.text("accepted").number(accepted);
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -320,8 +320,8 @@ pub struct Run {
     pub pipelinefile: Digest,
 }
 
-/// Work that is to be done again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Work that is to be done again; or that such a mark is void, or that results of older code are valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Grows by one; records made after it know it.
     pub number: u64,
@@ -334,6 +334,40 @@ pub struct Mark {
     /// Only what failed: other results stand.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// Only results whose attempt started before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<Millis>,
+    /// With `docs`: sets besides, a member of which the glob selects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<String>,
+    /// Targets in which earlier marks are void, for the documents that are selected: those that ask for results to be made
+    /// again; with `failed` those that ask only for what failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<String>,
+    /// Results of older code that are valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepts: Vec<Accepted>,
+}
+
+impl Mark {
+    /// Whether it asks for every result of its targets to be made again.
+    pub fn is_whole(&self) -> bool {
+        self.docs.is_none() && !self.failed && self.older_than.is_none()
+    }
+}
+
+/// Results of older code that a [`Mark`] declares valid under the code of then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The target.
+    pub name: String,
+    /// The fingerprints that the results were made by.
+    pub from: Vec<Digest>,
+    /// The fingerprint under which they are valid.
+    pub to: Digest,
+    /// What else of their load sets was not as it was: each file as it is now, each package that is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loaded: Vec<(String, Option<Digest>)>,
 }
 
 /// A target in a [`Mark`], with the fingerprint that it had.

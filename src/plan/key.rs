@@ -29,8 +29,13 @@ pub const KEY_VERSION: u64 = 1;
 
 /// The digest of what is the same for all documents of a target.
 pub fn recipe_digest(recipe: &Recipe) -> Digest {
+    recipe_digest_by(recipe, &fingerprint(recipe))
+}
+
+/// The digest that a recipe would have by a module with another fingerprint.
+pub fn recipe_digest_by(recipe: &Recipe, fingerprint: &Digest) -> Digest {
     let mut hasher = FieldHasher::new("pipe recipe");
-    hasher.number(KEY_VERSION).text(&recipe.shape).digest(&fingerprint(recipe));
+    hasher.number(KEY_VERSION).text(&recipe.shape).digest(fingerprint);
     hasher.number(recipe.params.len() as u64);
     for (name, value) in &recipe.params {
         hasher.text(name).text(value);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::engine::document::Before;
+use crate::engine::marks::accepted_why;
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::published_path;
 use crate::engine::sets::before;
@@ -148,6 +149,13 @@ pub enum Decision {
         /// The document that it was made for, if it is another.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doc: Option<String>,
+    },
+    /// `pipe accept` declared a result of older code valid.
+    Accepted {
+        /// The run that made it.
+        run: u32,
+        /// What is different about the code.
+        why: String,
     },
     /// It is a part of another document.
     Split {
@@ -364,6 +372,9 @@ impl Reader<'_> {
         if split == Some(target) {
             let parent = self.found.id.parent().map(|parent| parent.to_string()).unwrap_or_default();
             step.decision = Decision::Split { parent };
+        }
+        if let Some(why) = accepted_why(&entry.note) {
+            step.decision = Decision::Accepted { run: act.run, why: why.to_owned() };
         }
         step.set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
         if crate::store::is_failed(entry) && entry.state == State::Done {

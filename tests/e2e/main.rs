@@ -9,6 +9,7 @@
 mod harness;
 
 /// `pipe check`, and everything that the Pipelinefile can be told to be wrong about.
+mod accept;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;

@@ -64,6 +64,9 @@ fn built() -> Project {
     project
 }
 
+/// Long after the clock of tests.
+const LATER: &str = "4102444800000";
+
 const ALL: &str = "joined inbox/a.txt inbox/b.txt inbox/copy.txt";
 
 fn redo(project: &Project, arguments: &[&str]) {
@@ -281,4 +284,90 @@ fn a_redo_that_is_killed_half_way_is_finished_by_the_next_build() {
     assert!(redone >= names.len() - 4, "the rest is still to be done again: {runs:?}");
     project.build_runs(&[]);
     project.is_as_built_clean();
+}
+
+#[test]
+fn a_withdrawn_redo_runs_nothing_and_what_was_redone_stays() {
+    let project = built();
+    redo(&project, &["up", "after"]);
+    project.build_with(&["up"], 0, &["up a", "up b"]);
+    project.pipe(&["redo", "--cancel", "-n"]).ends(0).says("after: would withdraw: 3 documents");
+    project.pipe(&["redo", "--cancel"]).shows(
+        "
+        status: 0
+        --- stdout
+        after: no longer to be done again: 3 documents
+        --- stderr
+        hint: pipe build
+    ",
+    );
+    project.pipe(&["redo", "--cancel"]).ends(0).says("nothing there is marked");
+    project.build_runs(&[]);
+    // A later mark counts again.
+    redo(&project, &["after"]);
+    project.build_runs(&["after A", "after B"]);
+    project.is_as_built_clean();
+}
+
+#[test]
+fn a_redo_is_withdrawn_for_the_documents_of_a_glob() {
+    let project = built();
+    redo(&project, &["up"]);
+    redo(&project, &["up", "--cancel", "--docs", "inbox/b*"]);
+    project.build_runs(&["up a"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_redo_from_a_target_is_it_and_all_behind_it() {
+    let project = built();
+    redo(&project, &["--from", "after"]);
+    project.build_runs(&["after A", "after B", ALL]);
+    project.build_runs(&[]);
+    project.pipe(&["redo", "--from", "up", "-n"]).ends(0).says("joined: would do again: 1 document");
+}
+
+#[test]
+fn a_redo_of_what_is_older_leaves_what_is_younger() {
+    let project = built();
+    // The clock stands still in tests: nothing is older than now, and everything is older than nothing.
+    project.pipe(&["redo", "up", "--older-than", "1d"]).ends(0).says("up: to be done again: 0 documents");
+    project.build_runs(&[]);
+    let project = project.env("PIPE_NOW", LATER);
+    project.pipe(&["redo", "up", "--older-than", "30d"]).ends(0).says("up: to be done again: 3 documents");
+    project.build_runs(&["up a", "up b"]);
+    project.pipe(&["redo", "up", "--older-than", "30d", "-n"]).ends(0).says("0 documents");
+    project.pipe(&["redo", "after", "--older-than", "30d", "-n"]).ends(0).says("3 documents");
+    project.build_runs(&[]);
+    project.pipe(&["redo", "up", "--older-than", "30"]).ends(2).says("no age");
+}
+
+#[test]
+fn a_redo_by_a_glob_covers_sets_with_such_a_member() {
+    let project = built();
+    redo(&project, &["joined", "--docs", "inbox/b*"]);
+    project.build_runs(&[ALL]);
+    project.build_runs(&[]);
+    redo(&project, &["--docs", "inbox/b*"]);
+    project.build_runs(&["up b", "after B", ALL]);
+    project.build_runs(&[]);
+    project.pipe(&["redo", "joined", "--docs", "inbox/x*"]).ends(4);
+}
+
+#[test]
+fn a_redo_by_a_glob_covers_the_groups_with_such_a_member() {
+    let project = built();
+    project.replace("Pipelinefile", "all     = \"after\"", "group = \"after\"\nby = \"id.stem\"");
+    project.replace("Pipelinefile", "publish = \"out/joined.txt\"", "publish = true");
+    project.build_runs(&["joined inbox/a.txt", "joined inbox/b.txt", "joined inbox/copy.txt"]);
+    redo(&project, &["joined", "--docs", "inbox/b*"]);
+    project.build_runs(&["joined inbox/b.txt"]);
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_redo_without_a_word_of_what_is_refused() {
+    let project = built();
+    project.pipe(&["redo"]).ends(2).says("pipe redo --from TARGET");
+    project.build_runs(&[]);
 }

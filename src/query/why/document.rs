@@ -8,6 +8,7 @@ use crate::engine::decide::{Deciding, Decision, HELD, Work};
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
 use crate::engine::groups::is_over_members;
 use crate::engine::is_set_current;
+use crate::engine::marks::accepted_why;
 use crate::engine::matching::{self, Matching};
 use crate::engine::route;
 use crate::engine::sets::{Streams, content_of_row, result_of};
@@ -129,6 +130,9 @@ pub enum Last {
         /// This target before it ran in the newest run, and its output came out the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut_off: Option<String>,
+        /// `pipe accept` declared it valid though this is different about the code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accepted: Option<String>,
         /// What came of it.
         outcome: Shown,
     },
@@ -158,6 +162,13 @@ pub enum Now {
         /// The run that made it.
         run: u32,
     },
+    /// Take a result of older code, which was accepted.
+    WouldAccept {
+        /// The run that made it.
+        run: u32,
+        /// What is different about the code.
+        why: String,
+    },
     /// It is known only when these are done.
     Waits {
         /// Targets.
@@ -176,6 +187,13 @@ pub enum Now {
     },
     /// The document is gone: its results are retired.
     Retired,
+}
+
+impl Now {
+    /// Nothing runs: a record is there.
+    fn keeps_what_is_there(&self) -> bool {
+        matches!(self, Now::UpToDate | Now::WouldReuse { .. } | Now::WouldAccept { .. })
+    }
 }
 
 pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -> Result<WhyDocument> {
@@ -217,7 +235,7 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
             }
             _ => asker.now(&document, family, step)?,
         };
-        if matches!(now, Now::UpToDate | Now::WouldReuse { .. }) {
+        if now.keeps_what_is_there() {
             let on = asker.unsure(target);
             if !on.is_empty() {
                 now = Now::Waits { on, note: String::new() };
@@ -486,8 +504,7 @@ impl Asker<'_> {
                 let found = find::document(self.asked, self.documents, parent.as_str())?;
                 let why = why(self.asked, self.documents, &found)?;
                 let split = why.targets.iter().find(|verdict| verdict.target == *name);
-                if !split.is_some_and(|verdict| matches!(verdict.now, Now::UpToDate | Now::WouldReuse { .. }))
-                {
+                if !split.is_some_and(|verdict| verdict.now.keeps_what_is_there()) {
                     return waits(format!("depends on {parent}"));
                 }
                 true
@@ -586,6 +603,10 @@ impl Asker<'_> {
             _ if is_old && result.note.starts_with(HELD) => {
                 Now::WouldBecome { state: result.state, note: result.note.clone() }
             }
+            Some(act) if is_old && old.is_some_and(|old| is_newly_accepted(&result.note, &old.note)) => {
+                let why = accepted_why(&result.note).unwrap_or_default().to_owned();
+                Now::WouldAccept { run: act.run, why }
+            }
             _ if is_old => Now::UpToDate,
             Some(act) => Now::WouldReuse { run: act.run },
             None if result.state == State::Absent && old.is_none() => Now::UpToDate,
@@ -632,8 +653,14 @@ impl Asker<'_> {
             let (new, old) = (newest.entry(input)?.act?, earlier?.entry(input)?.act?);
             (new != old).then(|| input.to_owned())
         });
-        Ok(Last::Kept { run, start, doc, cut_off: ran_before.filter(|_| is_same), outcome })
+        let accepted = accepted_why(&entry.note).map(str::to_owned);
+        Ok(Last::Kept { run, start, doc, cut_off: ran_before.filter(|_| is_same), accepted, outcome })
     }
+}
+
+/// Whether a result is accepted, and the newest story does not say so yet.
+fn is_newly_accepted(new: &str, old: &str) -> bool {
+    accepted_why(new).is_some() && accepted_why(old) != accepted_why(new)
 }
 
 /// A note as people read it: a derived failure by its summary.

@@ -235,7 +235,9 @@ impl Counting<'_, '_> {
                 let key = action_key(&plan.recipe_digest, &act.inputs);
                 let wanted = Wanted { plan, id, inputs: &act.inputs, key: ActionKey(key.0), own: Some(at) };
                 // With its inputs as they were, a record may still answer: reverted code, a mark fulfilled.
-                if self.present.lookup.find(self.asked.store, &wanted)?.is_none() {
+                if self.present.lookup.find(self.asked.store, &wanted)?.is_none()
+                    && self.present.lookup.accepted(self.asked.store, &wanted)?.is_none()
+                {
                     let reasons = self.present.lookup.reasons(self.asked.store, &wanted)?;
                     return Ok(Some((Kind::Differs, reasons)));
                 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::action::{
-    DefinedTarget, KeyInput, LogRange, MarkedTarget, Output, Package, State, StoryEntry,
+    Accepted, DefinedTarget, KeyInput, LogRange, MarkedTarget, Output, Package, State, StoryEntry,
 };
 use crate::model::document::{DocNumber, Stamp};
 use crate::model::failure::{Failure, FailureKind};
@@ -130,7 +130,27 @@ pub(crate) fn samples() -> Vec<Frame> {
             time: Millis(1_700_000_000_000),
             targets: vec![MarkedTarget { name: "text".to_owned(), fingerprint: Digest([0x77; 32]) }],
             docs: Some("inbox/*".to_owned()),
-            failed: false,
+            ..Mark::default()
+        }),
+        Frame::Mark(Mark {
+            number: 2,
+            time: Millis(1_700_000_000_000),
+            older_than: Some(Millis(1_690_000_000_000)),
+            docs: Some("inbox/*".to_owned()),
+            sets: vec!["joined".to_owned()],
+            withdraws: vec!["text".to_owned()],
+            ..Mark::default()
+        }),
+        Frame::Mark(Mark {
+            number: 3,
+            time: Millis(1_700_000_000_000),
+            accepts: vec![Accepted {
+                name: "text".to_owned(),
+                from: vec![Digest([0x11; 32])],
+                to: Digest([0x22; 32]),
+                loaded: vec![("lib.py".to_owned(), Some(Digest([0x33; 32]))), ("numpy 1.2".to_owned(), None)],
+            }],
+            ..Mark::default()
         }),
         Frame::Bad(Bad {
             act: Position::new(1, 9000),

@@ -303,20 +303,24 @@ impl Draft<'_> {
         }
         let newest = live.redos.iter().map(|(_, mark)| mark.number).max();
         let covers = |mark: &Redo, of: &crate::model::action::MarkedTarget| {
-            mark.docs.is_none() && !mark.failed && mark.targets.contains(of)
+            mark.is_whole() && mark.targets.contains(of)
         };
         for (at, mark) in &live.redos {
             let asks = mark.targets.iter().any(|target| {
                 // On a whole target it is part of what decides the target, until a newer one is.
-                let is_decisive = mark.docs.is_none()
-                    && !mark.failed
+                let is_decisive = mark.is_whole()
                     && !live
                         .redos
                         .iter()
                         .any(|(_, other)| other.number > mark.number && covers(other, target));
                 is_decisive || oldest.get(&target.fingerprint).is_some_and(|known| *known < mark.number)
             });
-            if !asks && Some(mark.number) != newest && chosen.contains(&at.segment()) {
+            // An accept matters for as long as any result is left that it speaks of; what withdraws is kept.
+            let of_old = |accepted: &crate::model::action::Accepted| {
+                accepted.from.iter().any(|old| oldest.contains_key(old))
+            };
+            let stays = mark.accepts.iter().any(of_old) || !mark.withdraws.is_empty();
+            if !asks && !stays && Some(mark.number) != newest && chosen.contains(&at.segment()) {
                 exceptions.gone.insert(*at);
             }
         }

@@ -291,7 +291,7 @@ impl World {
                 let targets = vec![MarkedTarget { name: "t".to_owned(), fingerprint }];
                 let docs = (doc != 0).then(|| format!("{}/d/{doc}.txt", family(doc)));
                 self.store
-                    .add_mark(Redo { number: self.marks, time: Millis(1), targets, docs, failed: false })
+                    .add_mark(Redo { number: self.marks, time: Millis(1), targets, docs, ..Redo::default() })
                     .unwrap();
             }
             Step::Remove { .. } | Step::Fail { .. } => {}

@@ -235,13 +235,7 @@ impl<'a> Session<'a> {
 
     fn mark(&mut self) -> Result<()> {
         let docs = self.random.once_in(2).then(|| "notes/**".to_owned());
-        let mark = Mark {
-            number: self.store.newest_mark() + 1,
-            time: Millis(1),
-            targets: Vec::new(),
-            docs,
-            failed: false,
-        };
+        let mark = Mark { number: self.store.newest_mark() + 1, time: Millis(1), docs, ..Mark::default() };
         let from = self.store.synced();
         // Known before: the call itself waits until it is durable.
         let frame = Frame::Mark(mark.clone());
