@@ -174,8 +174,10 @@ pub fn replay_groups(
     let mut last = None;
     for part in &parts {
         let stopped = walk.segment(part)?;
-        // A segment without a group may be gone tomorrow: the log ends where the last group does.
-        end = stopped.end.filter(|_| end.is_none() || stopped.last.is_some()).or(end);
+        // A segment without a group may be gone tomorrow, or its header: the log ends where the last group does.
+        let is_bare = stopped.end == Some(Position::new(part.number, FIRST_GROUP));
+        let stopped_at = if is_bare { part.after.or(stopped.end) } else { stopped.end };
+        end = stopped_at.filter(|_| end.is_none() || stopped.last.is_some()).or(end);
         last = stopped.last.or(last);
         torn = stopped.torn.or(torn);
     }
@@ -278,6 +280,8 @@ pub(crate) struct Part {
     pub(crate) number: u32,
     /// The checksum of its header, if that is not damaged.
     pub(crate) header: Option<u32>,
+    /// Where the log had ended before it, as that says.
+    pub(crate) after: Option<Position>,
     /// Where it ends.
     pub(crate) bound: Bound,
 }
@@ -320,13 +324,14 @@ fn parts(
             (Some(Some(after)), _) if after.segment() == number => Bound::At(after),
             (Some(_), _) => Bound::Unknown,
         };
-        next_after = Some(header.map(|(header, _)| header.after));
+        let after = header.map(|(header, _)| header.after);
+        next_after = Some(after);
         let bound = match to {
             Some(to) if to.segment() == number => Bound::At(to),
             _ => bound,
         };
         if number <= last {
-            parts.push(Part { number, header: header.map(|(_, crc)| crc), bound });
+            parts.push(Part { number, header: header.map(|(_, crc)| crc), after, bound });
         }
     }
     parts.reverse();

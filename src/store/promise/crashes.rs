@@ -14,6 +14,9 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::index::Engine;
 use crate::store::opening::{Derived, Setup};
 
+/// Histories that failed once.
+const MENDED: &[u64] = &[13_230_081_903_429_008_007];
+
 /// Simulated crashes, each opened and compared, without a word from the environment.
 const CRASHES: u64 = 2_000;
 
@@ -52,6 +55,11 @@ fn what_was_announced_survives_any_crash() {
         sum(|tried| tried.sessions),
         sum(|tried| tried.crashes) as f64 / begun.elapsed().as_secs_f64()
     );
+}
+
+#[test]
+fn what_was_mended_stays_mended() {
+    MENDED.iter().for_each(|seed| history(*seed, &mut Tried::default()));
 }
 
 /// The same with the real index: sled cannot be rewound, so these processes are killed, or lose their power, at their end.
