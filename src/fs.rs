@@ -60,10 +60,38 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a folder with all in it; that it is gone already is fine.
 pub fn remove_dir(path: &Path) -> Result<()> {
+    remove_tree(path).map_err(|e| Error::io("remove the folder", path, &e))
+}
+
+/// The same for whoever words its own errors. Folders in it that may not be written to are no obstacle.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the folder", path, &e)),
-        _ => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
+                if entry.file_type().is_dir() {
+                    set_mode(entry.path(), 0o755)?;
+                }
+            }
+            std::fs::remove_dir_all(path)
+        }
+        done => done,
     }
+}
+
+/// Sets who may read, write and run a file or folder.
+pub fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+/// Takes the right to write into it from a folder and those below it.
+pub fn close_folders(path: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(path).contents_first(true).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            set_mode(entry.path(), 0o555).map_err(|e| Error::io("close the folder", entry.path(), &e))?;
+        }
+    }
+    Ok(())
 }
 
 /// All regular files below a folder (or the file itself), sorted, symbolic links not followed.

@@ -303,10 +303,10 @@ def _content(value, run: _Run, ext: str | None = None, meta: dict | None = None)
     if isinstance(value, str): kind, field, raw = "txt", "text", value.encode()
     elif isinstance(value, (bytes, bytearray, memoryview)): kind, field, raw = "bin", "base64", bytes(value)
     elif isinstance(value, PurePath):
-        kind, field, raw = _suffix(value) or "bin", "path", os.path.abspath(value).encode()
-        _require(not os.path.isdir(value), f"a folder as output: not yet in this version ({value})")
-        path = f"the function returned the path {value}"
-        _require(os.path.isfile(value), f"{path}, but there is no such file", FileNotFoundError)
+        folder, said = os.path.isdir(value), f"the function returned the path {value}"
+        kind, field, raw = None if folder else _suffix(value) or "bin", "path", os.path.abspath(value).encode()
+        _require(not (folder and ext), f"ext={ext!r} is for files, and {value} is a folder", ValueError)
+        _require(folder or os.path.isfile(value), f"{said}, but there is no such file", FileNotFoundError)
     elif value is _NOTHING: kind, field, raw = None, "same", b"true"
     else: kind, field, raw = "json", "json", _json_text(value).encode()
     if ext is not None:

@@ -10,8 +10,9 @@ use crate::engine::modules::hash_file;
 use crate::error::{Error, Result};
 use crate::query::cat::Content;
 use crate::query::{Answer, Question};
+use crate::text;
 
-/// Print a result, byte for byte
+/// Print a result, byte for byte; of a folder, what is in it
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A target or a source
@@ -36,6 +37,13 @@ impl Args {
                     Error::unfinished("the bytes came in another form than they should").caused_by(e)
                 })?;
                 out.bytes(&bytes)?;
+            }
+            // A folder has no bytes of its own: its files are named.
+            Some(Answer::Content(Content::Folder { files })) => {
+                for file in files {
+                    let (size, exec) = (text::size(file.length), if file.exec { "*" } else { "" });
+                    out.bytes(format!("{size:>10}  {}{exec}\n", text::printable(&file.shown())).as_bytes())?;
+                }
             }
             Some(Answer::Content(Content::File { path, digest })) => {
                 // Proved before the first byte is shown: what is damaged is never served.

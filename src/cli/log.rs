@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::State;
 use crate::model::failure::Failure;
+use crate::model::folder;
 use crate::query::log::{ContentChange, Decision, RunBlock, Shown, Step, Timeline};
 use crate::query::{Answer, Question};
 use crate::socket::Answered;
@@ -238,8 +239,15 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Decision::Decided => {}
     }
     match &step.outcome {
-        Shown::Output { size, digest, ext, meta, same } => {
-            let kind = if ext.is_empty() { "no extension" } else { ext };
+        Shown::Output { size, digest, ext, meta, same, files } => {
+            let kind = match ext.as_str() {
+                "" => "no extension".to_owned(),
+                folder::EXT => match files {
+                    Some(files) => format!("folder, {}", text::count(*files, "file")),
+                    None => "folder".to_owned(),
+                },
+                ext => ext.to_owned(),
+            };
             let passed = if *same { ", its input passed on" } else { "" };
             lines.push(format!("made {kind}, {}, {}{passed}", text::size(*size), digest.short()));
             if let Value::Object(meta) = meta {
@@ -335,7 +343,7 @@ mod tests {
         let ran = Decision::Ran { reasons, start: Millis(0), duration: 41_000, worker: 2, attempt: 1 };
         let digest = Digest::of(b"x");
         let meta = serde_json::json!({ "lang": "en" });
-        let outcome = Shown::Output { size: 2048, digest, ext: "txt".into(), meta, same: false };
+        let outcome = Shown::Output { size: 2048, digest, ext: "txt".into(), meta, same: false, files: None };
         let step = Step { published: Some("out/a.txt".into()), ..step(ran, outcome, State::Done) };
         let lines = step_lines(&step, 8);
         assert!(lines[0].starts_with("  text      done, ran at "), "{}", lines[0]);

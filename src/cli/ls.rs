@@ -5,6 +5,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::model::folder;
 use crate::query::ls::{Ask, Listed, state};
 use crate::query::{Answer, Question};
 use crate::text;
@@ -109,7 +110,10 @@ impl Table {
 
 fn row(listed: &Listed, width: usize) -> String {
     let size = listed.size.map(text::size).unwrap_or_default();
-    let ext = listed.ext.as_deref().unwrap_or_default();
+    let ext = match listed.ext.as_deref().unwrap_or_default() {
+        folder::EXT => "folder",
+        ext => ext,
+    };
     let more = match &listed.failure {
         Some(failure) => match &failure.place {
             Some(place) => format!("{} ({place})", failure.summary()),

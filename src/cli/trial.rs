@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
+use crate::model::folder;
 use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
 use crate::module::{Done, Host, OutputBody};
@@ -221,8 +222,8 @@ impl Args {
             }
             Done::Output(output) => {
                 let made = made(trial, output, folder)?;
-                let what =
-                    [Some(made.ext.clone()).filter(|ext| !ext.is_empty()), made.length.map(text::size)];
+                let kind = if made.ext == folder::EXT { "folder".to_owned() } else { made.ext.clone() };
+                let what = [Some(kind).filter(|ext| !ext.is_empty()), made.length.map(text::size)];
                 let what: Vec<String> = what.into_iter().flatten().collect();
                 let what = if output.body == OutputBody::Same {
                     "the input, unchanged".to_owned()
@@ -281,19 +282,26 @@ impl Args {
 }
 
 /// The result: as text where it is a little text, else in a file.
-fn made(trial: &Trial, output: &crate::module::Output, folder: &mut Folder) -> Result<Made> {
+fn made(trial: &Trial, output: &crate::module::Output, kept: &mut Folder) -> Result<Made> {
     let ext = trial.ext(output).to_owned();
     let (length, text, path) = match &output.body {
         OutputBody::Same | OutputBody::Children(_) => (None, None, None),
-        OutputBody::File { path, length, .. } => (Some(*length), None, Some(folder.keep(path, &ext)?)),
+        OutputBody::Folder { bytes, .. } => {
+            let made = folder::read(bytes);
+            let length = made.as_ref().map(folder::Folder::bytes);
+            let lines = made.iter().flat_map(|made| &made.files);
+            let lines = lines.map(|file| format!("{:>10}  {}\n", text::size(file.length), file.shown()));
+            (length, Some(lines.collect()), None)
+        }
+        OutputBody::File { path, length, .. } => (Some(*length), None, Some(kept.keep(path, &ext)?)),
         OutputBody::Bytes { bytes, .. } => {
             let length = Some(bytes.len() as u64);
             match std::str::from_utf8(bytes).ok().filter(|text| text.len() <= PRINTED) {
                 Some(text) => (length, Some(text.to_owned()), None),
                 None => {
-                    let file = folder.path().join("result");
+                    let file = kept.path().join("result");
                     crate::fs::write_scratch(&file, bytes)?;
-                    (length, None, Some(folder.keep(&file, &ext)?))
+                    (length, None, Some(kept.keep(&file, &ext)?))
                 }
             }
         }

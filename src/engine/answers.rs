@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
 use crate::model::event::{Event, Finished, Stopped};
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
 use crate::model::pipeline::TargetIx;
 use crate::module::{Answer, Died, Done, OutputBody, Report};
 use crate::plan::family::{Input, Origin};
@@ -246,6 +247,12 @@ impl Build<'_> {
                 self.store.adopt_blob(&digest, &path)?;
                 (Outcome::Output(kept(digest, length, Place::Blob)), None)
             }
+            OutputBody::Folder { bytes, digest, large } => {
+                for file in large {
+                    self.store.adopt_blob(&file.digest, &file.path)?;
+                }
+                (Outcome::Output(kept(digest, bytes.len() as u64, Place::Blob)), Some(bytes))
+            }
             OutputBody::Same | OutputBody::Children(_) => {
                 let Some(open) = self.open[ticket.doc.0 as usize].as_ref() else {
                     return Ok(Err(Failure::new(FailureKind::Lost, "", "the document is no longer open")));
@@ -264,7 +271,7 @@ impl Build<'_> {
                         .and_then(StepResult::output)
                         .map_or(0, |o| o.length),
                 };
-                let ext = if ext.is_empty() { input_ext } else { ext };
+                let ext = if ext.is_empty() || input_ext == folder::EXT { input_ext } else { ext };
                 (Outcome::Output(Output { digest, length, ext, place: Place::Input, meta }), None)
             }
         }))

@@ -18,6 +18,7 @@ use crate::hash::FieldHasher;
 use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
 use crate::model::pipeline::{Missing, Pipeline, Target, With};
 use crate::model::reason::Reason;
 use crate::model::selection::Field;
@@ -322,8 +323,20 @@ impl Deciding<'_> {
             Field::Id(_) | Field::Source => field.of_id(&document.id).map(Value::String),
             Field::Ext => document.input_facts(input).map(|(_, ext)| Value::String(ext)),
             Field::Meta(path) => document.meta(self.family, input, path),
-            Field::Size => size(document, input).map(Value::from),
+            Field::Size => self.size(document, input).map(Value::from),
             Field::Mime => self.mime(document, input).map(Value::String),
+        }
+    }
+
+    /// In bytes; of a folder all of its files.
+    fn size(&self, document: &Document, input: Input) -> Option<u64> {
+        match input {
+            Input::Origin => document.content.as_ref().map(|content| content.length),
+            Input::Step(step) => {
+                let output = document.results[step].as_ref()?.output()?;
+                let folder = self.store.folder(output).ok().flatten();
+                Some(folder.map_or(output.length, |(folder, _)| folder.bytes()))
+            }
         }
     }
 
@@ -334,6 +347,9 @@ impl Deciding<'_> {
             Input::Step(step) => {
                 let result = document.results[step].as_ref()?;
                 let output = result.output()?;
+                if output.ext == folder::EXT {
+                    return Some(FOLDER.to_owned());
+                }
                 let bytes = match &result.bytes {
                     Some(bytes) => Some(Arc::clone(bytes)),
                     None => self.store.output_bytes(output).ok().flatten(),
@@ -344,12 +360,8 @@ impl Deciding<'_> {
     }
 }
 
-fn size(document: &Document, input: Input) -> Option<u64> {
-    match input {
-        Input::Origin => document.content.as_ref().map(|content| content.length),
-        Input::Step(step) => document.results[step].as_ref()?.output().map(|output| output.length),
-    }
-}
+/// What `mime` says of a folder.
+const FOLDER: &str = "inode/directory";
 
 enum Side {
     Input(Input),

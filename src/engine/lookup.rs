@@ -236,12 +236,9 @@ pub fn is_result(act: &Act) -> bool {
     !matches!(&act.outcome, Outcome::Failed(failure) if !failure.is_kept())
 }
 
-/// A payload is checked when it is read; a blob is a file of its own, which may be gone.
 fn bytes_are_there(store: &Store, act: &Act) -> bool {
     match &act.outcome {
-        Outcome::Output(output) if output.place == Place::Blob => {
-            store.has_blob(&output.digest, output.length)
-        }
+        Outcome::Output(output) => store.is_there(output),
         _ => true,
     }
 }

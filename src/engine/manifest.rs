@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Place, Position};
 use crate::model::document::Meta;
+use crate::model::folder;
 use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Body, Input as ModuleInput, Request};
@@ -93,10 +94,12 @@ impl Streams<'_> {
             // The user's own path says where it lies: only for whoever sees that anyway.
             (Some(path), _) if sees_id && !as_files => text_of(path),
             (Some(path), _) => text_of(&inputs.link(path, &member.digest, &member.ext)?),
-            (None, Some(output)) if as_files => match inputs.output(self.store, output)? {
-                Some(path) => text_of(&path),
-                None => return Ok(None),
-            },
+            (None, Some(output)) if as_files || output.ext == folder::EXT => {
+                match inputs.output(self.store, output)? {
+                    Some(path) => text_of(&path),
+                    None => return Ok(None),
+                }
+            }
             (None, Some(output)) if output.place == Place::Blob => match self.store.proved_blob(output)? {
                 Some(path) => text_of(&path),
                 None => return Ok(None),

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
-use crate::engine::publish::{Job, Owned, Published, all_owned, missing, own, owned};
+use crate::engine::publish::{Job, Owned, Published, all_owned, is_below, missing, own, owned};
 use crate::engine::sets::{above, before, id_of, result_of, row_content, stored};
 use crate::engine::standing::Limits;
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
-use crate::model::action::{Outcome, Place, Position, State, Story};
+use crate::model::action::{Outcome, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input, Origin};
@@ -163,17 +163,24 @@ fn shown_before(
     for (step, place) in family.steps.iter().enumerate() {
         let name = &parts.pipeline.target(place.target).name;
         let Some(found) = closing::last_shown(parts.store, newest.clone(), name)? else { continue };
-        let digest = result_of(parts.store, &found, name)?
-            .and_then(|result| result.output().map(|output| output.digest));
+        let output = result_of(parts.store, &found, name)?.and_then(|result| result.output().cloned());
         let template = found.published_by(name).map(str::to_owned);
-        let (Some(template), Some(digest)) = (template, digest) else { continue };
+        let (Some(template), Some(output)) = (template, output) else { continue };
         document.before = Some(found);
         let path = closing::old_path(parts.store, parts.pipeline, &document, family, step, &template)?;
-        if let Some(path) = path
-            && owned(parts.store, &path)?.is_none()
-            && hash_file(&parts.pipeline.root.join(&path)).is_ok_and(|present| present == digest)
-        {
-            shown.push((path, Owned { digest, doc: id.clone(), target: name.clone() }));
+        let Some(path) = path else { continue };
+        let files = match parts.store.folder(&output)? {
+            Some((folder, _)) => {
+                folder.files.iter().map(|file| (format!("{path}/{}", file.shown()), file.digest)).collect()
+            }
+            None => vec![(path, output.digest)],
+        };
+        for (path, digest) in files {
+            if owned(parts.store, &path)?.is_none()
+                && hash_file(&parts.pipeline.root.join(&path)).is_ok_and(|present| present == digest)
+            {
+                shown.push((path, Owned { digest, doc: id.clone(), target: name.clone() }));
+            }
         }
     }
     Ok(shown)
@@ -184,7 +191,18 @@ fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)
     let mut jobs = Vec::new();
     for (path, owned) in missing {
         let shown = published_results(parts, families, &owned.doc)?;
-        jobs.extend(shown.into_iter().filter(|job| matches!(job, Job::Show { path: of, .. } if of == path)));
+        let shows = |of: &str| of == path || is_below(path, of);
+        let is_new = |job: &Job, jobs: &[Job]| match job {
+            Job::Show { path: of, .. } => {
+                shows(of) && !jobs.iter().any(|other| matches!(other, Job::Show { path, .. } if path == of))
+            }
+            _ => false,
+        };
+        for job in shown {
+            if is_new(&job, &jobs) {
+                jobs.push(job);
+            }
+        }
     }
     Ok(jobs)
 }
@@ -234,7 +252,7 @@ fn unshown(parts: &Parts<'_>, families: &Families, options: &Options) -> Result<
         }
         let shown = published_results(parts, families, &owned.doc)?;
         let is_present = shown.iter().any(
-            |job| matches!(job, Job::Show { path: of, owner, .. } if *of == path && owner.target == owned.target),
+            |job| matches!(job, Job::Show { path: of, owner, .. } if (*of == path || is_below(&path, of)) && owner.target == owned.target),
         );
         // A document that failed keeps its last file, wherever that is.
         if !is_present && !keeps_stale(parts, families, &owned)? {
@@ -319,11 +337,7 @@ fn add_published(
 fn is_whole(store: &Store, at: Position) -> Result<bool> {
     let Some(act) = store.act(at)? else { return Ok(false) };
     let Outcome::Output(output) = &act.outcome else { return Ok(false) };
-    Ok(match output.place {
-        Place::Payload(_) => store.output_bytes(output)?.is_some(),
-        Place::Blob => store.proved_blob(output)?.is_some(),
-        Place::Input => false,
-    })
+    store.is_whole(output)
 }
 
 /// A result that could not be shown stands as a failure with its document, and is tried again next time.

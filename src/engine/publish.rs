@@ -19,6 +19,7 @@ use crate::hash::Digest;
 use crate::model::action::{Output, Place};
 use crate::model::document::DocId;
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
 use crate::store::Store;
 
 const OWNED: &str = "published";
@@ -168,8 +169,21 @@ impl Work {
     fn run(&mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
             match job {
-                Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
-                Job::Withdraw { path, doc, target } => self.try_withdraw(&path, &doc, &target),
+                Job::Show { path, owner, bytes: Bytes::Stored(output) } if output.ext == folder::EXT => {
+                    self.try_show_folder(&path, &owner, &output);
+                }
+                Job::Show { path, owner, bytes } => {
+                    // A folder may have been shown there.
+                    if self.root.join(&path).is_dir() {
+                        self.try_withdraw_below(&path, &owner, &HashSet::new());
+                    }
+                    self.try_show(&path, &owner, &bytes, Contest::Later);
+                }
+                Job::Withdraw { path, doc, target } => {
+                    self.try_withdraw(&path, &doc, &target);
+                    let owner = Owned { digest: Digest::default(), doc, target };
+                    self.try_withdraw_below(&path, &owner, &HashSet::new());
+                }
                 Job::WithdrawAll { doc, target, but } => {
                     self.everything_of.insert((doc, target), but);
                 }
@@ -192,6 +206,69 @@ impl Work {
         if let Err(error) = self.show(path, owner, bytes, contest) {
             let message = format!("cannot publish `{path}`: {error}");
             self.fail(owner, Failure::new(FailureKind::Lost, "", message));
+        }
+    }
+
+    fn try_show_folder(&mut self, path: &str, owner: &Owned, output: &Output) {
+        if let Err(error) = self.show_folder(path, owner, output) {
+            let message = format!("cannot publish `{path}`: {error}");
+            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
+        }
+    }
+
+    /// Shows a folder: each of its files is one of ours. Those that it has no more go.
+    fn show_folder(&mut self, path: &str, owner: &Owned, output: &Output) -> Result<()> {
+        let Some((folder, bytes)) = self.store.folder(output)? else {
+            self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
+            return Ok(());
+        };
+        // A file may have been shown there.
+        self.try_withdraw(path, &owner.doc, &owner.target);
+        let names: Vec<String> = folder.files.iter().map(|file| format!("{path}/{}", file.shown())).collect();
+        self.try_withdraw_below(path, owner, &names.iter().map(String::as_str).collect());
+        for ((file, small), name) in folder.each(&bytes).zip(&names) {
+            let owner = Owned { digest: file.digest, ..owner.clone() };
+            let bytes = match small {
+                Some(small) => Bytes::Row(small.into()),
+                None => {
+                    let (digest, length, ext) = (file.digest, file.length, String::new());
+                    let place = Place::Blob;
+                    Bytes::Stored(Output { digest, length, ext, place, meta: String::new() })
+                }
+            };
+            self.show(name, &owner, &bytes, Contest::Later)?;
+            let full = self.root.join(name);
+            if owned(&self.store, name)?.as_ref() == Some(&owner)
+                && let Ok(found) = std::fs::symlink_metadata(&full)
+            {
+                let mode = found.mode() & 0o7777;
+                let wanted = if file.exec { mode | 0o111 } else { mode & !0o111 };
+                if found.is_file() && mode != wanted {
+                    crate::fs::set_mode(&full, wanted).map_err(|e| Error::io("publish", &full, &e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws what shows a document's result below a path, but for some files.
+    fn try_withdraw_below(&mut self, path: &str, owner: &Owned, but: &HashSet<&str>) {
+        let mut gone = Vec::new();
+        let scanned = self.store.kept_scan(OWNED, format!("{path}/").as_bytes(), &mut |key, value| {
+            let name = String::from_utf8_lossy(key).into_owned();
+            if let Ok(owned) = serde_json::from_slice::<Owned>(value)
+                && (&owned.doc, &owned.target) == (&owner.doc, &owner.target)
+                && !but.contains(name.as_str())
+            {
+                gone.push(name);
+            }
+            true
+        });
+        if let Err(error) = scanned {
+            self.notice(format!("cannot withdraw what is below `{path}`: {error}"));
+        }
+        for name in gone {
+            self.try_withdraw(&name, &owner.doc, &owner.target);
         }
     }
 
@@ -350,7 +427,8 @@ impl Work {
         }
         for (path, owned) in all_owned(&self.store)? {
             let owner = (owned.doc, owned.target);
-            if of.get(&owner).is_some_and(|but| but.as_ref() != Some(&path)) {
+            let is_it = |but: &String| path == *but || is_below(&path, but);
+            if of.get(&owner).is_some_and(|but| !but.as_ref().is_some_and(is_it)) {
                 self.try_withdraw(&path, &owner.0, &owner.1);
             }
         }
@@ -378,6 +456,11 @@ impl Work {
         }
         self.store.drop_kept(OWNED, path.as_bytes())
     }
+}
+
+/// Whether a path lies in a folder.
+pub fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Where a file is copied that comes from another file system, before it has its name. A function of that name: what a

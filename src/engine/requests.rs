@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position};
 use crate::model::document::Meta;
+use crate::model::folder;
 use crate::model::selection::{Field, IdPart};
 use crate::module::{Body, Input as ModuleInput, Request, Side};
 use crate::plan::family::{Family, Input};
@@ -79,8 +80,42 @@ impl Inputs {
         self.dir.join(format!("{digest}{dot}{}", crate::model::selection::safe_component(ext)))
     }
 
+    /// A result that is a folder: a name for it, to be read only, with all its files in it; nothing if anything of it is
+    /// damaged or gone.
+    fn folder(&mut self, store: &Store, output: &Output) -> Result<Option<PathBuf>> {
+        let path = self.name(&output.digest, "");
+        if self.made.contains(&path) && path.is_dir() {
+            return Ok(Some(path));
+        }
+        let Some((folder, bytes)) = store.folder(output)? else { return Ok(None) };
+        // Whole or not at all: a build that was stopped may have left a part of it.
+        let new = path.with_extension("new");
+        crate::fs::remove_dir(&new)?;
+        crate::fs::remove_dir(&path)?;
+        crate::fs::create_dir(&new)?;
+        for (file, small) in folder.each(&bytes) {
+            let to = new.join(file.on_disk());
+            crate::fs::create_dir(to.parent().unwrap_or(&new))?;
+            if let Some(small) = small {
+                crate::fs::write_scratch(&to, small)?;
+            } else {
+                let Some(blob) = store.proved_file(&file.digest, file.length)? else { return Ok(None) };
+                std::fs::copy(&blob, &to).map_err(|e| Error::io("copy", &blob, &e))?;
+            }
+            let mode = if file.exec { 0o555 } else { 0o444 };
+            crate::fs::set_mode(&to, mode).map_err(|e| Error::io("write", &to, &e))?;
+        }
+        crate::fs::close_folders(&new)?;
+        std::fs::rename(&new, &path).map_err(|e| Error::io("write", &path, &e))?;
+        self.made.insert(path.clone());
+        Ok(Some(path))
+    }
+
     /// A folder or file as a shared side input: a name for its bytes.
     pub fn output(&mut self, store: &Store, output: &Output) -> Result<Option<PathBuf>> {
+        if output.ext == folder::EXT {
+            return self.folder(store, output);
+        }
         if output.place == Place::Blob {
             let Some(path) = store.proved_blob(output)? else { return Ok(None) };
             return self.link(&path, &output.digest, &output.ext).map(Some);
@@ -156,6 +191,12 @@ fn matched(store: &Store, inputs: &mut Inputs, one: &Match) -> Result<Made<Modul
         None => return Ok(Err(Damaged(Position(0)))),
         Some(MatchContent::Row(bytes)) => Body::Bytes(Arc::clone(bytes)),
         Some(MatchContent::File { path, .. }) => Body::Path(inputs.link(path, &one.digest, &one.ext)?),
+        Some(MatchContent::Stored(output, at)) if output.ext == folder::EXT => {
+            match inputs.folder(store, output)? {
+                Some(path) => Body::Path(path),
+                None => return Ok(Err(Damaged(*at))),
+            }
+        }
         Some(MatchContent::Stored(output, _)) if output.place == Place::Blob => {
             Body::Path(inputs.link(&store.blob_path(&output.digest), &one.digest, &one.ext)?)
         }
@@ -228,6 +269,10 @@ fn body(
             let Some(result) = &document.results[step] else { return Ok(Err(Damaged(Position(0)))) };
             let at = result.act.unwrap_or(Position(0));
             let Some(output) = result.output() else { return Ok(Err(Damaged(at))) };
+            if output.ext == folder::EXT {
+                let path = inputs.folder(deciding.store, output)?;
+                return Ok(path.map(Body::Path).ok_or(Damaged(at)));
+            }
             if let Some(bytes) = &result.bytes {
                 return Ok(Ok(Body::Bytes(Arc::clone(bytes))));
             }

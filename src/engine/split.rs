@@ -94,6 +94,12 @@ fn keep(store: &Store, sent: Sent) -> Result<(Output, Option<Vec<u8>>)> {
             store.adopt_blob(&digest, &path)?;
             (output(digest, length), None)
         }
+        OutputBody::Folder { bytes, digest, large } => {
+            for file in large {
+                store.adopt_blob(&file.digest, &file.path)?;
+            }
+            (output(digest, bytes.len() as u64), Some(bytes))
+        }
         OutputBody::Same | OutputBody::Children(_) => {
             (output(crate::hash::Digest::of(b""), 0), Some(Vec::new()))
         }

@@ -80,7 +80,9 @@ impl Trial {
     /// The digest of a result.
     pub fn digest(&self, output: &module::Output) -> Digest {
         match &output.body {
-            OutputBody::Bytes { digest, .. } | OutputBody::File { digest, .. } => *digest,
+            OutputBody::Bytes { digest, .. }
+            | OutputBody::File { digest, .. }
+            | OutputBody::Folder { digest, .. } => *digest,
             OutputBody::Same | OutputBody::Children(_) => {
                 self.passed_on.as_ref().map_or_else(Digest::default, |(digest, _)| *digest)
             }

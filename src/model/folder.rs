@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn what_is_no_folder_or_leads_out_of_it_is_none() {
-        for wrong in [&b""[..], b"{}\n", b"{\"pipe_folder\":2,\"files\":0}\n", b"{\"pipe_folder\":1,\"files\":9}\n"]
+        for wrong in
+            [&b""[..], b"{}\n", b"{\"pipe_folder\":2,\"files\":0}\n", b"{\"pipe_folder\":1,\"files\":9}\n"]
         {
             assert_eq!(read(wrong), None);
         }

@@ -6,6 +6,7 @@ pub mod children;
 pub mod document;
 pub mod event;
 pub mod failure;
+pub mod folder;
 pub mod pipeline;
 pub mod reason;
 pub mod selection;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
 use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 use crate::module::log::{Log, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
-use crate::module::output::Place;
+use crate::module::output::{Place, extended};
 use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
 use crate::module::template::{Hole, Template};
 use crate::module::worker::open_log;
@@ -115,6 +116,8 @@ pub(super) struct Filter {
     pub(super) takes_file: bool,
     /// The command names its output; else that is its standard output.
     pub(super) makes_file: bool,
+    /// `{out}` is a folder that is there already.
+    makes_folder: bool,
     /// Shared side inputs as files.
     shared: Vec<(String, Vec<PathBuf>)>,
 }
@@ -135,9 +138,6 @@ impl Filter {
         let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
         for hole in &holes {
             match hole {
-                Hole::OutFolder if launch.split.is_none() => {
-                    return Err(cannot_start("`{out}/` (a folder) is not supported yet: use `{out}`"));
-                }
                 Hole::Param(name) if !launch.params.contains_key(name) => {
                     return Err(cannot_start(format!(
                         "the target gives no param `{name}` for `{{param.{name}}}`"
@@ -147,13 +147,14 @@ impl Filter {
             }
         }
         let takes_file = holes.contains(&&Hole::In);
+        let makes_folder = launch.split.is_some() || holes.contains(&&Hole::OutFolder);
         let makes_file = holes.contains(&&Hole::Out) || holes.contains(&&Hole::OutFolder);
         let lost = |error: io::Error| {
             cannot_start(format!("cannot write scratch files: {}", crate::error::io_text(&error)))
         };
         std::fs::create_dir_all(scratch).map_err(lost)?;
         let shared = as_files(&launch.with, scratch).map_err(lost)?;
-        Ok(Filter { launch, words, shell, program, takes_file, makes_file, shared })
+        Ok(Filter { launch, words, shell, program, takes_file, makes_file, makes_folder, shared })
     }
 
     /// One document.
@@ -199,7 +200,10 @@ impl Filter {
                 let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
                 verdict.unwrap_or_else(|| match &self.launch.split {
                     Some(limits) => self.take_children(minder, request.id, &out, &folder, limits),
-                    None => take_output(&Place { ours: &folder, keep, ext: None }, &out, ext),
+                    None => {
+                        let place = Place { ours: &folder, keep, ext: self.launch.ext.as_deref() };
+                        take_output(&place, &out, ext)
+                    }
                 })
             }
         };
@@ -226,10 +230,10 @@ impl Filter {
 
     /// The file that is to be made in a folder, and its extension: the target's, else the document's, else `txt`.
     pub(super) fn output(&self, input: &Input, folder: &Path) -> (PathBuf, String) {
-        if self.launch.split.is_some() {
+        if self.makes_folder {
             return (folder.join("out"), String::new());
         }
-        let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty());
+        let of_input = || input.ext.as_ref().filter(|ext| !ext.is_empty() && *ext != folder::EXT);
         let set = matches!(input.body, Body::Manifest { .. });
         let ext = self.launch.ext.as_ref().or_else(|| of_input().filter(|_| !set));
         let ext = ext.cloned().unwrap_or_else(|| "txt".to_owned());
@@ -244,7 +248,7 @@ impl Filter {
         folder: &Path,
         out: &Path,
     ) -> Result<(Command, PathBuf), Failure> {
-        let made = if self.launch.split.is_some() { out } else { folder };
+        let made = if self.makes_folder { out } else { folder };
         std::fs::create_dir_all(made).map_err(lost)?;
         let input = as_file(&request.input, &folder.join("in")).map_err(lost)?;
         let own = as_files(&request.with, folder).map_err(lost)?;
@@ -451,6 +455,10 @@ fn no_room(tmp: &Path) -> Failure {
 /// The result of a process that ended well.
 pub(super) fn take_output(place: &Place<'_>, out: &Path, ext: String) -> Done {
     match place.take_file(out) {
+        Ok(body @ OutputBody::Folder { .. }) => match place.ext {
+            Some(ext) => Done::Failed(extended(ext)),
+            None => Done::Output(Output { body, ext: folder::EXT.to_owned(), meta: String::new() }),
+        },
         Ok(body) => Done::Output(Output { body, ext, meta: String::new() }),
         Err(mut failure) => {
             if failure.kind == FailureKind::OutputMissing && !out.exists() {

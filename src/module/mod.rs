@@ -29,5 +29,5 @@ pub use describe::{Description, Param, describe};
 pub use host::Host;
 pub use launch::{Body, Input, Launch, Request, SETUP_TIMEOUT, Side};
 pub use python::Python;
-pub use report::{Answer, Died, Done, Output, OutputBody, Report};
+pub use report::{Answer, Died, Done, LargeFile, Output, OutputBody, Report};
 pub use slot::Slot;

@@ -1,14 +1,18 @@
 //! Results as they are handed over: hashed, small ones in memory, large ones in a file to be taken over.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::{Digest, StreamHasher};
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
+use crate::model::pipeline::SplitLimits;
 use crate::module::base64;
+use crate::module::children::files_below;
 use crate::module::protocol::OutputFrame;
-use crate::module::report::{Done, Output, OutputBody};
+use crate::module::report::{Done, LargeFile, Output, OutputBody};
 
 /// A file up to this size is read into memory: it will lie in the log, not in a file of its own.
 const IN_MEMORY: u64 = 256 * 1024;
@@ -34,6 +38,12 @@ impl Place<'_> {
         };
         let stated = frame.ext;
         let done = |body: OutputBody, ext: &str| {
+            if matches!(body, OutputBody::Folder { .. }) {
+                return match self.ext.or(stated.as_deref().filter(|ext| !ext.is_empty())) {
+                    Some(ext) => Done::Failed(extended(ext)),
+                    None => Done::Output(Output { body, ext: folder::EXT.to_owned(), meta: meta.clone() }),
+                };
+            }
             let ext = self.ext.or(stated.as_deref()).unwrap_or(ext);
             let ext = ext.trim_start_matches('.').to_lowercase();
             if !is_extension(&ext) {
@@ -76,7 +86,42 @@ impl Place<'_> {
         }
     }
 
-    /// A file that a program made. Before: nobody writes to it any more.
+    /// A folder that a program made: the list of its files, the small ones in it.
+    fn take_folder(&self, path: &Path) -> Result<OutputBody, Failure> {
+        let lost = |path: &Path, error: &io::Error| {
+            let message = format!("cannot keep `{}`: {}", path.display(), crate::error::io_text(error));
+            Failure::new(FailureKind::Lost, "lost", message)
+        };
+        let (mut files, mut large) = (Vec::new(), Vec::new());
+        let none = SplitLimits { count: u64::MAX, size: u64::MAX, total: u64::MAX };
+        for (name, path) in files_below(path, &none)? {
+            let mut file = File::open(&path).map_err(|e| lost(&path, &e))?;
+            let meta = file.metadata().map_err(|e| lost(&path, &e))?;
+            let exec = meta.permissions().mode() & 0o100 != 0;
+            let mut bytes = Vec::new();
+            (&file).take(folder::SMALL + 1).read_to_end(&mut bytes).map_err(|e| lost(&path, &e))?;
+            if bytes.len() as u64 <= folder::SMALL {
+                let (length, digest) = (bytes.len() as u64, Digest::of(&bytes));
+                files.push((folder::File { path: name, length, digest, exec }, bytes));
+                continue;
+            }
+            let keep = self.keep.with_extension(format!("{}.file", large.len()));
+            let (digest, length) = if path.starts_with(self.ours) && std::fs::rename(&path, &keep).is_ok() {
+                let kept = File::open(&keep).map_err(|e| lost(&keep, &e))?;
+                copy_hashed(kept, &mut io::sink()).map_err(|e| lost(&keep, &e))?
+            } else {
+                let mut copy = File::create(&keep).map_err(|e| lost(&keep, &e))?;
+                file.seek(io::SeekFrom::Start(0)).map_err(|e| lost(&path, &e))?;
+                copy_hashed(file, &mut copy).map_err(|e| lost(&path, &e))?
+            };
+            files.push((folder::File { path: name, length, digest, exec }, Vec::new()));
+            large.push(LargeFile { path: keep, digest });
+        }
+        let bytes = folder::write(&files);
+        Ok(OutputBody::Folder { digest: Digest::of(&bytes), bytes, large })
+    }
+
+    /// A file or folder that a program made. Before: nobody writes to it any more.
     pub(super) fn take_file(&self, path: &Path) -> Result<OutputBody, Failure> {
         let missing = |error: &io::Error| {
             let message =
@@ -90,11 +135,7 @@ impl Place<'_> {
         let meta = std::fs::symlink_metadata(path).map_err(|e| missing(&e))?;
         let kind = std::fs::metadata(path).map_err(|e| missing(&e))?;
         if kind.is_dir() {
-            return Err(Failure::new(
-                FailureKind::ModuleError,
-                "not supported",
-                "a folder as output is not in this version yet",
-            ));
+            return self.take_folder(path);
         }
         let lost = |error: &io::Error| {
             let message = format!("cannot keep `{}`: {}", path.display(), crate::error::io_text(error));
@@ -124,6 +165,12 @@ impl Place<'_> {
         let (digest, length) = copy_hashed(file, &mut copy).map_err(|e| lost(&e))?;
         Ok(OutputBody::File { path: self.keep.clone(), digest, length })
     }
+}
+
+/// An extension was asked for, and a folder came.
+pub(super) fn extended(ext: &str) -> Failure {
+    let message = format!("`ext = \"{ext}\"` is for files, and the result is a folder");
+    Failure::new(FailureKind::ModuleError, "no file", message)
 }
 
 fn in_memory(bytes: Vec<u8>) -> OutputBody {
@@ -224,11 +271,41 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_a_folder_and_a_device_are_told_apart() {
+    fn a_folder_is_taken_file_by_file_and_links_in_it_are_refused() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let large = vec![7; 20_000];
+        let mut digests = Vec::new();
+        for dir in [&ours, &theirs] {
+            let made = dir.path().join("made");
+            crate::fs::create_dir(&made.join("sub")).unwrap();
+            crate::fs::write_scratch(&made.join("sub/large.bin"), &large).unwrap();
+            crate::fs::write_scratch(&made.join("small"), b"x").unwrap();
+            crate::fs::set_mode(&made.join("small"), 0o755).unwrap();
+            let taken = place(ours.path()).take_file(&made).unwrap();
+            let OutputBody::Folder { bytes, digest, large: kept } = taken else { panic!("{taken:?}") };
+            digests.push(digest);
+            let folder = folder::read(&bytes).unwrap();
+            let names: Vec<_> = folder.files.iter().map(|file| (file.path.as_str(), file.exec)).collect();
+            assert_eq!(names, [("small", true), ("sub/large.bin", false)]);
+            assert_eq!(crate::fs::read(&kept[0].path).unwrap(), large);
+            assert_eq!(made.join("sub/large.bin").exists(), dir.path() == theirs.path());
+        }
+        assert_eq!(digests[0], digests[1]);
+        std::os::unix::fs::symlink("/etc/passwd", theirs.path().join("made/link")).unwrap();
+        let refused = place(ours.path()).take_file(&theirs.path().join("made")).unwrap_err();
+        assert!(refused.message.contains("`link`"), "{}", refused.message);
+        let path = format!("{{\"path\":{:?},\"ext\":\"html\"}}", ours.path());
+        match place(ours.path()).of_frame(frame(&path)) {
+            Done::Failed(failure) => assert!(failure.message.contains("is for files"), "{}", failure.message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_a_device_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let kind = |path: &Path| place(dir.path()).take_file(path).unwrap_err().kind;
         assert_eq!(kind(&dir.path().join("none")), FailureKind::OutputMissing);
-        assert_eq!(kind(dir.path()), FailureKind::ModuleError);
         assert_eq!(kind(Path::new("/dev/null")), FailureKind::OutputMissing);
     }
 }

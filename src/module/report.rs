@@ -122,6 +122,15 @@ pub struct Output {
     pub meta: String,
 }
 
+/// A file of a folder, in the scratch folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Of its bytes.
+    pub digest: Digest,
+}
+
 /// The bytes of an output, hashed already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputBody {
@@ -140,6 +149,15 @@ pub enum OutputBody {
         digest: Digest,
         /// In bytes.
         length: u64,
+    },
+    /// A folder.
+    Folder {
+        /// The list of its files, with the bytes of the small ones: see `model::folder`.
+        bytes: Vec<u8>,
+        /// Their digest.
+        digest: Digest,
+        /// The others, to be taken over.
+        large: Vec<LargeFile>,
     },
     /// The input, unchanged.
     Same,

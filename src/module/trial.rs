@@ -174,7 +174,9 @@ fn listed(children: impl Iterator<Item = (String, Done)>) -> Done {
 
 fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
     let (digest, length) = match &output.body {
-        OutputBody::Bytes { bytes, digest } => (*digest, bytes.len() as u64),
+        OutputBody::Bytes { bytes, digest } | OutputBody::Folder { bytes, digest, .. } => {
+            (*digest, bytes.len() as u64)
+        }
         OutputBody::File { digest, length, .. } => (*digest, *length),
         OutputBody::Same | OutputBody::Children(_) => return,
     };

@@ -296,10 +296,7 @@ impl Loaded {
     fn refuse(&self, stated: &NotYet) -> Mistake {
         let place = self.pipeline.node_name(stated.place);
         let last = stated.key.rsplit('.').next().unwrap_or_default();
-        let message = match (last, &stated.module) {
-            ("cmd" | "shell", _) => "`{out}/` is not in this version of pipe yet".to_owned(),
-            _ => format!("`{last}` is not in this version of pipe yet"),
-        };
+        let message = format!("`{last}` is not in this version of pipe yet");
         let table = match (stated.place, &stated.module) {
             (_, Some(module)) => {
                 let (file, _) = module::split(module);

@@ -1,6 +1,5 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
-use super::command::{self, Brace};
 use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx};
 
 /// A key that this version cannot act on.
@@ -36,12 +35,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             let key = match &module.program {
                 Program::Url(_) => Some("url"),
                 Program::Image(..) => Some("image"),
-                program if !target.split && command::braces_of(program).contains(&Brace::OutFolder) => {
-                    match program {
-                        Program::Shell(_) => Some("shell"),
-                        _ => Some("cmd"),
-                    }
-                }
                 _ => None,
             };
             for key in key.into_iter().chain(of_settings(&module.settings)) {

@@ -205,8 +205,7 @@ fn what_this_version_does_not_run_is_listed_with_its_place() {
         module: module.map(str::to_owned),
         key: key.to_owned(),
     };
-    let expected =
-        [entry("a", None, "batch"), entry("b", Some("search:index"), "gpu"), entry("c", None, "shell")];
+    let expected = [entry("a", None, "batch"), entry("b", Some("search:index"), "gpu")];
     assert_eq!(not_yet(&loaded.pipeline), expected);
     let refused = loaded.refused(|node| node == place("b"));
     let drawn = loaded.render(&refused, Style::Plain);

@@ -8,6 +8,7 @@ use crate::engine::document::Document;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Place, State};
+use crate::model::folder;
 use crate::model::pipeline::Node;
 use crate::query::Asked;
 use crate::query::documents::{Bytes, Documents, state_at};
@@ -26,6 +27,11 @@ pub enum Content {
     Bytes {
         /// In base64.
         base64: String,
+    },
+    /// A folder.
+    Folder {
+        /// In byte order of their paths.
+        files: Vec<folder::File>,
     },
     /// A file that holds them.
     File {
@@ -63,6 +69,10 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
         (Some(Bytes::Source(path, digest)), Node::Target(_)) if state_at(&document, place) == State::Done => {
             Ok(Content::File { path, digest })
         }
+        (Some(Bytes::Stored(output)), _) if output.ext == folder::EXT => match asked.store.folder(output)? {
+            Some((folder, _)) => Ok(Content::Folder { files: folder.files }),
+            None => Err(set_aside(asked, &found, &document, place, stream)?),
+        },
         (Some(Bytes::Stored(output)), _) if output.place == Place::Blob => {
             if let Some(path) = asked.store.proved_blob(output)? {
                 return Ok(Content::File { path, digest: Some(output.digest) });

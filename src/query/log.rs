@@ -184,6 +184,9 @@ pub enum Shown {
         /// It is its input, passed on unchanged.
         #[serde(default)]
         same: bool,
+        /// Of a folder: how many files it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<u64>,
     },
     /// Left out on purpose.
     Skip {
@@ -387,6 +390,12 @@ impl Reader<'_> {
         let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
         let (state, outcome) = shown(&act.outcome);
         let mut step = Step { outcome, ..bare(target, state) };
+        if let (Outcome::Output(output), Shown::Output { size, files, .. }) =
+            (&act.outcome, &mut step.outcome)
+            && let Some((folder, _)) = self.store().folder(output)?
+        {
+            (*size, *files) = (folder.bytes(), Some(folder.files.len() as u64));
+        }
         let of = self.asked.pipeline.find_target(target).map(|ix| self.asked.pipeline.target(ix));
         if of.is_some_and(|of| of.route().is_some()) {
             step.by = self.store().recipe(act.recipe)?.map(|recipe| recipe.module.clone());
@@ -510,7 +519,8 @@ pub fn shown(outcome: &Outcome) -> (State, Shown) {
         Outcome::Output(output) => {
             let meta = serde_json::from_str(&output.meta).unwrap_or(Value::Null);
             let (size, digest, ext) = (output.length, output.digest, output.ext.clone());
-            (State::Done, Shown::Output { size, digest, ext, meta, same: output.place == Place::Input })
+            let same = output.place == Place::Input;
+            (State::Done, Shown::Output { size, digest, ext, meta, same, files: None })
         }
         Outcome::Skip(reason) => (State::Skipped, Shown::Skip { reason: reason.clone() }),
         Outcome::Failed(failure) => (State::Failed, Shown::Failed { failure: failure.clone() }),

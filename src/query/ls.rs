@@ -16,6 +16,7 @@ use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
 use crate::model::document::Meta;
 use crate::model::failure::Failure;
+use crate::model::folder;
 use crate::model::selection::{Condition, Field, Glob, Test};
 use crate::plan::family::Input;
 use crate::query::documents::{Bytes, Depth, Documents, Passing};
@@ -170,6 +171,9 @@ fn listed(documents: &Documents<'_>, passing: &Passing<'_>) -> Listed {
     if let Some(output) = result.output().filter(|_| result.state == State::Done) {
         (listed.ext, listed.size, listed.digest) =
             (Some(output.ext.clone()), Some(output.length), Some(output.digest));
+        if let Ok(Some((folder, _))) = documents.store.folder(output) {
+            listed.size = Some(folder.bytes());
+        }
         // One that passes a source on may have been recorded without its length.
         if output.length == 0 && output.place == Place::Input {
             listed.size = passed_on(documents, document, passing.place);
@@ -222,6 +226,14 @@ fn manifest_line(
     match documents.bytes(passing.document, passing.place) {
         Some(Bytes::Source(path, _)) => put_path(&mut line, &path),
         Some(Bytes::Row(row, _)) => put_bytes(&mut line, &row),
+        Some(Bytes::Stored(output)) if output.ext == folder::EXT => match asked.store.folder(output)? {
+            Some((folder, _)) => {
+                line.insert("files".into(), serde_json::to_value(folder.files).unwrap_or_default());
+            }
+            None => {
+                line.insert("state".into(), "damaged".into());
+            }
+        },
         Some(Bytes::Stored(output)) if output.place == Place::Blob => {
             put_path(&mut line, &asked.store.blob_path(&output.digest));
         }

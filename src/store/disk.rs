@@ -103,10 +103,7 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        match std::fs::remove_dir_all(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        }
+        crate::fs::remove_tree(path)
     }
 }
 

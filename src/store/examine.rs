@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Output, Place, Position, Story};
+use crate::model::folder;
 use crate::store::blobs::Blobs;
 use crate::store::facade::Store;
 use crate::store::format::Format;
@@ -285,7 +286,19 @@ impl Log {
     ) -> Result<bool> {
         let is_right = match output.place {
             Place::Input => return Ok(true),
-            Place::Payload(place) => segments.payload(place, output.length, &output.digest)?.is_some(),
+            Place::Payload(place) => match segments.payload(place, output.length, &output.digest)? {
+                Some(bytes) => self.files(output, &bytes, blobs)?,
+                None => false,
+            },
+            Place::Blob if output.ext == folder::EXT => {
+                blobs.check_length(&output.digest, output.length)?;
+                let bytes = blobs.read(&output.digest)?;
+                self.blobs.insert(output.digest, bytes.is_some());
+                match bytes {
+                    Some(bytes) => self.files(output, &bytes, blobs)?,
+                    None => false,
+                }
+            }
             Place::Blob => match self.blobs.get(&output.digest) {
                 Some(known) => return Ok(*known),
                 None => {
@@ -299,6 +312,27 @@ impl Log {
         found.results += 1;
         found.bytes += output.length;
         Ok(is_right)
+    }
+
+    /// Whether the large files of a folder are right; what is no folder has none.
+    fn files(&mut self, output: &Output, bytes: &[u8], blobs: &Blobs) -> Result<bool> {
+        if output.ext != folder::EXT {
+            return Ok(true);
+        }
+        let Some(folder) = folder::read(bytes) else { return Ok(false) };
+        let mut all = true;
+        for file in folder.files.iter().filter(|file| file.is_blob()) {
+            let is_right = match self.blobs.get(&file.digest) {
+                Some(known) => *known,
+                None => {
+                    blobs.check_length(&file.digest, file.length)?;
+                    blobs.holds(&file.digest)?
+                }
+            };
+            self.blobs.insert(file.digest, is_right);
+            all &= is_right;
+        }
+        Ok(all)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Act, Definition, Loads, Outcome, Output, Place, Position, Recipe, Story};
+use crate::model::folder::{self, Folder};
 use crate::store::facade::Store;
 use crate::store::frame::{Bad, Frame};
 use crate::store::quarantine::Quarantine;
@@ -191,8 +192,53 @@ impl Store {
     /// Where a blob lies whose bytes are right, hashed once a process; nothing if they are gone or wrong. What is handed
     /// to a module is asked for here: a result of wrong bytes would stand under the key of the right ones.
     pub fn proved_blob(&self, output: &Output) -> Result<Option<PathBuf>> {
-        self.blobs.check_length(&output.digest, output.length)?;
-        self.blobs.proved_path(&output.digest)
+        self.proved_file(&output.digest, output.length)
+    }
+
+    /// The same of a file of a folder.
+    pub fn proved_file(&self, digest: &Digest, length: u64) -> Result<Option<PathBuf>> {
+        self.blobs.check_length(digest, length)?;
+        self.blobs.proved_path(digest)
+    }
+
+    /// What a folder holds, with its bytes; nothing if they are gone or wrong, and for what is no folder.
+    pub fn folder(&self, output: &Output) -> Result<Option<(Folder, Arc<[u8]>)>> {
+        if output.ext != folder::EXT {
+            return Ok(None);
+        }
+        let Some(bytes) = self.output_bytes(output)? else { return Ok(None) };
+        Ok(folder::read(&bytes).map(|folder| (folder, bytes)))
+    }
+
+    /// Whether the bytes of an output are there as far as a look at their lengths says it: a payload is proved when it is
+    /// read, a blob is a file of its own, which may be gone.
+    pub fn is_there(&self, output: &Output) -> bool {
+        let of_folder = || match self.folder(output) {
+            Ok(Some((folder, _))) => {
+                let mut large = folder.files.iter().filter(|file| file.is_blob());
+                large.all(|file| self.has_blob(&file.digest, file.length))
+            }
+            _ => output.ext != folder::EXT || output.place == Place::Input,
+        };
+        (output.place != Place::Blob || self.has_blob(&output.digest, output.length)) && of_folder()
+    }
+
+    /// Whether the bytes of an output are there and right; not for one that passes its input on.
+    pub fn is_whole(&self, output: &Output) -> Result<bool> {
+        if output.ext == folder::EXT {
+            let Some((folder, _)) = self.folder(output)? else { return Ok(false) };
+            for file in folder.files.iter().filter(|file| file.is_blob()) {
+                if self.proved_file(&file.digest, file.length)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        Ok(match output.place {
+            Place::Payload(_) => self.output_bytes(output)?.is_some(),
+            Place::Blob => self.proved_blob(output)?.is_some(),
+            Place::Input => false,
+        })
     }
 
     /// Takes over a file of `tmp/` as the bytes of an output.

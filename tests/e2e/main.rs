@@ -28,6 +28,7 @@ mod edits;
 /// Passing faults and the breaker.
 mod faults;
 /// `pipe gc`.
+mod folders;
 mod gc;
 /// Documents that are gone.
 mod gone;

@@ -166,3 +166,51 @@ fn ten_thousand_files_in_one_folder() {
     assert_eq!(ended.named("done"), ["pass docs/5000", "sum sum"]);
     assert_eq!(project.read("out/sum.txt"), "50010000");
 }
+
+#[test]
+fn a_result_that_only_adds_meta_copies_nothing() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.docs]
+            path = "docs"
+            [target.tagged]
+            each   = "docs"
+            module = "tagged"
+            [target.size]
+            each    = "tagged"
+            where   = { meta.large = true }
+            shell   = 'wc -c < {in} > {out}'
+            ext     = "txt"
+            publish = true
+            "#,
+        )
+        .module(
+            "tagged",
+            "
+            @module
+            def tagged(doc):
+                return Result(meta={'large': doc.path.stat().st_size > 1000})
+            ",
+        );
+    project.write("docs/large.bin", "");
+    std::fs::File::options()
+        .write(true)
+        .open(project.root().join("docs/large.bin"))
+        .unwrap()
+        .set_len(64 << 20)
+        .unwrap();
+    // No file of half its size can be written meanwhile.
+    let limited = ["sh", "-c", "ulimit -f 49152; exec \"$@\"", "sh"];
+    project.pipe_through(&limited, &["build"]).ends(0);
+    assert_eq!(project.read("out/size/docs/large.bin.txt"), "67108864\n");
+    let stored: u64 = project
+        .files(".pipe")
+        .iter()
+        .filter(|(name, _)| *name != "RESERVE")
+        .map(|(_, bytes)| bytes.len() as u64)
+        .sum();
+    assert!(stored < 2 << 20, "{stored} bytes in the store");
+    assert_eq!(project.names(".pipe/blobs").len(), 0);
+}

@@ -465,6 +465,18 @@ impl Pass<'_> {
                 here.found.blobs.push((at, prefix(digest)));
             }
         }
+        if let Outcome::Output(output) = &act.outcome
+            && let Some((folder, _)) = self.store.folder(output)?
+        {
+            for file in folder.files.iter().filter(|file| file.is_blob()) {
+                *self.live.blob_bytes.entry(run).or_default() += file.length;
+                if is_kept {
+                    self.blobs.push(prefix(&file.digest));
+                } else {
+                    here.found.blobs.push((at, prefix(&file.digest)));
+                }
+            }
+        }
         if run == 0 {
             return Ok(0);
         }

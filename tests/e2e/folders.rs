@@ -1,0 +1,212 @@
+//! Folders as results: kept by their files, handed on as folders, published file by file.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::Project;
+
+const PIPELINE: &str = r#"
+[source.inbox]
+path = "inbox"
+
+[target.site]
+each    = "inbox"
+shell   = 'echo site >> $RUNS; mkdir {out}/sub; head -1 {in} > {out}/a.txt; tail -1 {in} > {out}/sub/b.txt; MORE'
+publish = "out/{id.stem}"
+
+[target.names]
+each    = "site"
+shell   = 'echo names >> $RUNS; (cd {in} && find . -type f | sort && cat sub/b.txt) > {out}'
+ext     = "txt"
+publish = "lists/{id.stem}.txt"
+"#;
+
+fn project(more: &str) -> Project {
+    Project::counting()
+        .file("Pipelinefile", &PIPELINE.replace("MORE", more))
+        .file("inbox/x.md", "one\ntwo\n")
+        .file("inbox/y.md", "uno\ndos\n")
+}
+
+#[test]
+fn a_folder_is_kept_handed_on_and_published_file_by_file() {
+    let project = project("true");
+    project.build_runs(&["site", "site", "names", "names"]);
+    assert_eq!(project.published_names(), ["x/a.txt", "x/sub/b.txt", "y/a.txt", "y/sub/b.txt"]);
+    assert_eq!(project.read("lists/x.txt"), "./a.txt\n./sub/b.txt\ntwo\n");
+    project.build_runs(&[]);
+    // The same files: what takes them rests.
+    project.write("inbox/x.md", "one\nin between\ntwo\n");
+    project.build_runs(&["site"]);
+    project.write("inbox/x.md", "one\nzwei\n");
+    project.build_runs(&["site", "names"]);
+    assert_eq!(project.published()["x/sub/b.txt"], "zwei\n");
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
+
+#[test]
+fn files_that_vanish_go_and_a_file_that_was_edited_stays() {
+    let project =
+        project("if grep -q more {in}; then echo more > {out}/more.txt; chmod +x {out}/more.txt; fi");
+    project.write("inbox/x.md", "more\ntwo\n");
+    project.pipe(&["build"]).ends(0);
+    assert!(project.published_names().contains(&"x/more.txt".to_owned()));
+    let mode = |name: &str| std::fs::metadata(project.root().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("out/x/more.txt") & 0o111, 0o111);
+    assert_eq!(mode("out/x/a.txt") & 0o111, 0);
+    project.write("inbox/x.md", "one\ntwo\n");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.published_names(), ["x/a.txt", "x/sub/b.txt", "y/a.txt", "y/sub/b.txt"]);
+    // What somebody removed is shown again; what somebody edited is kept and said.
+    project.remove("out/x/sub/b.txt");
+    project.take_runs();
+    project.build_runs(&[]);
+    assert_eq!(project.published()["x/sub/b.txt"], "two\n");
+    project.write("out/y/a.txt", "mine");
+    project.write("inbox/y.md", "eins\ndos\n");
+    project.pipe(&["build"]).ends(0).says("`out/y/a.txt` was edited since it was published");
+    assert_eq!(project.published()["y/a.txt"], "mine");
+    project.remove("inbox/x.md");
+    project.pipe(&["build", "--gone"]).ends(0);
+    assert_eq!(project.published_names(), ["y/a.txt", "y/sub/b.txt"]);
+}
+
+#[test]
+fn a_folder_becomes_a_file_and_a_file_a_folder() {
+    let project = project("true");
+    project.pipe(&["build", "site"]).ends(0);
+    let as_folder = project.read("Pipelinefile");
+    project.replace("Pipelinefile", "mkdir {out}/sub; ", "cat {in} > {out}; true ||");
+    let as_file = project
+        .read("Pipelinefile")
+        .replace("{out}/a.txt", "/dev/null")
+        .replace("{out}/sub/b.txt", "/dev/null");
+    project.write("Pipelinefile", &as_file);
+    project.pipe(&["build", "site"]).ends(0);
+    assert_eq!(project.published_names(), ["x", "y"]);
+    project.write("Pipelinefile", &as_folder);
+    project.pipe(&["build", "site"]).ends(0);
+    assert_eq!(project.published_names(), ["x/a.txt", "x/sub/b.txt", "y/a.txt", "y/sub/b.txt"]);
+}
+
+#[test]
+fn large_files_of_a_folder_are_blobs_that_are_verified_and_collected() {
+    let project = project("yes $(cat {in}) | head -c 40000 > {out}/large.bin");
+    project.remove("inbox/y.md");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.published()["x/large.bin"].len(), 40_000);
+    let blobs = || project.files(".pipe/blobs").len();
+    assert_eq!(blobs(), 1);
+    project.pipe(&["doctor"]).ends(0);
+    project.pipe(&["gc"]).ends(0);
+    assert_eq!(blobs(), 1);
+    // A damaged file is never handed on: the folder is made again.
+    let blob = project.names(".pipe/blobs").remove(0);
+    project.write(&format!(".pipe/blobs/{blob}"), vec![b'x'; 40_000]);
+    project.take_runs();
+    project.pipe(&["doctor"]).ends(3).says("its result does not match its digest");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.take_runs(), ["site"]);
+    project.remove(&format!(".pipe/blobs/{}", project.names(".pipe/blobs")[0]));
+    project.replace("Pipelinefile", "echo names", ": ; echo names");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.take_runs(), ["names", "site"]);
+    // Nothing needs the old one any more.
+    project.write("inbox/x.md", "three\n");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(blobs(), 2);
+    project.pipe(&["gc", "--older-than", "0s", "--force"]).ends(0);
+    assert_eq!(blobs(), 1);
+    project.take_runs();
+    project.build_runs(&[]);
+}
+
+#[test]
+fn what_is_in_a_folder_is_shown() {
+    let project = project("yes | head -c 40000 > {out}/large.bin");
+    project.remove("inbox/y.md");
+    project.pipe(&["build"]).ends(0);
+    project.pipe(&["cat", "site", "inbox/x.md"]).shows(
+        "
+        status: 0
+        --- stdout
+               4 B  a.txt
+          39.1 KiB  large.bin
+               4 B  sub/b.txt
+        ",
+    );
+    project.pipe(&["ls", "site"]).ends(0).says("inbox/x.md  done        folder   39.1 KiB");
+    project.pipe(&["log", "inbox/x.md"]).ends(0).says("made folder, 3 files, 39.1 KiB");
+    project.pipe(&["try", "site", "inbox/x.md"]).ends(0).says("39.1 KiB  large.bin");
+}
+
+#[test]
+fn python_makes_folders_and_gets_them_to_read_only() {
+    let pipeline = r#"
+[source.inbox]
+path = "inbox"
+
+[target.made]
+each   = "inbox"
+module = "made"
+
+[target.seen]
+each    = "made"
+with    = { all = "joined" }
+module  = "seen"
+publish = "out/{id.stem}.json"
+
+[target.joined]
+all    = "made"
+module = "joined"
+"#;
+    let project = Project::counting()
+        .file("Pipelinefile", pipeline)
+        .module(
+            "made",
+            "
+            @module
+            def made(doc):
+                ran(doc)
+                folder = doc.tmp / 'folder'
+                (folder / 'in').mkdir(parents=True)
+                (folder / 'in' / 'text').write_text(doc.text())
+                return folder
+            ",
+        )
+        .module(
+            "joined",
+            "
+            @module
+            def joined(docs):
+                ran('all')
+                folder = docs.tmp / 'folder' if hasattr(docs, 'tmp') else None
+                return ''.join((doc.path / 'in' / 'text').read_text() for doc in docs)
+            ",
+        )
+        .module(
+            "seen",
+            "
+            import stat
+            @module
+            def seen(doc, *, all: Doc):
+                ran('seen')
+                text = doc.path / 'in' / 'text'
+                return [doc.ext, text.read_text(), all.text(), oct(text.stat().st_mode & 0o777)]
+            ",
+        )
+        .file("inbox/a.txt", "A")
+        .file("inbox/b.txt", "B");
+    project.build_runs(&["made A", "made B", "joined all", "seen seen", "seen seen"]);
+    assert_eq!(project.published()["a.json"], r#"["/","A","AB","0o444"]"#);
+    project.build_runs(&[]);
+    project.replace("modules/made.py", "return folder", "return Result(folder, ext='zip')");
+    project.build_with(&[], 1, &["made A", "made B"]).says("is for files");
+}
+
+#[test]
+fn a_link_in_a_folder_is_a_failure_of_its_document() {
+    let project = project("grep -q bad {in} && ln -s /etc/passwd {out}/link; true");
+    project.write("inbox/x.md", "bad\n");
+    project.build_with(&[], 1, &["site", "site", "names"]).says("`link` in its folder is no ordinary file");
+}
