@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::build::{Build, Open};
+use crate::engine::decide::derived_note;
 use crate::engine::document::{Document, StepResult};
 use crate::engine::feeds::{Feed, Going, Item, Phase};
 use crate::engine::kin;
@@ -17,9 +18,10 @@ use crate::engine::sets::{above, before, result_of};
 use crate::engine::values::Handed;
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{Act, Outcome, Place, Position, State};
+use crate::model::action::{Act, Outcome, Position, State};
 use crate::model::children::{Child, key_inputs};
 use crate::model::document::{DocId, Meta, Stamp};
+use crate::model::failure::{Failure, FailureKind};
 use crate::plan::family::FamilyIx;
 use crate::plan::key::{action_key, recipe_digest};
 use crate::store::Entry;
@@ -28,7 +30,7 @@ use crate::store::Entry;
 const NAMES: usize = 128;
 
 /// What is given to the children's steps by the one document that they were split from.
-pub(super) fn stamp(child: &Child, above: &[Meta], handed: &[Handed]) -> Stamp {
+pub(super) fn stamp(child: &Child, above: &[Meta], handed: &[Handed], twin: Option<&String>) -> Stamp {
     let mut hasher = FieldHasher::new("pipe child");
     hasher.digest(&child.digest).text(&child.ext).text(&child.meta).number(above.len() as u64);
     for layer in above {
@@ -39,6 +41,9 @@ pub(super) fn stamp(child: &Child, above: &[Meta], handed: &[Handed]) -> Stamp {
         if let Some(found) = found {
             hasher.digest(&found.digest).text(&found.ext);
         }
+    }
+    if let Some(twin) = twin {
+        hasher.text("twin").text(twin);
     }
     Stamp(hasher.finish().prefix())
 }
@@ -191,6 +196,7 @@ impl Build<'_> {
             recipe: Digest::default(),
             above: Arc::from([]),
             handed: kin::handed_down(self.parts, self.families, document, feed.family, document.stratum),
+            twins: HashMap::new(),
             split: result.and_then(|result| result.act),
         };
         let step = &parents.steps[feed.ticket.step];
@@ -210,6 +216,7 @@ impl Build<'_> {
             if let crate::engine::document::MainInput::One(input) = document.main_input(step) {
                 going.above = Arc::from(document.layers(parents, input));
             }
+            going.twins = self.twins(document, feed.family)?;
             for child in list {
                 let entry = known.remove(&child.name);
                 going.items.push_back(Item {
@@ -242,6 +249,20 @@ impl Build<'_> {
         Ok(Some(going))
     }
 
+    /// The names of children that another split of the document made too, where some target takes both.
+    fn twins(&self, document: &Document, children: FamilyIx) -> Result<HashMap<String, String>> {
+        let family = self.families.family(document.family);
+        let split = family.splits.iter().find(|split| split.family == children);
+        let mut names = HashMap::new();
+        for step in split.iter().flat_map(|split| &split.twins) {
+            let Some(result) = &document.results[*step] else { continue };
+            let target = &self.pipeline.target(family.steps[*step].target).name;
+            let list = list_of(self.store, result)?.unwrap_or_default();
+            names.extend(list.into_iter().map(|child| (child.name, target.clone())));
+        }
+        Ok(names)
+    }
+
     fn next_item(&mut self, going: &mut Going, family: FamilyIx, dir: &str) -> Result<Option<Item>> {
         let Some(first) = going.items.front() else { return Ok(None) };
         if first.entry.is_none() && first.number.is_none() {
@@ -272,7 +293,7 @@ impl Build<'_> {
         let Item { name, child, entry, number } = item;
         let is_now = family.steps[0].stratum == stratum;
         let stamp = match (&child, &entry) {
-            (Some(child), _) => stamp(child, &going.above, &going.handed),
+            (Some(child), _) => stamp(child, &going.above, &going.handed, going.twins.get(&name)),
             (None, Some(entry)) if !is_now => entry.stamp,
             // What it was split from failed: whatever comes of it next is another.
             (None, _) => Stamp(0),
@@ -318,8 +339,16 @@ impl Build<'_> {
             let own = known.as_ref().and_then(|known| known.entry(split)).and_then(|entry| entry.act);
             let Some((at, act)) = self.child_record(going, child, own)? else { return Ok(None) };
             document.digest = Some(child.digest);
-            document.results[0] =
-                Some(StepResult { act: Some(at), record: Some(act), ..StepResult::bare(State::Done, "") });
+            document.results[0] = Some(match going.twins.get(&document.name) {
+                None => StepResult { act: Some(at), record: Some(act), ..StepResult::bare(State::Done, "") },
+                Some(twin) => {
+                    let id = &document.id;
+                    let message =
+                        format!("{id} is made by {split} and by {twin}; a list of streams takes one");
+                    let failure = Failure::new(FailureKind::Collision, "", message);
+                    StepResult::bare(State::Failed, derived_note(&failure))
+                }
+            });
         } else if is_now {
             document.results[0] = Some(StepResult::bare(State::Blocked, format!("{split} failed")));
         }
@@ -357,11 +386,7 @@ impl Build<'_> {
             }
             let act = self.store.act(at)?;
             let holds = |act: &Arc<Act>| match &act.outcome {
-                Outcome::Output(output) => {
-                    let is_there =
-                        output.place != Place::Blob || self.store.has_blob(&output.digest, output.length);
-                    child.is(output) && is_there
-                }
+                Outcome::Output(output) => child.is(output) && self.store.is_there(output),
                 _ => false,
             };
             Ok(act.filter(holds))

@@ -14,7 +14,8 @@ use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
-use crate::model::pipeline::{Pipeline, Target};
+use crate::model::folder;
+use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{Family, Input, Origin};
 use crate::store::Store;
@@ -63,8 +64,10 @@ impl Build<'_> {
                 _ => true,
             }
         };
-        // What is wrong with a row is known for as long as the row is the same.
-        (document.digest.is_some() || document.is_row)
+        // What is wrong with a row is known for as long as the row is the same; what keeps a set or a group from being
+        // made, for as long as its members are.
+        let is_over_members = family.is_set() || family.is_group();
+        (document.digest.is_some() || document.is_row || is_over_members)
             && !document.unsettled_children
             && document.results.iter().enumerate().all(decided)
     }
@@ -333,7 +336,9 @@ impl Build<'_> {
         let mut jobs = Vec::new();
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
-            if let Some(template) = before.published_by(&target.name) {
+            if let Some(template) = before.published_by(&target.name)
+                && !self.has_twin(document, place.target)?
+            {
                 let path = old_path(self.store, self.pipeline, document, family, step, template)?;
                 jobs.push(withdraw(path, None, document, target));
             }
@@ -363,6 +368,23 @@ impl Build<'_> {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
         }
         self.retire_children(document)
+    }
+}
+
+impl Build<'_> {
+    /// Whether a child of another split has the id of this one and comes to a target too: then the file is that one's.
+    fn has_twin(&self, document: &Document, target: TargetIx) -> Result<bool> {
+        for ix in self.families.of_document(&document.id) {
+            let family = self.families.family(ix);
+            if ix == document.family || !family.is_children() || family.step_of(target).is_none() {
+                continue;
+            }
+            let entry = self.store.entry(&family.name, &document.dir, &document.name)?;
+            if entry.is_some_and(|entry| !entry.flags.gone) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -418,7 +440,8 @@ pub fn published_path(
         Field::Meta(path) => document.meta(family, input, path).map(|value| plain(&value)),
         other => other.of_id(&document.id),
     };
-    template.expand(&lookup, &target.name, &output.ext).ok()
+    let ext = if output.ext == folder::EXT { "" } else { &output.ext };
+    template.expand(&lookup, &target.name, ext).ok()
 }
 
 /// Where the result of a step was shown by the document's newest story, or by the last one that had a result.

@@ -42,6 +42,8 @@ pub(super) struct Going {
     pub(super) recipe: Digest,
     pub(super) above: Arc<[Meta]>,
     pub(super) handed: Arc<[Handed]>,
+    /// Names that children of another split of the same document have too, with its target.
+    pub(super) twins: HashMap<String, String>,
     pub(super) split: Option<Position>,
 }
 

@@ -87,16 +87,19 @@ pub fn handed_down(
     handed.collect()
 }
 
-/// Whether all that an open document hands to these children in this stratum is decided.
+/// Whether all that an open document hands to these children in this stratum is decided, and into what else it is split.
 pub fn is_ready(families: &Families, document: &Document, children: FamilyIx) -> bool {
     let family = families.family(document.family);
+    let is_decided =
+        |step: usize| document.results[step].is_some() || family.steps[step].stratum != document.stratum;
+    let split = family.splits.iter().find(|split| split.family == children);
+    let twins = split.is_none_or(|split| split.twins.iter().all(|step| is_decided(*step)));
     let wanted = families.family(children).handed.iter().filter(|(_, of)| *of == document.stratum);
-    wanted.filter_map(|(node, _)| family.place(*node)).all(|place| match place {
-        Input::Origin => true,
-        Input::Step(step) => {
-            document.results[step].is_some() || family.steps[step].stratum != document.stratum
-        }
-    })
+    twins
+        && wanted.filter_map(|(node, _)| family.place(*node)).all(|place| match place {
+            Input::Origin => true,
+            Input::Step(step) => is_decided(step),
+        })
 }
 
 /// Everything of kin that a step of a document takes.

@@ -50,6 +50,7 @@ pub mod sets;
 mod sources;
 mod split;
 mod standing;
+mod strays;
 mod supply;
 mod survey;
 pub mod tally;

@@ -13,6 +13,7 @@ use crate::engine::reduce::reduce;
 use crate::engine::requests::Inputs;
 use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
+use crate::engine::strays::{self, Strays, strays};
 use crate::engine::supply::Supply;
 use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced};
 use crate::error::{Error, Result};
@@ -81,10 +82,11 @@ pub fn build_again(
     }
     let stale = stale_sets(parts, &families, &options, &outline, &scans)?;
     let Repairs { jobs: unpublished, unchecked, publishing } = repairs(parts, &families, &options, limits)?;
+    let Strays { found: strays, splits } = strays(parts, &families, &options)?;
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
-    let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty();
+    let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty() && strays.is_empty();
     let mut summary =
         Summary { documents, up_to_date: documents.saturating_sub(differ - gone), ..Summary::default() };
     let plan =
@@ -110,6 +112,7 @@ pub fn build_again(
             &scans,
             &plan,
             unpublished,
+            &strays,
             &mut summary,
             standing,
             limits.is_some(),
@@ -124,6 +127,11 @@ pub fn build_again(
         && summary.stopped.is_none()
     {
         mirror::remember(parts.store, &publishing)?;
+    }
+    if let Some(splits) = splits
+        && summary.stopped.is_none()
+    {
+        strays::remember(parts.store, &splits)?;
     }
     if summary.stopped.is_none() && !options.is_partial() {
         remember_rules(parts, &families)?;
@@ -286,6 +294,7 @@ fn work(
     scans: &[Scan],
     plan: &[Planned],
     unpublished: Vec<Job>,
+    strays: &[(FamilyIx, String, Entry)],
     summary: &mut Summary,
     standing: &mut Standing,
     is_limited: bool,
@@ -301,10 +310,11 @@ fn work(
     // First, so that what this build makes stands above it.
     unpublished.into_iter().for_each(|job| build.publish(job));
     let only = options.sample_filter();
-    let mut result = Ok(());
+    // Children of what is split no more: sets and groups then look at their members again.
+    let mut result = strays.iter().try_for_each(|(ix, dir, entry)| build.retire_child(*ix, dir, entry));
     let mut replaced_in = None;
     let mut stratum = 0;
-    while stratum < families.stratum_count() && !build.stopped_for_good() {
+    while result.is_ok() && stratum < families.stratum_count() && !build.stopped_for_good() {
         let only = only.as_deref();
         result =
             one_stratum(parts, families, options, &mut build, scans, only, stratum, replaced_in.as_ref());

@@ -60,6 +60,8 @@ pub struct Split {
     pub strata: BTreeSet<usize>,
     /// The steps that need the children: groups by parent.
     pub groups: Vec<usize>,
+    /// The steps that split the same documents, whose children are taken together with these by some target.
+    pub twins: Vec<usize>,
 }
 
 /// One target in a family.
@@ -114,7 +116,28 @@ impl Families {
             families.add(pipeline, ix, wanted);
         }
         families.look_below();
+        families.find_twins(pipeline, wanted);
         families
+    }
+
+    /// Notes the splits whose children come to one target: their names must differ.
+    fn find_twins(&mut self, pipeline: &Pipeline, wanted: &BTreeSet<TargetIx>) {
+        for family in &mut self.list {
+            let targets: Vec<TargetIx> =
+                family.splits.iter().map(|split| family.steps[split.step].target).collect();
+            for a in 0..targets.len() {
+                let is_twin = |b: &usize| {
+                    let pair = [Node::Target(targets[a]), Node::Target(targets[*b])];
+                    let unites =
+                        |ix: &TargetIx| pair.iter().all(|node| pipeline.target(*ix).streams.contains(node));
+                    // One that needs the other's children cannot be waited for by these.
+                    let is_apart = pair.iter().any(|node| waits_for_others(pipeline, *node));
+                    *b != a && !is_apart && wanted.iter().any(unites)
+                };
+                let twins = (0..targets.len()).filter(is_twin).map(|b| family.splits[b].step).collect();
+                family.splits[a].twins = twins;
+            }
+        }
     }
 
     /// Adds a target: its step in all families that come to it, and the family that it begins.
@@ -153,7 +176,8 @@ impl Families {
                     if target.split {
                         let (step, strata, groups) =
                             (family.steps.len(), BTreeSet::from([stratum]), Vec::new());
-                        family.splits.push(Split { step, family: children, strata, groups });
+                        let twins = Vec::new();
+                        family.splits.push(Split { step, family: children, strata, groups, twins });
                         begins = true;
                     }
                     family.steps.push(Step { splits: target.split, ..step });

@@ -323,3 +323,19 @@ fn who_does_not_see_ids_is_not_told_them_by_paths() {
     project.rename("inbox/a.txt", "inbox/b.txt");
     project.build_runs(&[]);
 }
+
+#[test]
+fn a_set_with_too_few_members_is_not_looked_at_again_until_something_changes() {
+    let project = project("");
+    project.write("inbox/a.txt", "a");
+    project.write("inbox/b.txt", "fail b");
+    project.build_with(&[], 1, &["pick a", "pick fail b"]).says("1 of 2 members failed");
+    let log = || std::fs::metadata(project.root().join(".pipe/segments/000001.seg")).unwrap().len();
+    let before = log();
+    let said = project.build_with(&[], 1, &[]).says("1 of 2 members failed").says("Up to date");
+    assert!(!said.text().contains("Plan"), "{}", said.text());
+    assert_eq!(log(), before);
+    project.write("inbox/b.txt", "b");
+    project.build_runs(&["pick b", "joined inbox/a.txt inbox/b.txt"]);
+    project.build_runs(&[]);
+}

@@ -197,3 +197,92 @@ fn too_many_or_too_large_children_fail_their_document() {
     project.replace("Pipelinefile", "max = 3, max_size = \"1KB\"", "max = 4");
     project.build_runs(&["parts a", "parts one", "upper a", "upper b", "upper c", "upper d", &long]);
 }
+
+const TWO_SOURCES: &str = r#"
+[source.inbox]
+path = "inbox"
+
+[source.other]
+path = "other"
+
+[target.line]
+each  = "inbox"
+split = true
+shell = 'while read l; do echo "$l" > {out}/$l.txt; done < {in}'
+
+[target.upper]
+each    = "line"
+shell   = 'tr a-z A-Z < {in} > {out}'
+publish = true
+
+[target.all]
+all     = "upper"
+shell   = 'grep -c . {in} > {out}'
+publish = "out/all.txt"
+"#;
+
+#[test]
+fn children_go_when_their_target_splits_another_stream() {
+    let project = Project::counting().file("Pipelinefile", TWO_SOURCES);
+    project.write("inbox/a.txt", "one\ntwo\n");
+    project.write("other/b.txt", "uno\n");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.read("out/all.txt"), "2\n");
+    project.replace("Pipelinefile", "each  = \"inbox\"", "each  = \"other\"");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.published_names(), ["all.txt", "upper/other/b.txt~uno.txt.txt"]);
+    assert_eq!(project.read("out/all.txt"), "1\n");
+    project.pipe(&["build"]).ends(0).says("Up to date");
+    project.is_as_built_clean();
+    project.replace("Pipelinefile", "each  = \"other\"", "each  = [\"other\", \"inbox\"]");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.read("out/all.txt"), "3\n");
+    project.is_as_built_clean();
+}
+
+#[test]
+fn children_of_two_splits_with_one_id_fail_and_both_are_named() {
+    let project = Project::counting().file(
+        "Pipelinefile",
+        r#"
+        [source.inbox]
+        path = "inbox"
+
+        [target.line]
+        each  = "inbox"
+        split = true
+        shell = 'while read l; do echo "$l" > {out}/$l; done < {in}'
+
+        [target.first]
+        each  = "inbox"
+        split = true
+        shell = 'head -1 {in} | cut -c1 > {out}/$(head -1 {in} | cut -c1)'
+
+        [target.upper]
+        each    = ["line", "first"]
+        shell   = 'echo "upper $(cat {in})" >> $RUNS; tr a-z A-Z < {in} > {out}'
+        ext     = "txt"
+        publish = true
+
+        [target.count]
+        all      = ["line", "first"]
+        min_done = 0.1
+        shell    = 'grep -c . {in} > {out}'
+        publish  = "out/count.txt"
+        "#,
+    );
+    project.write("inbox/a.txt", "one\ntwo\n");
+    project.build_runs(&["upper o", "upper one", "upper two"]);
+    assert_eq!(project.read("out/count.txt"), "3\n");
+    project.write("inbox/a.txt", "one\no\n");
+    let said = project.build_with(&[], 1, &[]);
+    let _said = said.says("inbox/a.txt#o is made by first and by line");
+    let log = project.pipe(&["log", "inbox/a.txt#o"]).text();
+    assert!(log.contains("is made by"), "{log}");
+    assert_eq!(project.read("out/count.txt"), "1\n");
+    project.build_with(&[], 1, &[]).says("Up to date");
+    project.write("inbox/a.txt", "two\no\n");
+    project.build_runs(&["upper t"]);
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
