@@ -205,12 +205,10 @@ fn a_result_that_only_adds_meta_copies_nothing() {
     let limited = ["sh", "-c", "ulimit -f 49152; exec \"$@\"", "sh"];
     project.pipe_through(&limited, &["build"]).ends(0);
     assert_eq!(project.read("out/size/docs/large.bin.txt"), "67108864\n");
-    let stored: u64 = project
-        .files(".pipe")
-        .iter()
-        .filter(|(name, _)| *name != "RESERVE")
-        .map(|(_, bytes)| bytes.len() as u64)
-        .sum();
+    // In `tmp` lies a link to the source, by the name that the module saw.
+    let own = |name: &str| name != "RESERVE" && !name.starts_with("tmp/");
+    let files = project.files(".pipe");
+    let stored: usize = files.iter().filter(|(name, _)| own(name)).map(|(_, bytes)| bytes.len()).sum();
     assert!(stored < 2 << 20, "{stored} bytes in the store");
     assert_eq!(project.names(".pipe/blobs").len(), 0);
 }
