@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::select;
+use crate::cli::select::{select, select_modules};
 use crate::engine::redo::{Marked, Selection};
 use crate::engine::{Parts, redo};
 use crate::error::{Error, Result};
@@ -69,7 +69,9 @@ impl Args {
         let older_than = self.older_than.as_deref().map(before).transpose()?;
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
-        let selection = Selection { docs: self.docs.as_deref(), failed: self.failed, older_than };
+        let only = self.from.is_none().then(|| select_modules(project.pipeline(), &self.names));
+        let (docs, only) = (self.docs.as_deref(), only.as_ref());
+        let selection = Selection { docs, failed: self.failed, older_than, only };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host).and_then(|parts| {
             let mark = if self.cancel { redo::cancel } else { redo::redo };
             mark(&parts, &targets, selection, self.dry_run)

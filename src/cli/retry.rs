@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::select;
+use crate::cli::select::{select, select_modules};
 use crate::engine::{Parts, redo};
 use crate::error::{Error, Result};
 use crate::model::selection::Glob;
@@ -47,7 +47,9 @@ impl Args {
         }
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
-        let selection = redo::Selection { docs: self.docs.as_deref(), failed: true, older_than: None };
+        let only = select_modules(project.pipeline(), &self.names);
+        let selection =
+            redo::Selection { docs: self.docs.as_deref(), failed: true, older_than: None, only: Some(&only) };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
             .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
         let closed = store.close();

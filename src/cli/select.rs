@@ -1,9 +1,9 @@
 //! Targets as the command line names them: by their own name, or by a module's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::model::pipeline::{Node, Pipeline, TargetIx};
+use crate::model::pipeline::{ModuleIx, Node, Pipeline, TargetIx};
 use crate::plan::family::Families;
 use crate::project::Project;
 use crate::text::nearest;
@@ -24,6 +24,25 @@ pub(super) fn select(pipeline: &Pipeline, names: &[String]) -> Result<BTreeSet<T
         }
     }
     Ok(selected)
+}
+
+/// The targets with a route that are named by modules of theirs alone, with these modules.
+pub(super) fn select_modules(
+    pipeline: &Pipeline,
+    names: &[String],
+) -> BTreeMap<TargetIx, BTreeSet<ModuleIx>> {
+    let mut only: BTreeMap<TargetIx, BTreeSet<ModuleIx>> = BTreeMap::new();
+    for name in names.iter().filter(|name| pipeline.find_target(name).is_none()) {
+        for ix in pipeline.targets_of_module(name) {
+            let is_routed = pipeline.target(ix).route().is_some();
+            if is_routed && !names.contains(&pipeline.target(ix).name) {
+                let modules = pipeline.modules_of(ix);
+                let meant = modules.into_iter().filter(|module| pipeline.module(*module).name == *name);
+                only.entry(ix).or_default().extend(meant);
+            }
+        }
+    }
+    only
 }
 
 /// These targets and all that they need.

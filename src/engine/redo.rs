@@ -3,14 +3,15 @@
 //! A mark is a frame in the log, on disk before this returns. A mark on whole targets is part of their definition; one
 //! that selects documents clears `settled` of those, so that a build looks at them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Parts;
 use crate::engine::sets::id_of;
 use crate::engine::survey::{Meant, Survey, has_ended};
+use crate::engine::target::TargetPlan;
 use crate::error::Result;
-use crate::model::action::{Mark, MarkedTarget, State};
-use crate::model::pipeline::TargetIx;
+use crate::model::action::{Mark, MarkedTarget, State, StoryEntry};
+use crate::model::pipeline::{ModuleIx, TargetIx};
 use crate::plan::family::{Families, Family};
 use crate::store::Entry;
 use crate::time::Millis;
@@ -38,11 +39,30 @@ pub struct Selection<'a> {
     pub failed: bool,
     /// Only those whose result is from before this.
     pub older_than: Option<Millis>,
+    /// Of these targets, which have a route, only those that these modules made.
+    pub only: Option<&'a BTreeMap<TargetIx, BTreeSet<ModuleIx>>>,
 }
 
 impl Selection<'_> {
     fn is_whole(&self) -> bool {
         self.docs.is_none() && !self.failed && self.older_than.is_none()
+    }
+
+    /// Whether work by this plan is meant.
+    fn means(&self, call: &TargetPlan) -> bool {
+        let only = self.only.and_then(|only| only.get(&call.ix));
+        only.is_none_or(|only| call.module.is_some_and(|module| only.contains(&module)))
+    }
+
+    /// Whether a result was made by a module that is meant.
+    fn is_by_one(&self, parts: &Parts<'_>, meant: &Meant, told: &StoryEntry) -> Result<bool> {
+        let Some(only) = self.only.and_then(|only| only.get(&meant.plan.ix)) else { return Ok(true) };
+        let Some(act) = Survey::act(parts, told)? else { return Ok(false) };
+        let recipe = parts.store.recipe(act.recipe)?;
+        let is_it = |module: &ModuleIx| {
+            recipe.as_ref().is_some_and(|recipe| recipe.module == parts.pipeline.module(*module).name)
+        };
+        Ok(only.iter().any(is_it))
     }
 }
 
@@ -62,6 +82,9 @@ pub fn redo(
     let selected = survey.visit(&mut |meant, standing| {
         let entry = standing.entry;
         if !has_ended(entry) || (selection.failed && entry.state != State::Failed) {
+            return Ok(false);
+        }
+        if !selection.is_by_one(parts, meant, entry)? {
             return Ok(false);
         }
         let act = if reads_acts { Survey::act(parts, entry)? } else { None };
@@ -84,7 +107,8 @@ pub fn redo(
     }
     let of_target = |meant: &Meant| {
         let name = meant.target.clone();
-        let of = meant.fingerprints().map(|fingerprint| MarkedTarget { name: name.clone(), fingerprint });
+        let calls = meant.plan.each_call().iter().filter(|call| selection.means(call));
+        let of = calls.map(|call| MarkedTarget { name: name.clone(), fingerprint: call.fingerprint });
         of.collect::<Vec<_>>()
     };
     parts.store.add_mark(Mark {

@@ -15,7 +15,6 @@ use crate::engine::sets::{Streams, before, id_of};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
-use crate::hash::Digest;
 use crate::model::action::{Act, Position, State, StoryEntry};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Pipeline, TargetIx, Verb};
@@ -35,11 +34,6 @@ pub(super) struct Meant {
 }
 
 impl Meant {
-    /// The fingerprints of the modules that make its results now.
-    pub(super) fn fingerprints(&self) -> impl Iterator<Item = Digest> {
-        self.plan.each_call().iter().map(|call| call.fingerprint)
-    }
-
     /// Counts a document, and the work that its result was.
     pub(super) fn count(&mut self, at: Option<Position>, act: Option<&Act>) {
         self.documents += 1;

@@ -369,3 +369,19 @@ fn random_builds_are_as_the_oracle_says() {
         random_builds(seed, 8);
     }
 }
+
+#[test]
+fn a_redo_of_one_module_of_a_route_concerns_only_what_it_made() {
+    let project = project();
+    project.write("inbox/a.pdf", "scan a");
+    project.write("inbox/b.csv", "b table");
+    project.pipe(&["build"]).ends(0);
+    project.take_runs();
+    project.pipe(&["redo", "-n", "ocr"]).ends(0).says("1 document");
+    project.pipe(&["redo", "ocr"]).ends(0).says("1 document");
+    project.build_runs(&["ocr scan a"]);
+    project.build_runs(&[]);
+    project.pipe(&["redo", "ocr", "text"]).ends(0).says("2 documents");
+    project.build_runs(&["ocr scan a", "table b table"]);
+    project.build_runs(&[]);
+}
