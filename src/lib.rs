@@ -28,6 +28,7 @@ pub mod project;
 
 pub mod query;
 
+pub mod export;
 pub mod report;
 pub mod socket;
 

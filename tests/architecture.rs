@@ -23,7 +23,7 @@ const RANKS: &[&[&str]] = &[
     &["engine"],
     &["project"],
     &["query"],
-    &["report", "socket"],
+    &["report", "socket", "export"],
     &["cli"],
     &["probe"],
 ];

@@ -13,6 +13,7 @@ mod cat;
 mod check;
 mod completions;
 mod doctor;
+mod export;
 mod gc;
 mod global;
 mod graph;
@@ -23,6 +24,7 @@ mod ls;
 mod modules;
 mod output;
 mod owner;
+mod publish;
 mod redo;
 mod retry;
 mod select;
@@ -77,6 +79,8 @@ enum Command {
     Why(why::Args),
     Ls(ls::Args),
     Cat(cat::Args),
+    Export(export::Args),
+    Publish(publish::Args),
     Check(check::Args),
     Modules(modules::Args),
     Graph(graph::Args),
@@ -101,6 +105,8 @@ impl Command {
             Command::Why(args) => args.run(global, out),
             Command::Ls(args) => args.run(global, out),
             Command::Cat(args) => args.run(global, out),
+            Command::Export(args) => args.run(global, out),
+            Command::Publish(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),

@@ -44,6 +44,10 @@ fn lines(status: &Status) -> Vec<String> {
         lines.push(String::new());
         lines.extend(failures(status));
     }
+    if status.stale.count > 0 {
+        lines.push(String::new());
+        lines.extend(stale(status));
+    }
     lines.push(String::new());
     if let Some(run) = &status.last_run {
         let command = command(&run.command);
@@ -127,6 +131,18 @@ fn remarks(target: &TargetStatus) -> String {
     let held = (target.held > 0)
         .then(|| format!("{} held: pipe build --update {}", text::thousands(target.held), target.target));
     [note, routed, matched, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn stale(status: &Status) -> Vec<String> {
+    let files = text::count(status.stale.count, "published file");
+    let mut lines = vec![format!("stale  {files} of an older result")];
+    let named = status.stale.files.iter();
+    lines.extend(named.map(|file| format!("  {}  {}", file.path.as_ref().unwrap_or(&file.doc), file.target)));
+    let more = status.stale.count.saturating_sub(status.stale.files.len() as u64);
+    if more > 0 {
+        lines.push(format!("  and {} more: pipe publish --check", text::thousands(more)));
+    }
+    lines
 }
 
 fn failures(status: &Status) -> Vec<String> {

@@ -11,6 +11,7 @@ use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::select::{closure, select};
 use crate::engine::Parts;
+use crate::engine::documents::Documents;
 use crate::engine::trial::{Compared, Folder, Trial, prepare};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -21,7 +22,6 @@ use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
 use crate::module::{Done, Host, OutputBody};
 use crate::project::Project;
-use crate::query::documents::Documents;
 use crate::query::{Asked, find};
 use crate::store::Store;
 use crate::text;
@@ -187,7 +187,7 @@ impl Args {
             idle: false,
             collecting: false,
         };
-        Ok(find::document(&asked, &Documents::new(&asked), doc)?.id)
+        Ok(find::document(&asked, &Documents::new(asked.pipeline, asked.store), doc)?.id)
     }
 
     fn cannot_start(&self, failure: &Failure) -> Error {

@@ -305,22 +305,18 @@ impl Build<'_> {
             return Ok(*known);
         }
         let family = self.families.family(document.family);
-        let defined = |(step, covered): (&crate::plan::family::Step, &bool)| {
-            let target = self.pipeline.target(step.target);
+        let defined = |ix: TargetIx, covered: bool| {
+            let target = self.pipeline.target(ix);
             DefinedTarget {
                 name: target.name.clone(),
-                digest: if *covered { self.outline.definition(step.target) } else { None },
+                digest: if covered { self.outline.definition(ix) } else { None },
                 publish: target.publish.as_ref().map(|publish| publish.path.to_string()),
             }
         };
-        let own = family.steps.iter().zip(covered).map(defined);
-        let below = family.below.iter().zip(&covered[family.steps.len()..]).map(|((target, _), covered)| {
-            DefinedTarget {
-                name: self.pipeline.target(*target).name.clone(),
-                digest: if *covered { self.outline.definition(*target) } else { None },
-                publish: None,
-            }
-        });
+        let own = family.steps.iter().zip(covered).map(|(step, covered)| defined(step.target, *covered));
+        // Another template is another definition also of what stands before it.
+        let below = family.below.iter().map(|(target, _)| *target).zip(&covered[family.steps.len()..]);
+        let below = below.map(|(target, covered)| defined(target, *covered));
         let targets = own.chain(below).chain(carried.iter().map(|(defined, _)| defined.clone())).collect();
         let at = self.store.intern_definition(&Definition { family: family.name.clone(), targets })?;
         self.used_definitions.insert(at);

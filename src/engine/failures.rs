@@ -25,8 +25,8 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
         }
         blocked += sums.blocked;
         let mut failed = None;
-        store.failed(&family, &mut |dir, entry| {
-            if entry.flags.gone || failed.is_some() {
+        store.unwell(&family, &mut |dir, entry| {
+            if entry.flags.gone || !entry.flags.failed || failed.is_some() {
                 return;
             }
             let id = id_of(&family, dir, &entry.name).to_string();

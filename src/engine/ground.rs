@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::code::{Spec, Tree};
+use crate::engine::listing::is_listing;
 use crate::engine::publish::owned;
 use crate::engine::sources::Rules;
 use crate::engine::{Options, Parts};
@@ -89,6 +90,7 @@ impl Ground {
         ground.add_code(parts)?;
         for target in wanted() {
             let Some(publish) = &target.publish else { continue };
+            ground.published_at.extend(publish.index.iter().map(|index| ground.root.join(index)));
             let folder = publish.path.folder(&target.name);
             match publish.path.expand(&|_| None, &target.name, "") {
                 Ok(file) => ground.published_at.extend([ground.root.join(file)]),
@@ -210,9 +212,9 @@ impl Ground {
         let is_in =
             self.published_at.contains(path) || self.published.iter().any(|folder| path.starts_with(folder));
         is_in
-            && self
-                .name(path)
-                .is_some_and(|name| owned(&self.store, &name).is_ok_and(|owned| owned.is_some()))
+            && self.name(path).is_some_and(|name| {
+                is_listing(&self.store, &name) || owned(&self.store, &name).is_ok_and(|owned| owned.is_some())
+            })
     }
 
     /// Whether a published file was edited since.

@@ -30,7 +30,7 @@ pub(super) struct Repairs {
 }
 
 /// By family: the targets that publish its documents.
-type Publishing = BTreeMap<String, BTreeSet<String>>;
+pub(super) type Publishing = BTreeMap<String, BTreeSet<String>>;
 
 const TREE: &str = "state";
 const PUBLISHING: &[u8] = b"publishing";
@@ -45,10 +45,7 @@ pub(super) fn repairs(
     if options.is_partial() {
         return Ok(Repairs::default());
     }
-    let mut by_default =
-        (0..parts.pipeline.targets.len()).map(TargetIx).filter(|ix| parts.pipeline.target(*ix).default);
-    let is_whole = by_default.all(|ix| options.wanted.contains(&ix));
-    let present = is_whole.then(|| publishing(parts.pipeline));
+    let present = covers_all(parts.pipeline, options).then(|| publishing(parts.pipeline));
     if parts.store.is_publishing_unchecked()? {
         restore_ownership(parts, families)?;
         let jobs = unshown(parts, families, options)?;
@@ -66,13 +63,19 @@ pub(super) fn repairs(
     Ok(Repairs { jobs, unchecked: false, publishing: present })
 }
 
+/// Whether a build covers all that is built by default, and all its documents.
+pub(super) fn covers_all(pipeline: &Pipeline, options: &Options) -> bool {
+    let mut by_default = (0..pipeline.targets.len()).map(TargetIx).filter(|ix| pipeline.target(*ix).default);
+    !options.is_partial() && by_default.all(|ix| options.wanted.contains(&ix))
+}
+
 /// Keeps which targets publish, to see in the next build which no longer do.
 pub(super) fn remember(store: &Store, publishing: &Publishing) -> Result<()> {
     store.keep(TREE, PUBLISHING, &serde_json::to_vec(publishing).unwrap_or_default())
 }
 
 /// Which targets publish the documents of which family.
-fn publishing(pipeline: &Pipeline) -> Publishing {
+pub(super) fn publishing(pipeline: &Pipeline) -> Publishing {
     let all = (0..pipeline.targets.len()).map(TargetIx).collect();
     let mut publishing = Publishing::new();
     for family in Families::new(pipeline, &all).list {
@@ -109,7 +112,7 @@ fn moved_on(
 }
 
 /// Whether the Pipelinefile shows such results.
-fn is_published(present: &Publishing, owned: &Owned) -> bool {
+pub(super) fn is_published(present: &Publishing, owned: &Owned) -> bool {
     let is_child = owned.doc.parent().is_some();
     let holds = |family: &str| match family.strip_suffix(CHILDREN) {
         Some(_) => is_child,
@@ -120,7 +123,7 @@ fn is_published(present: &Publishing, owned: &Owned) -> bool {
 
 /// Files that the stories say are ours, whose ownership went with the index: they have exactly the bytes of the result
 /// that was shown there last.
-fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
+pub(super) fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
     let mut ours = Vec::new();
     for (ix, family) in families.list.iter().enumerate() {
         let mut failed = None;
@@ -268,7 +271,7 @@ fn is_shown(parts: &Parts<'_>, job: &Job) -> bool {
     is_ours && std::fs::symlink_metadata(parts.pipeline.root.join(path)).is_ok()
 }
 
-fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<bool> {
+pub(super) fn keeps_stale(parts: &Parts<'_>, families: &Families, owned: &Owned) -> Result<bool> {
     for (_, entry) in entries_of(parts.store, families, &owned.doc)? {
         let Some(found) = before(parts.store, entry.story)? else { continue };
         let stale = [State::Failed, State::Blocked, State::Unfinished];
@@ -299,7 +302,7 @@ fn published_results(parts: &Parts<'_>, families: &Families, id: &DocId) -> Resu
     Ok(jobs)
 }
 
-fn add_published(
+pub(super) fn add_published(
     parts: &Parts<'_>,
     families: &Families,
     ix: FamilyIx,

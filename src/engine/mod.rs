@@ -1,9 +1,9 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
-//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `kin`, `matching` · `outline`, `supply` ·
-//! `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `sources`, `mirror` · `ground`,
-//! `session`; `trial` beside it. See `docs/design/engine.md`.
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `documents` · `kin`, `matching` ·
+//! `outline`, `supply` · `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
+//! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
 pub mod accept;
 mod answers;
@@ -16,6 +16,7 @@ mod collected;
 mod crew;
 pub mod decide;
 pub mod document;
+pub mod documents;
 pub mod failures;
 mod faults;
 mod feeds;
@@ -26,6 +27,7 @@ mod handover;
 pub mod hold;
 pub mod kin;
 mod leaves;
+pub mod listing;
 pub mod loads;
 pub mod lookup;
 pub(crate) mod manifest;
@@ -40,6 +42,7 @@ pub mod policy;
 pub mod publish;
 pub mod redo;
 mod reduce;
+pub mod repair;
 mod replaced;
 pub mod requests;
 pub mod route;
@@ -49,6 +52,7 @@ mod set_work;
 pub mod sets;
 mod sources;
 mod split;
+pub mod stale;
 mod standing;
 mod strays;
 mod supply;
@@ -195,6 +199,13 @@ impl<'a> Parts<'a> {
         };
         let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
         Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots })
+    }
+
+    /// The same for what starts no module: nothing is looked for.
+    pub fn without_modules(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>) -> Self {
+        let host = Arc::new(Host::of_this_program());
+        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
+        Parts { pipeline, pipelinefile, store, host, python: None, interpreter: String::new(), roots }
     }
 
     /// How the workers of a target are started.

@@ -92,6 +92,8 @@ pub struct Published {
     pub notices: Vec<String>,
     /// Results whose bytes were damaged in the store.
     pub damaged: Vec<(DocId, String)>,
+    /// Targets of which anything was to be shown or withdrawn.
+    pub targets: BTreeSet<String>,
 }
 
 /// The thread that publishes.
@@ -168,6 +170,7 @@ struct Work {
 impl Work {
     fn run(&mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
+            self.note(&job);
             match job {
                 Job::Show { path, owner, bytes: Bytes::Stored(output) } if output.ext == folder::EXT => {
                     self.try_show_folder(&path, &owner, &output);
@@ -200,6 +203,18 @@ impl Work {
                 self.notice(error.to_string());
             }
         }
+    }
+
+    fn note(&self, job: &Job) {
+        let target = match job {
+            Job::Show { owner, .. } => &owner.target,
+            Job::Withdraw { target, .. } | Job::WithdrawAll { target, .. } => target,
+        };
+        self.with(|published| {
+            if !published.targets.contains(target) {
+                published.targets.insert(target.clone());
+            }
+        });
     }
 
     fn try_show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) {
@@ -369,20 +384,7 @@ impl Work {
             crate::fs::remove_file(&temporary)?;
             return written;
         }
-        match std::fs::rename(&temporary, full) {
-            Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
-                let beside = beside(full);
-                // Of a kill: never written through, it might be a link by now.
-                crate::fs::remove_file(&beside)?;
-                let moved = std::fs::copy(&temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
-                crate::fs::remove_file(&temporary)?;
-                if let Err(e) = moved {
-                    crate::fs::remove_file(&beside)?;
-                    return Err(Error::io("publish", full, &e));
-                }
-            }
-            done => done.map_err(|e| Error::io("publish", full, &e))?,
-        }
+        move_into_place(&temporary, full)?;
         Ok(true)
     }
 
@@ -463,16 +465,38 @@ pub fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Renames a file that is whole into its place, and makes the folders for it. The file goes whatever happens.
+pub(super) fn move_into_place(temporary: &Path, full: &Path) -> Result<()> {
+    if let Some(parent) = full.parent() {
+        crate::fs::create_dir(parent)?;
+    }
+    match std::fs::rename(temporary, full) {
+        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
+            let beside = beside(full);
+            // Of a kill: never written through, it might be a link by now.
+            crate::fs::remove_file(&beside)?;
+            let moved = std::fs::copy(temporary, &beside).and_then(|_| std::fs::rename(&beside, full));
+            crate::fs::remove_file(temporary)?;
+            if let Err(e) = moved {
+                crate::fs::remove_file(&beside)?;
+                return Err(Error::io("publish", full, &e));
+            }
+            Ok(())
+        }
+        done => done.map_err(|e| Error::io("publish", full, &e)),
+    }
+}
+
 /// Where a file is copied that comes from another file system, before it has its name. A function of that name: what a
 /// kill leaves there is replaced when the file is shown after all, and goes with it when it is not.
-fn beside(full: &Path) -> PathBuf {
+pub(super) fn beside(full: &Path) -> PathBuf {
     let name = full.file_name().unwrap_or_default();
     let digest = Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(name)).hex();
     full.with_file_name(format!(".pipe-publish-{}", &digest[..16]))
 }
 
 /// Folders that publishing emptied go too, up to the project's own.
-fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
+pub(super) fn remove_empty_folders(root: &Path, folder: Option<&Path>) {
     let mut folder = folder;
     while let Some(path) = folder
         && path != root
@@ -497,13 +521,18 @@ pub fn owned(store: &Store, path: &str) -> Result<Option<Owned>> {
 /// Every file that is ours.
 pub fn all_owned(store: &Store) -> Result<Vec<(String, Owned)>> {
     let mut all = Vec::new();
+    visit_owned(store, &mut |path, owned| all.push((path.to_owned(), owned)))?;
+    Ok(all)
+}
+
+/// Shows every file that is ours.
+pub fn visit_owned(store: &Store, visit: &mut dyn FnMut(&str, Owned)) -> Result<()> {
     store.kept_scan(OWNED, b"", &mut |key, value| {
         if let Ok(owned) = serde_json::from_slice(value) {
-            all.push((String::from_utf8_lossy(key).into_owned(), owned));
+            visit(&String::from_utf8_lossy(key), owned);
         }
         true
-    })?;
-    Ok(all)
+    })
 }
 
 fn folder_stamp(path: &Path) -> Option<[i64; 5]> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::build::{Build, Finished};
+use crate::engine::listing::{self, Manner};
 use crate::engine::loads::PresentCode;
 use crate::engine::mirror::{self, Repairs, note_unpublished, repairs};
 use crate::engine::outline::{Outline, stream_families};
@@ -15,11 +16,11 @@ use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::strays::{self, Strays, strays};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced};
+use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced, stale};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
 use crate::model::document::{DocId, DocNumber};
-use crate::model::event::{Event, Planned, Sink, Stopped, Summary};
+use crate::model::event::{Event, Planned, Sink, Stopped, Summary, Unlisted};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
@@ -97,7 +98,7 @@ pub fn build_again(
     if options.dry_run {
         return Ok(summary);
     }
-    let mut again = Again::default();
+    let (mut again, mut touched) = (Again::default(), BTreeSet::new());
     if !nothing {
         let appended = parts.store.appended();
         let run = parts.store.begin_run(options.command.clone(), parts.pipelinefile)?;
@@ -117,6 +118,7 @@ pub fn build_again(
             standing,
             limits.is_some(),
             &mut again,
+            &mut touched,
         )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
     }
@@ -143,9 +145,48 @@ pub fn build_again(
     summary.causes = causes;
     summary.blocked = blocked;
     summary.sets = failures::incomplete(parts.store, parts.pipeline)?;
+    if summary.stopped.is_none() {
+        list(parts, &options, &touched, &mut summary, sink)?;
+    }
+    if summary.stopped.is_some() || !summary.causes.is_empty() || blocked > 0 {
+        summary.stale = stale::stale(parts.pipeline, parts.store)?;
+    }
     summary.milliseconds = began.elapsed().as_millis() as u64;
     sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
+}
+
+/// Writes the listings of what was published, where anything in them may be new.
+fn list(
+    parts: &Parts<'_>,
+    options: &Options,
+    touched: &BTreeSet<String>,
+    summary: &mut Summary,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let is_new = |target: &str| touched.contains(target);
+    let listed = listing::refresh(parts.pipeline, parts.store, &options.wanted, &is_new, Manner::Mend)?;
+    let edited = |path: &str| format!("`{path}` was edited since it was published; it is kept as it is");
+    for listing::Listed { target, path, found, written } in listed {
+        summary.published += u64::from(written);
+        match found {
+            listing::Found::Foreign => summary.unlisted.push(Unlisted { target, path }),
+            listing::Found::Edited => {
+                let hint = Some("pipe publish --overwrite    writes it anew".to_owned());
+                sink.event(&Event::Notice { message: edited(&path), hint });
+            }
+            _ => {}
+        }
+    }
+    if mirror::covers_all(parts.pipeline, options) {
+        let (removed, kept) = listing::withdraw(parts.pipeline, parts.store)?;
+        summary.withdrawn += removed.len() as u64;
+        for path in kept {
+            let message = format!("`{path}` lists nothing any more, but was edited; it is kept");
+            sink.event(&Event::Notice { message, hint: None });
+        }
+    }
+    Ok(())
 }
 
 /// An error if `--docs` names no document at all.
@@ -299,6 +340,7 @@ fn work(
     standing: &mut Standing,
     is_limited: bool,
     again: &mut Again,
+    touched: &mut BTreeSet<String>,
 ) -> Result<()> {
     let mut build = Build::new(parts, families, options, outline, sink, interrupts, standing)?;
     build.closed = is_limited.then(BTreeSet::new);
@@ -348,6 +390,7 @@ fn work(
     summary.stopped = stopped;
     summary.published = published.written;
     summary.withdrawn = published.withdrawn;
+    touched.clone_from(&published.targets);
     for message in &published.notices {
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }

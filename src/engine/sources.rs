@@ -235,8 +235,16 @@ impl Rules {
             let path = publish.path.expand(&|_| None, &target.name, "").ok()?;
             Some(root.join(path))
         });
-        let own_files =
-            fixed.chain([parts.pipeline.file.clone()]).filter_map(|path| roots.rel_of(&path)).collect();
+        let listings = parts
+            .pipeline
+            .targets
+            .iter()
+            .filter_map(|target| Some(root.join(target.publish.as_ref()?.index.as_ref()?)));
+        let own_files = fixed
+            .chain(listings)
+            .chain([parts.pipeline.file.clone()])
+            .filter_map(|path| roots.rel_of(&path))
+            .collect();
         let mut hasher = crate::hash::FieldHasher::new("pipe scan rules");
         for list in [&source.include, &source.exclude, &own_folders] {
             hasher.number(list.len() as u64);

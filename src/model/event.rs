@@ -276,12 +276,45 @@ pub struct Summary {
     pub published: u64,
     /// Files removed by publishing.
     pub withdrawn: u64,
+    /// Files that show an older result than the present one.
+    pub stale: Stale,
+    /// Listings that could not be written: other files lie there.
+    pub unlisted: Vec<Unlisted>,
     /// Milliseconds of the whole build.
     pub milliseconds: u64,
     /// Why it did not come to its end, if so.
     pub stopped: Option<Stopped>,
     /// Documents whose work is still open.
     pub unfinished: u64,
+}
+
+/// Published files that show an older result, because the present one failed, is blocked or is not decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    /// How many.
+    pub count: u64,
+    /// The first few, by target and document.
+    pub files: Vec<StaleFile>,
+}
+
+/// A published file that shows an older result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleFile {
+    /// The target.
+    pub target: String,
+    /// Whose result it was.
+    pub doc: String,
+    /// Where it lies, relative to the project, if that is still known.
+    pub path: Option<String>,
+}
+
+/// A listing that could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unlisted {
+    /// The target.
+    pub target: String,
+    /// Where it should lie, relative to the project.
+    pub path: String,
 }
 
 /// Failures with one cause.
@@ -348,7 +381,7 @@ impl Summary {
         match &self.stopped {
             Some(Stopped::Signal { signal }) => 128 + *signal as u8,
             Some(Stopped::Module { .. } | Stopped::Breaker { .. } | Stopped::Store { .. }) => 3,
-            None if self.causes.is_empty() && self.blocked == 0 => 0,
+            None if self.causes.is_empty() && self.blocked == 0 && self.unlisted.is_empty() => 0,
             Some(Stopped::FailFast) | None => 1,
         }
     }

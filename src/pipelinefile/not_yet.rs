@@ -1,6 +1,6 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
-use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, Target, TargetIx};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, TargetIx};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct NotYet {
     pub place: Node,
     /// The module whose table states it, if the target does not.
     pub module: Option<String>,
-    /// The key as it is called in the file: `split`, `publish.index`, `with.vendor.on`.
+    /// The key as it is called in the file: `batch`, `gpu`.
     pub key: String,
 }
 
@@ -22,7 +22,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             let module = module.map(|module| module.name.clone());
             found.push(NotYet { place, module, key: key.to_owned() });
         };
-        of_target(target, &mut |key| add(key, None));
         let modules = pipeline.modules_of(TargetIx(ix));
         let of_modules: Vec<&str> =
             modules.iter().flat_map(|ix| of_settings(&pipeline.module(*ix).settings)).collect();
@@ -43,15 +42,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
         }
     }
     found
-}
-
-fn of_target(target: &Target, add: &mut dyn FnMut(&str)) {
-    let publish = target.publish.as_ref();
-    let stated = [
-        ("publish.index", publish.is_some_and(|publish| publish.index.is_some())),
-        ("publish.content", publish.is_some_and(|publish| publish.content)),
-    ];
-    stated.iter().filter(|(_, is)| *is).for_each(|(key, _)| add(key));
 }
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {

@@ -11,7 +11,7 @@ use crate::model::selection::Template;
 
 impl Context<'_> {
     /// Reads `publish`; what is wrong is noted.
-    pub(super) fn publish(&self, section: &Section<'_>) -> Option<Publish> {
+    pub(super) fn publish(&self, section: &Section<'_>, target: &str) -> Option<Publish> {
         let value = section.get("publish")?;
         let plain = |path| Publish { path, remove_stale: false, index: None, content: false };
         match value.get_ref() {
@@ -23,9 +23,7 @@ impl Context<'_> {
                 table.allow(&[keys::PUBLISH]);
                 let stale = table.word("stale", &["keep", "remove"]);
                 let index = table.text("index");
-                if let Some(index) = &index {
-                    self.check_index(index);
-                }
+                let listing = index.as_ref().and_then(|index| self.listing(index, target));
                 let content = table.flag("content").is_some_and(|content| content.value);
                 if content && index.is_none() {
                     let message = "`content` goes with `index`: it puts the text into the listing";
@@ -41,7 +39,7 @@ impl Context<'_> {
                     }
                 }?;
                 let remove_stale = stale.is_some_and(|stale| stale.value == "remove");
-                Some(Publish { path, remove_stale, index: index.map(|index| index.value), content })
+                Some(Publish { path, remove_stale, index: listing, content })
             }
             _ => {
                 section.wrong("publish", value, "true, a template such as \"out/{id}.{ext}\", or a table");
@@ -60,16 +58,20 @@ impl Context<'_> {
         }
     }
 
-    fn check_index(&self, index: &At<String>) {
-        let problem = match Template::parse(&index.value) {
+    /// The path of a listing, relative to the project.
+    fn listing(&self, index: &At<String>, target: &str) -> Option<String> {
+        let path = match Template::parse(&index.value) {
             Ok(template) if template.fields().next().is_some() => {
-                Some("it is one file, without fields".to_owned())
+                Err("it is one file, without fields".to_owned())
             }
-            Ok(_) => None,
-            Err(problem) => Some(problem),
+            Ok(template) => {
+                template.expand(&|_| None, target, "jsonl").map_err(|_| "it names no file".to_owned())
+            }
+            Err(problem) => Err(problem),
         };
-        if let Some(problem) = problem {
+        path.map_err(|problem| {
             self.log.add(Mistake::at(index.span.clone(), format!("`index` is wrong: {problem}")));
-        }
+        })
+        .ok()
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::disk;
 use super::graph::Lineage;
-use super::mistake::Mistake;
+use super::mistake::{Mistake, Span};
 use super::section::Log;
 use super::source::{DraftSource, quoted};
 use super::target::Draft;
@@ -24,7 +24,33 @@ pub(super) fn check(
         let Some(publish) = &draft.target.publish else { continue };
         check_same(draft, &drafts[..ix], log);
         check_fields(TargetIx(ix), draft, sources, lineage, log);
-        check_place(root, sources, drafts, draft, &publish.path, log);
+        check_place(root, sources, drafts, draft, &publish.path, &draft.publish, log);
+        if let Some(index) = &publish.index {
+            check_listing(draft, &drafts[..=ix], index, log);
+            // A path without fields: what a brace in it stands for is written twice.
+            if let Ok(listing) = Template::parse(&index.replace('{', "{{").replace('}', "}}")) {
+                check_place(root, sources, drafts, draft, &listing, &draft.index, log);
+            }
+        }
+    }
+}
+
+/// A listing lies where nothing else is published, and is listed once.
+fn check_listing(draft: &Draft, up_to_this: &[Draft], index: &str, log: &Log) {
+    let is_own = |other: &Draft| other.target.name == draft.target.name;
+    for other in up_to_this {
+        let Some(publish) = &other.target.publish else { continue };
+        let title = &other.target.name;
+        let is_listing = !is_own(other) && publish.index.as_deref() == Some(index);
+        let is_file = publish.path.expand(&|_| None, title, "").is_ok_and(|path| path == index);
+        if is_listing || is_file {
+            let what = if is_listing { "is the listing of" } else { "is published by" };
+            log.add(
+                Mistake::at(draft.index.clone(), format!("`{index}` {what} target `{title}`"))
+                    .also(other.publish.clone(), format!("`{title}`"))
+                    .help("a listing is a file of its own"),
+            );
+        }
     }
 }
 
@@ -94,10 +120,11 @@ fn check_place(
     drafts: &[Draft],
     draft: &Draft,
     template: &Template,
+    span: &Span,
     log: &Log,
 ) {
     let name = &draft.target.name;
-    let at = || draft.publish.clone();
+    let at = || span.clone();
     let folder = template.folder(name);
     let fixed = template.fields().next().is_none();
     if folder.is_empty() && !fixed {

@@ -33,6 +33,8 @@ pub(super) struct Draft {
     pub(super) by_target: Option<At<TargetIx>>,
     /// Where `publish` says its template.
     pub(super) publish: Span,
+    /// Where it says its listing.
+    pub(super) index: Span,
     /// Everything that gives a parameter, with the place of its name.
     pub(super) params: BTreeMap<String, At<Value>>,
 }
@@ -62,7 +64,7 @@ impl Context<'_> {
             }
         }
         let sets = matches!(verb, Verb::All | Verb::Group);
-        let publish = self.publish(section);
+        let publish = self.publish(section, name.value);
         let split = Self::split(section);
         let target = Target {
             name: name.value.to_owned(),
@@ -89,11 +91,11 @@ impl Context<'_> {
             default: section.flag("default").is_none_or(|default| default.value),
             settings,
         };
-        let publish = match section.section_if_table("publish") {
-            Some(table) => table.value_span("path"),
-            None => section.value_span("publish"),
+        let (publish, index) = match section.section_if_table("publish") {
+            Some(table) => (table.value_span("path"), table.value_span("index")),
+            None => (section.value_span("publish"), section.value_span("publish")),
         };
-        Draft { target, span: name.span.clone(), streams, with, by_target, publish, params }
+        Draft { target, span: name.span.clone(), streams, with, by_target, publish, index, params }
     }
 
     fn verb(&self, name: &At<&str>, section: &Section<'_>) -> (Verb, Vec<At<Node>>) {

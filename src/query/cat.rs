@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Document;
+use crate::engine::documents::{Bytes, Documents, state_at};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Place, State};
 use crate::model::folder;
 use crate::model::pipeline::Node;
 use crate::query::Asked;
-use crate::query::documents::{Bytes, Documents, state_at};
 use crate::query::find::{self, Found};
 
 /// The bytes of a result.
@@ -45,7 +45,7 @@ pub enum Content {
 
 /// The bytes of a document in a stream.
 pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
-    let documents = Documents::new(asked);
+    let documents = Documents::new(asked.pipeline, asked.store);
     let node = find::stream(asked.pipeline, stream)?;
     let found = find::document(asked, &documents, doc)?;
     let absent = |what: &str| {

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::engine::documents::Documents;
 use crate::engine::publish::owned;
 use crate::engine::sets::id_of;
 use crate::error::{Error, Result};
@@ -9,7 +10,6 @@ use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, Verb};
 use crate::plan::family::FamilyIx;
 use crate::query::Asked;
-use crate::query::documents::Documents;
 use crate::store::Entry;
 use crate::text::{count, nearest};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::engine::document::Before;
+use crate::engine::documents::Documents;
 use crate::engine::marks::accepted_why;
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::published_path;
@@ -21,7 +22,6 @@ use crate::model::reason::Reason;
 use crate::model::selection::Template;
 use crate::plan::family::Input;
 use crate::query::Asked;
-use crate::query::documents::Documents;
 use crate::query::find::{self, Found};
 use crate::store::{Entry, Store};
 use crate::text::nearest;
@@ -237,7 +237,7 @@ impl LogPart {
 
 /// The timeline of a document.
 pub fn timeline(asked: &Asked<'_>, doc: &str, target: Option<&str>) -> Result<Timeline> {
-    let documents = Documents::new(asked);
+    let documents = Documents::new(asked.pipeline, asked.store);
     let found = find::document(asked, &documents, doc)?;
     let mut reader = Reader { asked, documents: &documents, found: &found, names: HashMap::new() };
     let mut timeline = reader.timeline()?;

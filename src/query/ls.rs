@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::engine::decide::Deciding;
 use crate::engine::document::Document;
+use crate::engine::documents::{Bytes, Depth, Documents, Passing};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::marks::covers;
-use crate::engine::requests::put_meta;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
@@ -19,7 +19,6 @@ use crate::model::failure::Failure;
 use crate::model::folder;
 use crate::model::selection::{Condition, Field, Glob, Test};
 use crate::plan::family::Input;
-use crate::query::documents::{Bytes, Depth, Documents, Passing};
 use crate::query::{Answer, Asked, Tell, find};
 
 /// Which documents.
@@ -67,7 +66,7 @@ pub struct Listed {
 
 /// Tells of each document that is asked for, in byte order of ids.
 pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
-    let documents = Documents::new(asked);
+    let documents = Documents::new(asked.pipeline, asked.store);
     let node = find::stream(asked.pipeline, &ask.stream)?;
     let glob = match &ask.docs {
         Some(glob) => {
@@ -219,7 +218,7 @@ fn manifest_line(
         line.insert("digest".into(), digest.hex().into());
     }
     line.insert("ext".into(), listed.ext.unwrap_or_default().into());
-    let meta = inherited_meta(passing);
+    let meta = passing.meta();
     if !meta.is_empty() {
         line.insert("meta".into(), Value::Object(meta));
     }
@@ -260,41 +259,6 @@ fn put_bytes(line: &mut Meta, bytes: &[u8]) {
     let mut encoded = Vec::with_capacity(bytes.len() * 4 / 3 + 4);
     crate::module::base64::encode(bytes, &mut encoded);
     line.insert("base64".into(), String::from_utf8_lossy(&encoded).into_owned().into());
-}
-
-/// All meta that the document has at a place: its own, over what it inherits.
-fn inherited_meta(passing: &Passing<'_>) -> Meta {
-    use crate::engine::document::{MainInput, StepResult};
-    let (document, family) = (passing.document, passing.family);
-    let mut layers: Vec<Meta> = Vec::new();
-    let mut place = passing.place;
-    while let Input::Step(step) = place {
-        if let Some(output) = document.results[step].as_ref().and_then(StepResult::output)
-            && let Ok(meta) = serde_json::from_str::<Meta>(&output.meta)
-        {
-            layers.push(meta);
-        }
-        match document.main_input(&family.steps[step]) {
-            MainInput::One(before) => place = before,
-            _ => break,
-        }
-    }
-    layers.extend(document.above.iter().cloned());
-    let mut all = Meta::new();
-    for (name, value) in layers.into_iter().rev().flatten() {
-        match value {
-            // Objects are merged name by name, as each path is looked up by itself.
-            Value::Object(inner) if all.get(&name).is_some_and(Value::is_object) => {
-                for (key, value) in inner {
-                    put_meta(&mut all, &format!("{name}.{key}"), value);
-                }
-            }
-            value => {
-                all.insert(name, value);
-            }
-        }
-    }
-    all
 }
 
 /// The state of `--state`, as its word.

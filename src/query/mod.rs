@@ -3,10 +3,9 @@
 //! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
 //! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
 //!
-//! In this order, imports point to the left: `documents` · `find` · `log`, `why`, `status`, `failed`, `ls`, `cat`.
+//! In this order, imports point to the left: `find` · `log`, `why`, `status`, `failed`, `ls`, `cat`.
 
 pub mod cat;
-pub mod documents;
 pub mod failed;
 pub mod find;
 pub mod log;

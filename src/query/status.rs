@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::listing::any_behind;
 use crate::engine::publish::missing;
 use crate::engine::sets::before;
+use crate::engine::stale::stale;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
 use crate::model::action::{Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
-use crate::model::event::{Event, Matched, Sink};
+use crate::model::event::{Event, Matched, Sink, Stale};
 use crate::model::failure::Failure;
-use crate::model::pipeline::Verb;
+use crate::model::pipeline::{TargetIx, Verb};
 use crate::module::Host;
 use crate::query::Asked;
 use crate::query::why::present::looking;
@@ -32,6 +34,9 @@ pub struct Status {
     pub causes: Vec<CauseStatus>,
     /// Documents behind a failure.
     pub blocked: u64,
+    /// Published files that show an older result.
+    #[serde(default)]
+    pub stale: Stale,
     /// The newest run that wrote anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Run>,
@@ -159,6 +164,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         // What is published and not there, a build shows again.
         seen.to_do |= asked.store.is_publishing_unchecked()?;
         seen.to_do |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
+        let all = (0..asked.pipeline.targets.len()).map(TargetIx);
+        let by_default = all.filter(|ix| asked.pipeline.target(*ix).default).collect();
+        seen.to_do |= any_behind(asked.pipeline, asked.store, &by_default)?;
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
     let mut targets = counts(asked)?;
@@ -171,6 +179,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         targets,
         causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
+        stale: stale(asked.pipeline, asked.store)?,
         last_run: asked.store.runs()?.pop(),
         building: asked.building && !asked.collecting,
         watching: asked.idle,

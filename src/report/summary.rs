@@ -26,6 +26,7 @@ pub(super) fn lines(end: &Summary, style: Style, quiet: bool, verbose: u8) -> Ve
     }
     causes(end, style, &mut lines);
     sets(end, style, &mut lines);
+    stale(end, style, &mut lines);
     stopped(end, style, verbose, &mut lines);
     if quiet {
         return lines;
@@ -155,6 +156,31 @@ fn sets(end: &Summary, style: Style, lines: &mut Vec<String>) {
             if set.blocked { (Ink::Bad, "Blocked", ": ") } else { (Ink::Head, "Partial", " ") };
         lines.push(style.line(ink, label, &format!("{}{between}{}", set.target, shown(&set.note))));
     }
+}
+
+/// Files that show an older result, and listings that are not written.
+fn stale(end: &Summary, style: Style, lines: &mut Vec<String>) {
+    for unlisted in &end.unlisted {
+        let line = format!(
+            "`{}`, the listing of {}, is not a file of ours; move it away, or name another",
+            shown(&unlisted.path),
+            unlisted.target
+        );
+        lines.push(style.line(Ink::Bad, "Failed", &line));
+    }
+    if end.stale.count == 0 {
+        return;
+    }
+    let line = match end.stale.count {
+        1 => "1 published file shows an older result".to_owned(),
+        n => format!("{} published files show older results", text::thousands(n)),
+    };
+    lines.push(style.line(Ink::Bad, "Stale", &line));
+    let files = end.stale.files.iter().take(SAMPLES);
+    let files: Vec<String> = files.map(|file| shown(file.path.as_ref().unwrap_or(&file.doc))).collect();
+    let more = end.stale.count.saturating_sub(files.len() as u64);
+    let more = if more == 0 { String::new() } else { format!("  +{}", text::thousands(more)) };
+    lines.push(format!("{INDENT}   {}{more}", files.join("  ")));
 }
 
 /// Count, target, message and place of a cause.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::event::{
-    Cause, Changed, Event, Finished, Matched, Planned, Scanned, Sink, Stopped, Summary, TargetCounts,
+    Cause, Changed, Event, Finished, Matched, Planned, Scanned, Sink, Stale, Stopped, Summary, TargetCounts,
     Watched, Watching,
 };
 use crate::model::failure::{Failure, FailureKind};
@@ -102,6 +102,8 @@ fn summary() -> Summary {
         sets: Vec::new(),
         published: 326,
         withdrawn: 4,
+        stale: Stale::default(),
+        unlisted: Vec::new(),
         milliseconds: 238_000,
         stopped: None,
         unfinished: 0,

@@ -76,10 +76,10 @@ impl Store {
         Ok(self.index.directories_below(family, dir)?)
     }
 
-    /// Visits the documents of a family that have failed, in no order of ids.
-    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+    /// Visits the documents of a family that have failed or are blocked, in no order of ids.
+    pub fn unwell(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
         self.write_pages()?;
-        Ok(self.index.failed(family, visit)?)
+        Ok(self.index.unwell(family, visit)?)
     }
 
     /// Counts over a family.

@@ -19,12 +19,16 @@ mod code;
 mod culprits;
 /// Bytes of the store that changed behind our back.
 mod damage;
+/// Documents that go, and all that came of them, in every shape.
+mod deletion;
 /// Disks that are full or only to be read.
 mod disk;
 /// `pipe doctor`.
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// `pipe export`.
+mod export;
 /// Passing faults and the breaker.
 mod faults;
 /// `pipe gc`.
@@ -49,6 +53,8 @@ mod kills;
 mod kin;
 /// The hashes of a set's leaves that are kept.
 mod leaves;
+/// Listings of what is published.
+mod listing;
 /// `with … on`: documents by value.
 mod matching;
 /// `meta`: where it comes from, what it decides, what sees it.
@@ -71,6 +77,8 @@ mod query;
 mod redo;
 /// `reduce`: a tree of merges.
 mod reduce;
+/// `pipe publish`.
+mod repair;
 /// `route`: which module takes a document.
 mod routes;
 /// Sources of rows.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::decide::{Deciding, Decision, HELD, Work};
 use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
+use crate::engine::documents::Documents;
 use crate::engine::groups::is_over_members;
 use crate::engine::is_set_current;
 use crate::engine::marks::accepted_why;
@@ -21,7 +22,6 @@ use crate::model::reason::Reason;
 use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Family, FamilyIx, Input, Origin, Step, needs};
 use crate::query::Asked;
-use crate::query::documents::Documents;
 use crate::query::find::{self, Found};
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;

@@ -7,9 +7,9 @@ mod document;
 pub mod present;
 mod target;
 
+use crate::engine::documents::Documents;
 use crate::error::Result;
 use crate::model::pipeline::Verb;
-use crate::query::documents::Documents;
 use crate::query::{Asked, find};
 
 pub use document::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
@@ -25,7 +25,7 @@ pub enum Why {
 
 /// Answers for a document, a target, or a module.
 pub fn why(asked: &Asked<'_>, what: &str) -> Result<Why> {
-    let documents = Documents::new(asked);
+    let documents = Documents::new(asked.pipeline, asked.store);
     let targets = find::targets(asked.pipeline, what);
     let is_set = |ix| asked.pipeline.target(ix).verb == Verb::All;
     match targets.as_slice() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Before;
+use crate::engine::documents::Documents;
 use crate::engine::lookup::Wanted;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
@@ -15,7 +16,6 @@ use crate::model::reason::Reason;
 use crate::plan::family::{Families, Family};
 use crate::plan::key::action_key;
 use crate::query::Asked;
-use crate::query::documents::Documents;
 use crate::query::why::present::Present;
 use crate::scan::Kind as Difference;
 

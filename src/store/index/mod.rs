@@ -264,17 +264,17 @@ impl Index {
         Ok(sums)
     }
 
-    /// Shows the documents of a family that have failed, with their directories; reads only pages that hold one. Not in
-    /// the order of ids.
-    pub fn failed(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
+    /// Shows the documents of a family that have failed or are blocked, with their directories; reads only pages that
+    /// hold one. Not in the order of ids.
+    pub fn unwell(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry)) -> Result<()> {
         self.each_page(family, |key, bytes| {
             let mut page = page::Page::open(key, bytes)?;
-            if page.sums().failed == 0 {
+            if page.sums().failed == 0 && page.sums().blocked == 0 {
                 return Ok(());
             }
             let dir = key::directory_text(key::directory_of(key));
             while page.advance()? {
-                if page.entry().flags.failed {
+                if page.entry().flags.failed || page.entry().flags.blocked {
                     visit(&dir, page.entry());
                 }
             }

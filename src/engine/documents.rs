@@ -1,20 +1,21 @@
-//! Documents as the store has them, opened for a question: how they stand by their newest story.
+//! Documents as the store has them: how they stand by their newest story, for questions and listings.
 //!
 //! Reads pages, stories and records; decides nothing and opens no source file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::engine::document::{Before, Content, Document, StepResult};
-use crate::engine::requests::origin;
+use crate::engine::requests::{origin, put_meta};
 use crate::engine::sets::{above, before, id_of, result_of, row_content};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
-use crate::model::document::{DocId, DocNumber};
+use crate::model::document::{DocId, DocNumber, Meta};
 use crate::model::pipeline::{Node, Pipeline, TargetIx};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::query::Asked;
 use crate::scan::{Roots, RowRead};
 use crate::store::{Entry, Store};
 
@@ -58,6 +59,26 @@ impl Passing<'_> {
             Input::Step(step) => self.document.results[step].as_ref(),
         }
     }
+
+    /// All meta that the document has at its place: its own, over what it inherits.
+    pub fn meta(&self) -> Meta {
+        let layers = self.document.layers(self.family, self.place);
+        let mut all = Meta::new();
+        for (name, value) in layers.into_iter().rev().flatten() {
+            match value {
+                // Objects are merged name by name, as each path is looked up by itself.
+                Value::Object(inner) if all.get(&name).is_some_and(Value::is_object) => {
+                    for (key, value) in inner {
+                        put_meta(&mut all, &format!("{name}.{key}"), value);
+                    }
+                }
+                value => {
+                    all.insert(name, value);
+                }
+            }
+        }
+        all
+    }
 }
 
 /// Where the bytes of a place are.
@@ -71,12 +92,11 @@ pub enum Bytes<'a> {
 }
 
 impl<'a> Documents<'a> {
-    /// Those that the question is about.
-    pub fn new(asked: &Asked<'a>) -> Self {
-        let pipeline = asked.pipeline;
+    /// All that a pipeline has.
+    pub fn new(pipeline: &'a Pipeline, store: &'a Arc<Store>) -> Self {
         let families = Families::new(pipeline, &(0..pipeline.targets.len()).map(TargetIx).collect());
         let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
-        Documents { pipeline, store: asked.store, families, roots }
+        Documents { pipeline, store, families, roots }
     }
 
     /// A document by its entry; nothing if its story cannot be read.
