@@ -89,7 +89,7 @@ pub struct Store {
     pub(super) touched: AtomicBool,
     /// The disk could not read all of the log: nothing derived may say that it has seen it.
     pub(super) is_partial: bool,
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<Arc<Lock>>,
 }
 
 /// Wakes the thread that writes pages.

@@ -18,7 +18,7 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal, is_failed};
 use crate::store::format::Format;
 use crate::store::frame::{Frame, FrameRef, Names};
-use crate::store::index::{Engine, Entry, Flags, Home, Index};
+use crate::store::index::{Engine, Entry, Flags, Home, Index, is_unusable};
 use crate::store::interned::Interned;
 use crate::store::lock::{Lock, holder};
 use crate::store::log::{Limits, Log};
@@ -119,6 +119,22 @@ impl Store {
         setup: &Setup,
         dir: &Path,
         lock: Option<Lock>,
+        derived: Derived,
+    ) -> Result<(Arc<Store>, Vec<String>)> {
+        let lock = lock.map(Arc::new);
+        match Self::open_with(setup, dir, lock.clone(), derived) {
+            Err(error) if derived == Derived::AsItIs && is_unusable(&error) => {
+                tracing::info!(?error.causes, "the index is built again from the log");
+                Self::open_with(setup, dir, lock, Derived::Anew)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_with(
+        setup: &Setup,
+        dir: &Path,
+        lock: Option<Arc<Lock>>,
         derived: Derived,
     ) -> Result<(Arc<Store>, Vec<String>)> {
         let disk = Arc::clone(&setup.disk);

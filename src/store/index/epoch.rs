@@ -71,6 +71,14 @@ impl State {
     }
 }
 
+/// An index that was met damaged is not opened again: the next one is made from the log. Where that cannot be said (the disk
+/// takes nothing), it is met again.
+pub(super) fn disown(disk: &dyn Disk, epoch: &Path) {
+    if let Err(error) = disk.remove(&path(epoch)) {
+        tracing::warn!(%error, "a damaged index stays");
+    }
+}
+
 /// The folder of the newest epoch.
 pub(super) fn newest(disk: &dyn Disk, dir: &Path) -> Result<PathBuf, Unusable> {
     let epochs = all(disk, dir).map_err(|error| Unusable::new(error.to_string()))?;

@@ -35,6 +35,14 @@ const APPLIED: &[u8] = b"applied";
 /// The version of values beside pages.
 const VERSION: u8 = 1;
 
+/// What an error says that comes of it.
+const UNUSABLE: &str = "the index of the store cannot be used";
+
+/// Whether an error comes of an index that cannot be used: a new one can.
+pub fn is_unusable(error: &Error) -> bool {
+    error.message == UNUSABLE
+}
+
 /// The index cannot be used, or not any more; the log still can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -58,9 +66,9 @@ impl std::error::Error for Unusable {}
 
 impl From<Unusable> for Error {
     fn from(unusable: Unusable) -> Error {
-        Error::unfinished("the index of the store cannot be used")
+        Error::unfinished(UNUSABLE)
             .caused_by(unusable.reason)
-            .hint("no result is lost: remove `.pipe/index`, it is made again from the log")
+            .hint("no result is lost: the next command makes it again from the log")
     }
 }
 
@@ -132,6 +140,8 @@ pub struct Index {
     sums: Mutex<HashMap<String, Sums>>,
     /// What `state` says on disk is not known any more: nothing is written.
     is_unsure: AtomicBool,
+    /// It was met damaged: the next process makes another.
+    is_disowned: AtomicBool,
 }
 
 impl Index {
@@ -167,6 +177,7 @@ impl Index {
             database,
             state: Mutex::new(state),
             is_unsure: AtomicBool::new(false),
+            is_disowned: AtomicBool::new(false),
             sums: Mutex::default(),
         }
     }
@@ -185,7 +196,8 @@ impl Index {
     /// Shows the documents of one directory, sorted by name, until `visit` says stop (`true`).
     /// Nothing is allocated for an entry.
     pub fn visit(&self, family: &str, dir: &str, visit: &mut dyn FnMut(&Entry) -> bool) -> Result<()> {
-        walk::directory(&*self.database, key::first_page(key::directory(family, dir)), visit)
+        let first = key::first_page(key::directory(family, dir));
+        self.checked(walk::directory(&*self.database, first, visit))
     }
 
     /// The directories of a family that hold documents themselves, in walk order: a directory, all below it, the next.
@@ -203,6 +215,10 @@ impl Index {
 
     /// One document.
     pub fn get(&self, family: &str, dir: &str, name: &str) -> Result<Option<Entry>> {
+        self.checked(self.find(family, dir, name))
+    }
+
+    fn find(&self, family: &str, dir: &str, name: &str) -> Result<Option<Entry>> {
         let first = key::first_page(key::directory(family, dir));
         let place = self.database.at_or_before(Space::Pages, &key::page(&first, name))?;
         let Some((key, bytes)) = place.filter(|(key, _)| key.starts_with(&first)) else { return Ok(None) };
@@ -230,7 +246,7 @@ impl Index {
     /// `a-b` comes before `a/…`, and that before `a0`. (Names that hold a `/` themselves, as the members of a group do,
     /// are in order within their directory.) Memory stays flat.
     pub fn scan(&self, family: &str, visit: &mut dyn FnMut(&str, &Entry) -> bool) -> Result<()> {
-        walk::in_id_order(&*self.database, family, visit)
+        self.checked(walk::in_id_order(&*self.database, family, visit))
     }
 
     /// The same of one directory and those below it.
@@ -292,8 +308,8 @@ impl Index {
     /// What is kept under a key.
     pub fn kept(&self, tree: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let key = kept_key(tree, key);
-        let found = self.database.get(Space::Kept, &key)?;
-        found.map(|bytes| unsealed(&key, &bytes).map(<[u8]>::to_vec)).transpose()
+        let found = self.checked(self.database.get(Space::Kept, &key))?;
+        self.checked(found.map(|bytes| unsealed(&key, &bytes).map(<[u8]>::to_vec)).transpose())
     }
 
     /// Shows the keys that begin with `prefix` and their values, in order, until `visit` says stop (`true`).
@@ -304,9 +320,9 @@ impl Index {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
         let begin = kept_key(tree, b"").len();
-        self.database.each(Space::Kept, &kept_key(tree, prefix), &mut |key, value| {
+        self.checked(self.database.each(Space::Kept, &kept_key(tree, prefix), &mut |key, value| {
             Ok(visit(&key[begin..], unsealed(key, &value)?))
-        })
+        }))
     }
 
     /// Keeps something no longer.
@@ -397,7 +413,17 @@ impl Index {
     fn each_page(&self, family: &str, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
         let mut prefix = key::root(family);
         prefix.push(0);
-        self.database.each(Space::Pages, &prefix, &mut |key, page| visit(key, &page).map(|()| false))
+        self.checked(
+            self.database.each(Space::Pages, &prefix, &mut |key, page| visit(key, &page).map(|()| false)),
+        )
+    }
+
+    /// What could not be read is not asked again by another process.
+    fn checked<T>(&self, read: Result<T>) -> Result<T> {
+        if read.is_err() && !self.is_disowned.swap(true, Ordering::Relaxed) {
+            epoch::disown(&*self.disk, &self.epoch);
+        }
+        read
     }
 
     fn applied(&self) -> Result<Option<Applied>> {
@@ -433,6 +459,9 @@ impl Index {
     fn write_state(&self, state: &State) -> Result<()> {
         if self.is_unsure.load(Ordering::Relaxed) {
             return Err(Unusable::new("its `state` could not be written before"));
+        }
+        if self.is_disowned.load(Ordering::Relaxed) {
+            return Err(Unusable::new("it was met damaged"));
         }
         let written = state.write(&*self.disk, &self.epoch);
         written.inspect_err(|_| self.is_unsure.store(true, Ordering::Relaxed))

@@ -356,3 +356,24 @@ fn a_new_epoch_begins_empty_and_is_the_one_that_is_opened() {
     );
     assert!(Index::open(&home(&dir.path().join("none"), OWNER.0, OWNER.1)).is_err());
 }
+
+#[test]
+fn an_index_that_was_met_damaged_is_not_opened_again() {
+    let (dir, index) = fresh();
+    index.put("in", "a", &[entry("x", 1)]).unwrap();
+    index.checkpoint(Position(5), b"").unwrap();
+    let mut pages = Vec::new();
+    index
+        .each_page("in", |key, _| {
+            pages.push(key.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    index.database.insert(super::Space::Pages, &pages[0], b"no page at all".to_vec()).unwrap();
+    let opens = |dir: &Path| Index::open(&home(killed_here(dir).path(), OWNER.0, OWNER.1)).is_ok();
+    assert!(opens(dir.path()));
+    assert!(index.directory("in", "a").is_err());
+    assert!(!opens(dir.path()));
+    assert!(index.close(Position(6), b"").is_err());
+    assert!(!opens(dir.path()));
+}
