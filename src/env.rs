@@ -27,10 +27,22 @@ pub const VARIABLES: &[Variable] = &[
         name: "PIPE_LOG",
         what: "What `pipe` says of its own inside, e.g. `debug` or `pipelinefile::store=trace`.",
     },
+    Variable {
+        name: "PIPE_LOG_TO",
+        what: "Where events go, as `to` of `[log]`, separated by commas; instead of what the Pipelinefile says.",
+    },
     Variable { name: "PIPE_NOW", what: "A fixed time in milliseconds since 1970, for tests." },
     Variable { name: "NO_COLOR", what: "Set to anything: no colour." },
     Variable { name: "CLICOLOR_FORCE", what: "Set to anything but 0: colour also without a terminal." },
     Variable { name: "CI", what: "Set to anything: plain output, whatever the terminal." },
+    Variable {
+        name: "GITHUB_ACTIONS",
+        what: "`true`: after a build an annotation for each cause of failures, on stdout; not with `--json`.",
+    },
+    Variable {
+        name: "GITHUB_STEP_SUMMARY",
+        what: "A file to which a build appends its summary as Markdown.",
+    },
     Variable { name: "COLUMNS", what: "The width of the output where the terminal does not say." },
     Variable { name: "PATH", what: "Where programs of modules are found." },
     Variable {
@@ -58,6 +70,11 @@ pub fn log_filter() -> Option<String> {
     non_empty("PIPE_LOG").and_then(|value| value.into_string().ok())
 }
 
+/// Where events go, if it is set; also to nothing.
+pub fn log_to() -> Option<String> {
+    std::env::var_os("PIPE_LOG_TO").and_then(|value| value.into_string().ok())
+}
+
 /// The fixed time of tests, in milliseconds since 1970.
 pub fn fixed_now() -> Option<u64> {
     non_empty("PIPE_NOW")?.to_str()?.parse().ok()
@@ -66,6 +83,16 @@ pub fn fixed_now() -> Option<u64> {
 /// Whether this runs in a CI job.
 pub fn is_ci() -> bool {
     non_empty("CI").is_some()
+}
+
+/// Whether this is a step of a GitHub workflow, which shows annotations.
+pub fn is_github() -> bool {
+    non_empty("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// The file of a GitHub step's summary.
+pub fn github_summary() -> Option<PathBuf> {
+    non_empty("GITHUB_STEP_SUMMARY").map(PathBuf::from)
 }
 
 /// The width of the output, if it is stated.

@@ -32,6 +32,8 @@ pub mod export;
 pub mod report;
 pub mod socket;
 
+pub mod sink;
+
 pub mod cli;
 
 #[doc(hidden)]

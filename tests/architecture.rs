@@ -24,6 +24,7 @@ const RANKS: &[&[&str]] = &[
     &["project"],
     &["query"],
     &["report", "socket", "export"],
+    &["sink"],
     &["cli"],
     &["probe"],
 ];

@@ -45,3 +45,36 @@ pub(super) fn ask_one(
     })?;
     Ok((one, answered))
 }
+
+/// A run on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunNumber {
+    /// The newest.
+    Last,
+    /// This one.
+    Number(u32),
+}
+
+impl RunNumber {
+    /// Its number; the newest that recorded anything for `last`.
+    pub(super) fn resolve(self, project: &Project, out: &mut Output) -> Result<Option<u32>> {
+        match self {
+            RunNumber::Number(number) => Ok(Some(number)),
+            RunNumber::Last => match ask_one(project, &Question::Runs, out)?.0 {
+                Some(Answer::Runs { runs }) => Ok(runs.last().map(|run| run.number)),
+                _ => Ok(None),
+            },
+        }
+    }
+}
+
+/// Reads a run: a number, or `last`.
+pub(super) fn run_number(text: &str) -> std::result::Result<RunNumber, String> {
+    match text {
+        "last" => Ok(RunNumber::Last),
+        _ => match text.parse() {
+            Ok(number) if number > 0 => Ok(RunNumber::Number(number)),
+            _ => Err("the number of a run, or `last`".to_owned()),
+        },
+    }
+}

@@ -1,8 +1,10 @@
 //! `pipe build`: brings the pipeline up to date.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::cli::events;
 use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::interrupt;
@@ -60,6 +62,10 @@ pub(super) struct Args {
     #[arg(short, long, hide = true, conflicts_with = "fail_fast")]
     keep_going: bool,
 
+    /// Also write the event stream to a file
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
     /// It is meant that a source, or most of its documents, is gone
     #[arg(long)]
     gone: bool,
@@ -112,6 +118,7 @@ impl Args {
             update: Vec::new(),
             fail_fast: false,
             keep_going: false,
+            events: None,
             gone: false,
         }
     }
@@ -149,12 +156,19 @@ impl Args {
         };
         let interrupts = interrupt::watch()?;
         let store = owner::open(&project, out)?;
+        if !self.dry_run {
+            store.keep_pipelinefile(&project.loaded.digest, project.loaded.text());
+        }
         let ended =
             Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
                 .and_then(|parts| {
-                    let report = out.build_report(global);
+                    let report = events::to_file(self.events.as_deref(), out.build_report(global))?;
+                    let report = events::Telling::begin(&project, report)?;
                     let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
-                    engine::build(&parts, options, &mut sink, interrupts)
+                    let ended = engine::build(&parts, options, &mut sink, interrupts);
+                    drop(sink.served.take());
+                    sink.report.end(ended.as_ref().ok(), out);
+                    ended
                 });
         let closed = store.close();
         let summary = ended?;
@@ -168,7 +182,7 @@ impl Args {
 struct ServesMeanwhile<'a> {
     project: &'a Project,
     store: &'a Arc<Store>,
-    report: Box<dyn Sink>,
+    report: events::Telling<'a>,
     served: Option<Result<Server>>,
 }
 

@@ -1,4 +1,4 @@
-//! `pipe log`: the story of one document.
+//! `pipe log`: the story of one document, or of one run.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,36 +6,49 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::ask;
+use crate::cli::ask::{self, RunNumber};
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::State;
+use crate::model::action::{State, Used};
 use crate::model::failure::Failure;
 use crate::model::folder;
-use crate::query::log::{ContentChange, Decision, RunBlock, Shown, Step, Timeline};
+use crate::project::Project;
+use crate::query::lineage::{Lineage, Link};
+use crate::query::log::{ContentChange, Decision, LogPart, Only, RunBlock, Shown, Step, Timeline, Try};
+use crate::query::run::Action;
 use crate::query::{Answer, Question};
 use crate::socket::Answered;
 use crate::text;
+use crate::time::Millis;
 
-/// Tell the whole story of one document
+/// Tell the whole story of one document, or of one run
 ///
-/// Every run, every target, why it ran, what came of it, what its module printed.
-/// DOC is an id, a unique part of one, an `all` target, a published file or a source file.
+/// Of a document: where it comes from, every run, every target and try, why it ran, what came of it, what its module
+/// printed, and what was made of it. DOC is an id, a unique part of one, an `all` target, a published file or a source
+/// file. Without DOC, `--run N` tells of every action of that run.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The document
-    #[arg(value_name = "DOC")]
-    doc: String,
+    #[arg(value_name = "DOC", required_unless_present = "run")]
+    doc: Option<String>,
+
+    /// Only this run: a number, or `last`
+    #[arg(long, value_name = "N", value_parser = super::ask::run_number)]
+    run: Option<RunNumber>,
 
     /// Only in this target, or in those of this module
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
 
+    /// Only this try of each action, from 1
+    #[arg(long, value_name = "N", requires = "doc")]
+    attempt: Option<u32>,
+
     /// While a build runs, go on telling until it ends
-    #[arg(short = 'f', long = "follow")]
+    #[arg(short = 'f', long = "follow", requires = "doc")]
     follow: bool,
 
     /// Use this Pipelinefile; here `-f` follows
@@ -57,7 +70,10 @@ impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let file = self.file.clone().or_else(|| global.file.clone());
         let project = ask::project(&Global { file, ..global.clone() }, out)?;
-        let question = Question::Log { doc: self.doc.clone(), target: self.target.clone() };
+        let number = self.run.map(|run| run.resolve(&project, out)).transpose()?.flatten();
+        let Some(doc) = &self.doc else { return self.whole_run(&project, number, out) };
+        let only = Only { target: self.target.clone(), run: number, attempt: self.attempt };
+        let question = Question::Log { doc: doc.clone(), only };
         let mut told: HashSet<String> = HashSet::new();
         let (mut is_first, mut last_run) = (true, None);
         loop {
@@ -86,6 +102,45 @@ impl Args {
         }
     }
 
+    /// Every action of a run, as it was recorded.
+    fn whole_run(&self, project: &Project, run: Option<u32>, out: &mut Output) -> Result<Exit> {
+        let question = Question::Run { run, target: self.target.clone() };
+        let raw = self.raw;
+        ask::ask(project, &question, out, &mut |out, answer| match answer {
+            Answer::Run(head) if out.is_json() => out.json_line("run", &head),
+            Answer::Action(action) if out.is_json() => {
+                let mut value = serde_json::to_value(&action)
+                    .map_err(|e| Error::unfinished("cannot write this as JSON").caused_by(e))?;
+                if let Some(part) = &action.log {
+                    value["log"]["text"] = String::from_utf8_lossy(&part.read()?).into_owned().into();
+                }
+                out.json_line("action", &value)
+            }
+            Answer::Run(head) => {
+                let run = &head.run;
+                let by = if run.host.is_empty() { String::new() } else { format!("  on {}", run.host) };
+                let words = command(&run.command);
+                out.line(text::printable(&format!(
+                    "run {}  {}{by}  {words}",
+                    run.number,
+                    run.start.date_time()
+                )))?;
+                if head.building { out.line("it is under way") } else { Ok(()) }
+            }
+            Answer::Action(action) => {
+                out.line(action_line(&action))?;
+                let Some(part) = &action.log else { return Ok(()) };
+                let bytes = part.read()?;
+                if raw {
+                    return out.bytes(&bytes);
+                }
+                printed(&bytes, NARROW).into_iter().try_for_each(|line| out.line(line))
+            }
+            _ => Ok(()),
+        })?;
+        Ok(Exit::FINE)
+    }
+
     fn print(
         &self,
         timeline: &Timeline,
@@ -95,6 +150,7 @@ impl Args {
     ) -> Result<()> {
         if is_first {
             out.line(head(timeline))?;
+            lineage_lines(&timeline.lineage).into_iter().try_for_each(|line| out.line(line))?;
             if timeline.collected {
                 out.line("")?;
                 out.line("earlier runs were collected by pipe gc")?;
@@ -111,24 +167,31 @@ impl Args {
                 }
             }
             for step in &run.steps {
-                step_lines(step, width).into_iter().try_for_each(|line| out.line(line))?;
-                if let Some(part) = &step.log {
-                    let bytes = part.read()?;
-                    if self.raw {
-                        out.bytes(&bytes)?;
-                        if !bytes.ends_with(b"\n") {
-                            out.bytes(b"\n")?;
-                        }
-                    } else {
-                        printed(&bytes, width).into_iter().try_for_each(|line| out.line(line))?;
-                    }
+                for tried in &step.tries {
+                    try_lines(&step.target, tried, width).into_iter().try_for_each(|line| out.line(line))?;
+                    self.print_part(tried.log.as_ref(), width, out)?;
                 }
+                step_lines(step, width).into_iter().try_for_each(|line| out.line(line))?;
+                self.print_part(step.log.as_ref(), width, out)?;
             }
             if !run.unchanged.is_empty() && is_first {
                 out.line(text::printable(&format!("  {:width$}  {}", "same", run.unchanged.join(", "))))?;
             }
         }
         Ok(())
+    }
+}
+
+impl Args {
+    /// What a module printed.
+    fn print_part(&self, part: Option<&LogPart>, width: usize, out: &mut Output) -> Result<()> {
+        let Some(part) = part else { return Ok(()) };
+        let bytes = part.read()?;
+        if !self.raw {
+            return printed(&bytes, width).into_iter().try_for_each(|line| out.line(line));
+        }
+        out.bytes(&bytes)?;
+        if bytes.ends_with(b"\n") { Ok(()) } else { out.bytes(b"\n") }
     }
 }
 
@@ -158,6 +221,13 @@ fn with_lines(timeline: &Timeline) -> Result<Value> {
             let text = String::from_utf8_lossy(&part.read()?).into_owned();
             value["runs"][ix]["steps"][number]["log"]["text"] = Value::String(text);
         }
+        for (number, step) in run.steps.iter().enumerate() {
+            for (tried, part) in step.tries.iter().map(|tried| &tried.log).enumerate() {
+                let Some(part) = part else { continue };
+                let text = String::from_utf8_lossy(&part.read()?).into_owned();
+                value["runs"][ix]["steps"][number]["tries"][tried]["log"]["text"] = Value::String(text);
+            }
+        }
     }
     Ok(value)
 }
@@ -186,7 +256,8 @@ fn width(timeline: &Timeline) -> usize {
 
 fn run_line(run: &RunBlock) -> String {
     let start = run.start.map(|start| format!("  {}", start.date_time())).unwrap_or_default();
-    text::printable(format!("run {}{start}  {}", run.run, command(&run.command)).trim_end())
+    let by = if run.host.is_empty() { String::new() } else { format!("  on {}", run.host) };
+    text::printable(format!("run {}{start}{by}  {}", run.run, command(&run.command)).trim_end())
 }
 
 /// The command line as it was typed, without the folder of the program.
@@ -221,10 +292,9 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
     first.extend(step.by.iter().map(|module| format!("by {module}")));
     let mut lines = Vec::new();
     match &step.decision {
-        Decision::Ran { reasons, start, duration, worker, attempt } => {
-            let took = text::duration(Duration::from_micros(*duration));
-            let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-            first.push(format!("ran at {} in {took} on worker {worker}{again}", start.clock()));
+        Decision::Ran { reasons, start, duration, worker, attempt, used } => {
+            first.push(ran(*start, *duration, *worker, *attempt));
+            first.extend(used.map(used_words));
             lines.extend(reasons.iter().map(|reason| format!("why: {}", reason.words())));
         }
         Decision::Reused { run, doc: None } => first.push(format!("reused its result of run {run}")),
@@ -261,6 +331,10 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Shown::Skip { .. } | Shown::Nothing { .. } => {}
         Shown::Failed { failure } => lines.extend(failure_lines(failure)),
     }
+    if let Some((done, total)) = step.progress {
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        lines.push(format!("it had said that {done}{of} was done"));
+    }
     if step.set_aside {
         let again = format!("pipe retry {}", step.target);
         lines.push(format!(
@@ -278,6 +352,89 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         .chain(lines.into_iter().map(|line| format!("{below}{line}")))
         .map(|l| text::printable(&l))
         .collect()
+}
+
+/// When, how long, by whom.
+fn ran(start: Millis, duration: u64, worker: u32, attempt: u32) -> String {
+    let took = text::duration(Duration::from_micros(duration));
+    let again = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+    format!("ran at {} in {took} on worker {worker}{again}", start.clock())
+}
+
+/// `cpu 1.2 s, 212.0 MiB`.
+fn used_words(used: Used) -> String {
+    let cpu = text::duration(Duration::from_micros(used.cpu));
+    match used.peak {
+        0 => format!("cpu {cpu}"),
+        peak => format!("cpu {cpu}, {}", text::size(peak * 1024)),
+    }
+}
+
+/// A try that was not the last.
+fn try_lines(target: &str, tried: &Try, width: usize) -> Vec<String> {
+    let below = " ".repeat(width + 4);
+    let when = ran(tried.start, tried.duration, tried.worker, tried.attempt);
+    let when = if tried.attempt == 1 { format!("{when}, attempt 1") } else { when };
+    let used = tried.used.map(|used| format!(", {}", used_words(used))).unwrap_or_default();
+    let first = format!("  {target:width$}  tried ({}), {when}{used}", tried.failure.kind.words());
+    let lines = failure_lines(&tried.failure).into_iter();
+    std::iter::once(first)
+        .chain(lines.map(|line| format!("{below}{line}")))
+        .map(|line| text::printable(&line))
+        .collect()
+}
+
+/// Where a document comes from, and what was made of it.
+fn lineage_lines(lineage: &Lineage) -> Vec<String> {
+    let named = |docs: &[String], count: u64| {
+        let more = if count > docs.len() as u64 { ", …" } else { "" };
+        format!("{}{more}", docs.join(", "))
+    };
+    let words = |link: &Link| match link {
+        Link::File { path } => format!("from  the file {path}"),
+        Link::Parent { doc } => format!("from  {doc}, which was split"),
+        Link::Members { stream, docs, count } => {
+            let many = count.map_or_else(|| "documents".to_owned(), |count| text::count(count, "document"));
+            format!("from  {many} of {stream}: {}", named(docs, count.unwrap_or(u64::MAX)))
+        }
+        Link::With { name, of } if name == of => format!("with  {of}"),
+        Link::With { name, of } => format!("with  {name}: {of}"),
+        Link::Children { target, docs, count } => {
+            format!("made  {} by {target}: {}", text::count(*count, "document"), named(docs, *count))
+        }
+        Link::Set { doc, published, .. } if published.is_empty() => format!("made  {doc}, with others"),
+        Link::Set { doc, published, .. } => {
+            format!("made  {doc}, with others, published as {}", published.join(", "))
+        }
+    };
+    let links = lineage.from.iter().chain(&lineage.made).map(words);
+    let cut = lineage.cut.then(|| "made  … and more: too many documents to follow".to_owned());
+    links.chain(cut).map(|line| text::printable(&format!("  {line}"))).collect()
+}
+
+/// One action of a run, on a line.
+fn action_line(action: &Action) -> String {
+    let took = text::duration(Duration::from_micros(action.duration));
+    let (word, rest) = match &action.outcome {
+        Shown::Output { size, .. } => ("done", text::size(*size)),
+        Shown::Skip { reason } => ("skipped", reason.clone()),
+        Shown::Failed { failure } => {
+            let place = failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+            ("failed", format!("{}{place}", failure.summary()))
+        }
+        Shown::Nothing { note } => (action.state.word(), note.clone()),
+    };
+    let mut line = format!("{}  {word:7}  {}  {}  {took}", action.start.clock(), action.target, action.doc);
+    if let Some(used) = action.used {
+        line.extend([format!(" ({})", used_words(used))]);
+    }
+    if action.attempt > 1 {
+        line.extend([format!(", attempt {}", action.attempt)]);
+    }
+    if action.warnings > 0 {
+        line.extend([format!(", {}", text::count(action.warnings as u64, "warning"))]);
+    }
+    text::printable(format!("{line}  {rest}").trim_end())
 }
 
 fn state_word(step: &Step) -> String {
@@ -319,7 +476,6 @@ mod tests {
     use super::*;
     use crate::model::failure::FailureKind;
     use crate::model::reason::Reason;
-    use crate::time::Millis;
 
     fn step(decision: Decision, outcome: Shown, state: State) -> Step {
         Step {
@@ -328,6 +484,8 @@ mod tests {
             by: None,
             decision,
             outcome,
+            tries: Vec::new(),
+            progress: None,
             warnings: Vec::new(),
             set_aside: false,
             counts: std::collections::BTreeMap::new(),
@@ -340,14 +498,21 @@ mod tests {
     #[test]
     fn a_step_that_ran_says_why_what_and_where_it_went() {
         let reasons = vec![Reason::NeverRun];
-        let ran = Decision::Ran { reasons, start: Millis(0), duration: 41_000, worker: 2, attempt: 1 };
+        let ran = Decision::Ran {
+            reasons,
+            start: Millis(0),
+            duration: 41_000,
+            worker: 2,
+            attempt: 1,
+            used: Some(Used { cpu: 30_000, peak: 2048 }),
+        };
         let digest = Digest::of(b"x");
         let meta = serde_json::json!({ "lang": "en" });
         let outcome = Shown::Output { size: 2048, digest, ext: "txt".into(), meta, same: false, files: None };
         let step = Step { published: Some("out/a.txt".into()), ..step(ran, outcome, State::Done) };
         let lines = step_lines(&step, 8);
         assert!(lines[0].starts_with("  text      done, ran at "), "{}", lines[0]);
-        assert!(lines[0].ends_with(" in 41 ms on worker 2"), "{}", lines[0]);
+        assert!(lines[0].ends_with(" in 41 ms on worker 2, cpu 30 ms, 2.0 MiB"), "{}", lines[0]);
         assert_eq!(
             lines[1..],
             [

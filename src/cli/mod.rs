@@ -13,6 +13,7 @@ mod cat;
 mod check;
 mod completions;
 mod doctor;
+mod events;
 mod export;
 mod gc;
 mod global;
@@ -26,6 +27,8 @@ mod output;
 mod owner;
 mod publish;
 mod redo;
+mod report;
+mod repro;
 mod retry;
 mod select;
 mod status;
@@ -73,9 +76,11 @@ enum Command {
     Accept(accept::Args),
     #[command(name = "try")]
     Trial(trial::Args),
+    Repro(repro::Args),
     Status(status::Args),
     Failed(failed::Args),
     Log(log::Args),
+    Report(report::Args),
     Why(why::Args),
     Ls(ls::Args),
     Cat(cat::Args),
@@ -99,9 +104,11 @@ impl Command {
             Command::Redo(args) => args.run(global, out),
             Command::Accept(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
+            Command::Repro(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),
             Command::Failed(args) => args.run(global, out),
             Command::Log(args) => args.run(global, out),
+            Command::Report(args) => args.run(global, out),
             Command::Why(args) => args.run(global, out),
             Command::Ls(args) => args.run(global, out),
             Command::Cat(args) => args.run(global, out),

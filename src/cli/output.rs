@@ -80,6 +80,14 @@ impl Output {
         self.data(&[text.as_ref().as_bytes(), b"\n"])
     }
 
+    /// Takes back the last lines that were printed, where that can be: on a terminal. Elsewhere an empty line follows them.
+    pub(super) fn take_back(&mut self, lines: usize) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        if self.live { self.bytes(format!("\x1b[{lines}A\x1b[J").as_bytes()) } else { self.line("") }
+    }
+
     /// Bytes for stdout, as they are.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.data(&[bytes])

@@ -1,5 +1,7 @@
 //! `pipe status`: how everything stands.
 
+use std::time::Duration;
+
 use crate::cli::ask;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
@@ -16,22 +18,46 @@ pub(super) struct Args {
     /// Exit with 1 unless everything is up to date and nothing failed
     #[arg(long)]
     exit_code: bool,
+
+    /// While a build runs, show it again whenever it changed, until the build is over
+    #[arg(short, long)]
+    watch: bool,
 }
+
+/// How often a build that is watched is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = ask::project(global, out)?;
-        let (answer, _) = ask::ask_one(&project, &Question::Status, out)?;
-        let Some(Answer::Status(status)) = answer else { return Ok(Exit::FAILED) };
-        if out.is_json() {
-            out.json_line("status", &status)?;
-        } else {
-            lines(&status).into_iter().try_for_each(|line| out.line(line))?;
-            status.notices.iter().for_each(|notice| out.warning(notice));
+        let mut shown: Option<Box<Status>> = None;
+        loop {
+            let (answer, _) = ask::ask_one(&project, &Question::Status, out)?;
+            let Some(Answer::Status(status)) = answer else { return Ok(Exit::FAILED) };
+            if shown.as_ref() != Some(&status) {
+                if let Some(before) = &shown {
+                    out.take_back(lines(before).len())?;
+                }
+                show(&status, out)?;
+            }
+            if !self.watch || !status.building || status.watching || out.is_closed() {
+                let fine = !self.exit_code || status.is_up_to_date();
+                return Ok(if fine { Exit::FINE } else { Exit::FAILED });
+            }
+            out.flush()?;
+            shown = Some(status);
+            std::thread::sleep(AGAIN);
         }
-        let fine = !self.exit_code || status.is_up_to_date();
-        Ok(if fine { Exit::FINE } else { Exit::FAILED })
     }
+}
+
+fn show(status: &Status, out: &mut Output) -> Result<()> {
+    if out.is_json() {
+        return out.json_line("status", status);
+    }
+    lines(status).into_iter().try_for_each(|line| out.line(line))?;
+    status.notices.iter().for_each(|notice| out.warning(notice));
+    Ok(())
 }
 
 fn lines(status: &Status) -> Vec<String> {

@@ -86,6 +86,11 @@ struct Made {
 }
 
 impl Args {
+    /// A target and a document, as of the command line.
+    pub(super) fn of(target: &str, doc: &str, define: Define) -> Self {
+        Args { target: target.to_owned(), doc: Some(doc.to_owned()), debug: false, define }
+    }
+
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let ix = self.chosen(&project)?;
@@ -121,7 +126,7 @@ impl Args {
     }
 
     /// The one target that is meant.
-    fn chosen(&self, project: &Project) -> Result<TargetIx> {
+    pub(super) fn chosen(&self, project: &Project) -> Result<TargetIx> {
         let pipeline = project.pipeline();
         let targets = select(pipeline, std::slice::from_ref(&self.target))?;
         let name = |ix: &TargetIx| pipeline.target(*ix).name.as_str();
@@ -146,7 +151,7 @@ impl Args {
     }
 
     /// Holds the store only for as long as it takes to find the inputs.
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         project: &Project,
         ix: TargetIx,

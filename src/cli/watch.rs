@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::cli::events;
 use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
@@ -273,15 +274,19 @@ impl Watcher<'_> {
         let View { project, options, .. } = &self.view;
         let parts =
             Parts::new(project.pipeline(), project.loaded.digest, &self.store, Arc::clone(&self.host))?;
+        self.store.keep_pipelinefile(&project.loaded.digest, project.loaded.text());
         let mut options = options.clone();
         options.gone = gone;
-        let mut sink =
-            Hold::new(self.out.build_report_of(self.global, changes.is_some()), show, self.out.is_json());
+        let report = self.out.build_report_of(self.global, changes.is_some());
+        let report = events::Telling::begin(project, report)?;
+        let mut sink = Hold::new(report, show, self.out.is_json());
         if let Some((changes, changed)) = changes {
             options.changes = Some(changes);
             sink.event(&Event::Changed(changed));
         }
-        let summary = engine::build_again(&parts, options, &mut sink, self.interrupts, &mut self.standing)?;
+        let ended = engine::build_again(&parts, options, &mut sink, self.interrupts, &mut self.standing);
+        sink.into_inner().end(ended.as_ref().ok(), self.out);
+        let summary = ended?;
         self.standing.tidy(&parts)?;
         Ok(summary)
     }

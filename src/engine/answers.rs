@@ -12,8 +12,8 @@ use crate::engine::scheduler::{Ticket, WorkerIx};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
-use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State};
-use crate::model::event::{Event, Finished, Stopped};
+use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State, Used};
+use crate::model::event::{Event, Finished, Ran, Stopped};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::folder;
 use crate::model::pipeline::TargetIx;
@@ -39,6 +39,7 @@ pub(super) struct Ended {
     log: Option<LogRange>,
     start: Millis,
     duration: u64,
+    used: Option<Used>,
 }
 
 impl Build<'_> {
@@ -51,6 +52,9 @@ impl Build<'_> {
             Report::Progress { id, done, total } => {
                 if let Some((doc, target)) = self.names(id) {
                     self.sink.event(&Event::Progress { doc, target, done, total });
+                }
+                if let Some(request) = self.in_hand.get_mut(&id) {
+                    request.extras.progress = Some((done, total));
                 }
                 Ok(())
             }
@@ -151,8 +155,14 @@ impl Build<'_> {
             Ok(outcome) => outcome,
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let ended =
-            Ended { outcome, bytes, log: answer.log, start: answer.start, duration: answer.duration_us };
+        let ended = Ended {
+            outcome,
+            bytes,
+            log: answer.log,
+            start: answer.start,
+            duration: answer.duration_us,
+            used: answer.used,
+        };
         if let Some(pause) = self.tried_again(&request, &ended, answer.pause) {
             self.scheduler.hold(worker, ticket);
             return self.record_try(worker, &request, ended, pause);
@@ -284,7 +294,7 @@ impl Build<'_> {
             Ok(made) => made,
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0 };
+        let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0, used: None };
         let request = InHand {
             ticket,
             target,
@@ -316,12 +326,15 @@ impl Build<'_> {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
         };
-        let mut extras = request.extras.clone();
+        let mut extras = Extras { used: ended.used, ..request.extras.clone() };
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
             extras.reasons.clone_from(&work.reasons);
         }
         if let Outcome::Failed(failure) = &ended.outcome {
             extras.limit = limit_of(&self.pipeline.target(target).settings, failure.kind);
+        } else {
+            // What is done was done to the end.
+            extras.progress = None;
         }
         let extras = if extras == Extras::default() {
             String::new()
@@ -395,12 +408,15 @@ impl Build<'_> {
             }
         }
         let (doc, target_name) = (open.document.id.to_string(), name.clone());
+        let ran = Some(Ran { duration, worker: worker.map(|_| act.worker), attempt: act.attempt });
         let event = match &act.outcome {
             Outcome::Output(output) => {
-                Event::Done(Finished { doc, target: target_name, duration, length: output.length })
+                Event::Done(Finished { doc, target: target_name, length: output.length, ran })
             }
-            Outcome::Skip(reason) => Event::Skipped { doc, target: target_name, reason: reason.clone() },
-            Outcome::Failed(failure) => Event::Failed { doc, target: target_name, failure: failure.clone() },
+            Outcome::Skip(reason) => Event::Skipped { doc, target: target_name, reason: reason.clone(), ran },
+            Outcome::Failed(failure) => {
+                Event::Failed { doc, target: target_name, failure: failure.clone(), ran }
+            }
         };
         let bytes = bytes.filter(|bytes| bytes.len() as u64 <= INLINE).map(std::sync::Arc::from);
         open.document.results[ticket.step] = Some(StepResult {
@@ -453,6 +469,7 @@ impl Build<'_> {
             log: died.log,
             start: died.start,
             duration: died.duration_us,
+            used: died.used,
         };
         if let Some(pause) = self.tried_again(&request, &ended, None) {
             return self.record_try(worker, &request, ended, pause);

@@ -270,7 +270,8 @@ impl Build<'_> {
         let more = if groups.valueless > groups.named.len() as u64 { ", …" } else { "" };
         let message = format!("{of_groups} without `{by}`: {named}{more}; fine? missing = \"skip\"");
         let failure = Failure::new(FailureKind::MissingInput, "no group", message);
-        let event = Event::Failed { doc: of.name.clone(), target: of.name.clone(), failure: failure.clone() };
+        let (doc, target) = (of.name.clone(), of.name.clone());
+        let event = Event::Failed { doc, target, failure: failure.clone(), ran: None };
         self.sink.event(&event);
         (State::Failed, derived_note(&failure))
     }

@@ -41,6 +41,10 @@ pub struct Trial {
     pub launch: Launch,
     /// The document for it.
     pub request: Request,
+    /// The code files of the module, as far as they are known; relative to the project's folder.
+    pub code: Vec<String>,
+    /// The installed packages that it was seen to load.
+    pub packages: Vec<String>,
     /// How the document stands in the target now, if it was built.
     pub stored: Option<Outcome>,
     /// Digest and extension of the input, which are those of a result that passes it on; a set has none.
@@ -240,6 +244,8 @@ impl Preparing<'_> {
             input: self.described(&document, family, &work),
             notes,
             launch: self.parts.launch(plan, 0)?,
+            code: self.code(plan)?,
+            packages: self.packages(plan)?,
             request,
             stored: document.results[step]
                 .as_ref()
@@ -426,10 +432,35 @@ impl Preparing<'_> {
             doc,
             notes,
             launch: self.parts.launch(self.plan, 0)?,
+            code: self.code(self.plan)?,
+            packages: self.packages(self.plan)?,
             request,
             stored: result.flatten().and_then(|result| result.record).map(|act| act.outcome.clone()),
             passed_on: None,
         })
+    }
+
+    /// The files that count as a module's code, and those that its workers were seen to load.
+    fn code(&self, plan: &TargetPlan) -> Result<Vec<String>> {
+        let mut files: Vec<String> = plan.recipe.files.iter().map(|(file, _)| file.clone()).collect();
+        for loads in self.parts.store.all_loads()?.iter().filter(|loads| loads.module == plan.identity) {
+            files.extend(loads.files.iter().map(|(file, _)| file.clone()));
+        }
+        files.sort();
+        files.dedup();
+        files.retain(|file| self.parts.pipeline.root.join(file).is_file());
+        Ok(files)
+    }
+
+    fn packages(&self, plan: &TargetPlan) -> Result<Vec<String>> {
+        let loads = self.parts.store.all_loads()?;
+        let of_module = loads.iter().filter(|loads| loads.module == plan.identity);
+        let packages = of_module.flat_map(|loads| &loads.packages);
+        let mut packages: Vec<String> =
+            packages.map(|package| format!("{}=={}", package.name, package.version)).collect();
+        packages.sort();
+        packages.dedup();
+        Ok(packages)
     }
 
     fn described(&self, document: &Document, family: &Family, work: &Work) -> String {

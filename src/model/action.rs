@@ -211,6 +211,21 @@ pub struct Extras {
     /// Of a timeout, the limit in milliseconds; of a want of memory, that in bytes. Absent: none was stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// What the work took, as far as it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
+    /// Of a failure: how far the module had said that it was, and of how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(f64, Option<f64>)>,
+}
+
+/// What the work on a document took of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Processor time in microseconds, that of ended processes below it included.
+    pub cpu: u64,
+    /// The most memory that a process of it held, in KiB.
+    pub peak: u64,
 }
 
 /// What became of a document in a target.
@@ -318,6 +333,9 @@ pub struct Run {
     pub version: String,
     /// The digest of the Pipelinefile.
     pub pipelinefile: Digest,
+    /// The machine; empty in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
 }
 
 /// Work that is to be done again; or that such a mark is void, or that results of older code are valid.

@@ -71,6 +71,9 @@ pub enum Event {
         target: String,
         /// The module's words.
         reason: String,
+        /// How it ran.
+        #[serde(flatten)]
+        ran: Option<Ran>,
     },
     /// An action failed, and that is on disk.
     Failed {
@@ -80,6 +83,9 @@ pub enum Event {
         target: String,
         /// How.
         failure: Failure,
+        /// How it ran, if it did.
+        #[serde(flatten)]
+        ran: Option<Ran>,
     },
     /// An action met a passing fault, and that is on disk; it will be tried again in this build.
     Retrying {
@@ -224,10 +230,22 @@ pub struct Finished {
     pub doc: String,
     /// The target.
     pub target: String,
-    /// Microseconds of work.
-    pub duration: u64,
     /// Bytes of the output.
     pub length: u64,
+    /// How it ran.
+    #[serde(flatten)]
+    pub ran: Option<Ran>,
+}
+
+/// How an action ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ran {
+    /// Microseconds of work.
+    pub duration: u64,
+    /// The number of the worker in its run; absent where no process was asked.
+    pub worker: Option<u32>,
+    /// Which try it was, over all builds; from 1.
+    pub attempt: u32,
 }
 
 /// How a target stands in this build. Every document that came to it is in exactly one of the counts below `todo`.

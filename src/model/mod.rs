@@ -10,3 +10,4 @@ pub mod folder;
 pub mod pipeline;
 pub mod reason;
 pub mod selection;
+pub mod telling;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::selection::{Field, Template, Test};
+use crate::model::telling::{LogPlace, Notify};
 
 /// The number of a source in [`Pipeline::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +44,10 @@ pub struct Pipeline {
     pub targets: Vec<Target>,
     /// Every module that a target uses, each once.
     pub modules: Vec<Module>,
+    /// Where events go.
+    pub log_to: Vec<LogPlace>,
+    /// Who is told at the end of a build.
+    pub notify: Option<Notify>,
 }
 
 /// `[source.x]`: where documents come from.

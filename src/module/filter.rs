@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::model::action::Used;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::folder;
 use crate::model::pipeline::{Program, SplitLimits};
@@ -161,6 +162,7 @@ impl Filter {
     fn run(&self, minder: &mut Minder, log: &Log, request: &Request) -> Ended {
         let (begin, start) = (Instant::now(), time::now());
         let memory_kills = minder.memory_kills();
+        minder.last_exit = None;
         let mark = log.length();
         let folder = minder.scratch.join(request.id.to_string());
         let (out, ext) = self.output(&request.input, &folder);
@@ -184,6 +186,7 @@ impl Filter {
                     log: range(mark, log.length()),
                     start,
                     duration_us: begin.elapsed().as_micros() as u64,
+                    used: None,
                 };
                 minder.reports.push(Report::Died(Box::new(died)));
                 return Ended::Answered;
@@ -215,6 +218,7 @@ impl Filter {
         }
         // Scratch, and nobody's any more.
         clear(&folder, input.as_deref(), &out);
+        let used = minder.last_exit.take().map(|exit| Used { cpu: exit.cpu_us, peak: exit.peak_kib });
         minder.reports.push(Report::Answer(Box::new(Answer {
             id: request.id,
             done,
@@ -224,6 +228,7 @@ impl Filter {
             files: None,
             packages: None,
             pause: None,
+            used,
         })));
         Ended::Answered
     }

@@ -81,6 +81,8 @@ pub(super) struct Minder {
     pub(super) unheard: Unheard,
     /// How many processes the kernel had killed for want of memory, and when it was asked.
     pub(super) memory_kills: Option<(Instant, Option<u64>)>,
+    /// How the last process ended, until somebody asks.
+    pub(super) last_exit: Option<Exit>,
     /// The slot's own scratch folder; that of a document lies in it.
     pub(super) scratch: PathBuf,
 }
@@ -175,6 +177,7 @@ impl Minder {
         if exit.signal.is_some() {
             self.memory_kills = None;
         }
+        self.last_exit = Some(exit);
         self.reports.push(Report::Used { cpu: Duration::from_micros(exit.cpu_us), peak_kib: exit.peak_kib });
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::hash::Digest;
-use crate::model::action::{LogRange, Package};
+use crate::model::action::{LogRange, Package, Used};
 use crate::model::failure::Failure;
 use crate::module::children::Weight;
 use crate::time::Millis;
@@ -98,6 +98,8 @@ pub struct Answer {
     pub packages: Option<Vec<Package>>,
     /// The module asks for a pause (`Retry(after=30)`).
     pub pause: Option<Duration>,
+    /// What the work took; absent: too little to be measured, or shared with other documents.
+    pub used: Option<Used>,
 }
 
 /// The result of one document.
@@ -180,4 +182,6 @@ pub struct Died {
     pub start: Millis,
     /// Microseconds from then until the end.
     pub duration_us: u64,
+    /// What the work took since the answer before, as far as it is known.
+    pub used: Option<Used>,
 }

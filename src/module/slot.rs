@@ -47,6 +47,7 @@ impl Slot {
             channel: None,
             unheard: Unheard::default(),
             memory_kills: None,
+            last_exit: None,
             scratch: launch.tmp.join(number.to_string()),
             launch,
         };

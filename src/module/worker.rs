@@ -17,6 +17,7 @@ use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
 use crate::module::launch::Launch;
 use crate::module::log::{Log, range};
+use crate::module::meter::Meter;
 use crate::module::minder::{Manner, Minder};
 use crate::module::output::{Place, bad_reply};
 use crate::module::protocol::{self, DescribeFrame, Frame, Line, OutputFrame};
@@ -121,14 +122,15 @@ struct Worker {
     /// Whether a document has a scratch folder, as far as the answers in hand can know.
     scratch_is_used: Option<bool>,
     memory_kills: Option<u64>,
+    meter: Meter,
 }
 
-/// Starts the program: (input, output).
+/// Starts the program: (input, output, its number).
 pub(super) fn start_program(
     launch: &Launch,
     channel: &mut Channel,
     log: &Log,
-) -> Result<(OwnedFd, OwnedFd), Failure> {
+) -> Result<(OwnedFd, OwnedFd, u32), Failure> {
     let command = Command::of_worker(launch)?;
     let pipes = || -> io::Result<_> {
         let (their_input, our_input) = sys::pipe(PIPE_SIZE)?;
@@ -139,10 +141,10 @@ pub(super) fn start_program(
     };
     let (their_input, our_input, our_output, their_output) =
         pipes().map_err(|error| cannot_start(format!("no pipes: {}", crate::error::io_text(&error))))?;
-    command
+    let number = command
         .start(&launch.root, channel, [their_input.as_fd(), their_output.as_fd(), log.as_fd()])
         .map_err(|error| command.refused(&error))?;
-    Ok((our_input, our_output))
+    Ok((our_input, our_output, number))
 }
 
 /// Opens the log of a slot.
@@ -161,7 +163,7 @@ impl Worker {
         let log_mark = log.length();
         let begin = Instant::now();
         let started = start_program(&launch, minder.channel()?, &log);
-        let (input, output) = started.inspect_err(|_| {
+        let (input, output, number) = started.inspect_err(|_| {
             // A channel that refused still works; one that broke does not.
             minder.channel = None;
             minder.host.check();
@@ -186,6 +188,7 @@ impl Worker {
             stray: 0,
             scratch_is_used: None,
             memory_kills,
+            meter: Meter::new(number),
         })
     }
 
@@ -376,6 +379,8 @@ impl Worker {
             self.ready = true;
             self.limit = None;
             self.log_mark = self.log.length();
+            // What the start took is no document's.
+            self.meter.read(Instant::now(), Duration::ZERO);
             minder.reports.push(Report::Ready {
                 files: frame.files.unwrap_or_default(),
                 packages: protocol::packages(frame.packages.unwrap_or_default()),
@@ -500,6 +505,7 @@ impl Worker {
             files: frame.files,
             packages: frame.packages.map(protocol::packages),
             pause,
+            used: None,
         };
         minder.reports.push(Report::Answer(Box::new(answer)));
         Ok(())
@@ -523,6 +529,11 @@ impl Worker {
             for (i, answer) in answers.iter_mut().enumerate() {
                 answer.duration_us = share;
                 answer.start = Millis(answer.start.0.max(before) + i as u64 * share / 1000);
+            }
+            // Of several at once, and of quick ones, nobody knows what each took.
+            let used = self.meter.read(now, Duration::from_micros(share));
+            if let [answer] = &mut answers[..] {
+                answer.used = used;
             }
         }
         self.answered = Some((now, now_millis));

@@ -1,7 +1,7 @@
 //! Every key of the language, by the table that it stands in. The example and the reference page name them all.
 
 /// Tables of the whole file.
-pub(super) const FILE: &[&str] = &["source", "target", "module"];
+pub(super) const FILE: &[&str] = &["source", "target", "module", "log", "notify"];
 /// `[source.x]`.
 pub(super) const SOURCE: &[&str] = &["path", "include", "exclude", "rows"];
 /// `[target.x]`, besides [`SETTINGS`].
@@ -25,6 +25,11 @@ pub(super) const WITH: &[&str] = &["from", "on", "missing", "many"];
 pub(super) const BRANCH: &[&str] = &["where", "module", "do"];
 /// `budget = {…}`.
 pub(super) const BUDGET: &[&str] = &["usd"];
+
+/// `[log]`.
+pub(super) const LOG: &[&str] = &["to"];
+/// `[notify]`.
+pub(super) const NOTIFY: &[&str] = &["on", "cmd", "url"];
 
 /// What newcomers write, and what it is called here.
 pub(super) const OTHER_NAMES: [(&str, &str); 14] = [
@@ -56,6 +61,8 @@ pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("with", WITH),
         ("route", BRANCH),
         ("budget", BUDGET),
+        ("log", LOG),
+        ("notify", NOTIFY),
     ];
     tables.into_iter().flat_map(|(table, keys)| keys.iter().map(move |key| (table, *key)))
 }

@@ -26,6 +26,7 @@ mod settings;
 mod source;
 mod spans;
 mod target;
+mod telling;
 mod value;
 mod with;
 
@@ -166,7 +167,8 @@ fn read(
     log: &Log,
 ) -> Option<Pipeline> {
     let root = file.parent()?;
-    section::Section::new("the file".to_owned(), 0..0, table, log).allow(&[keys::FILE]);
+    let whole = section::Section::new("the file".to_owned(), 0..0, table, log);
+    whole.allow(&[keys::FILE]);
     let tables = |kind| {
         let value = entries(table).into_iter().find(|entry| entry.key.value == kind);
         value.map(|entry| target::tables(kind, entry.value, log)).unwrap_or_default()
@@ -186,6 +188,9 @@ fn read(
     }
     let sources: Vec<_> =
         source_tables.iter().map(|(name, section)| source::read(root, name, section, log)).collect();
+    let own = |name: &str| whole.section(name, &format!("a table, as in [{name}]"));
+    let log_to = own("log").map(|section| telling::places(root, &section, log)).unwrap_or_default();
+    let notify = own("notify").map(|section| telling::notify(&section, log));
     let context = Context { root, text, names: &names, modules: &modules, log };
     let mut drafts: Vec<Draft> =
         target_tables.iter().map(|(name, section)| context.read(name, section)).collect();
@@ -216,6 +221,8 @@ fn read(
         sources: sources.into_iter().map(|draft| draft.source).collect(),
         targets: graph::reorder(drafts, &order, inputs),
         modules: modules.into_made(),
+        log_to,
+        notify,
     })
 }
 
@@ -234,6 +241,11 @@ fn note_unused(sources: &[source::DraftSource], drafts: &[Draft], log: &Log) {
 }
 
 impl Loaded {
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A mistake found later at a key of a target: `module`, `params.min_len`, `route.1.module`; at the target's name
     /// where it does not state the key.
     pub fn mistake_at_target(&self, target: &str, key: &str, message: impl Into<String>) -> Mistake {

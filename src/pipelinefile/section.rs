@@ -250,6 +250,7 @@ fn unknown_key(key: &At<&str>, table: &str, known: &[&str]) -> Mistake {
         .filter(|(_, name)| *name == key.value)
         .map(|(home, _)| match home {
             "source" | "target" | "module" => format!("`[{home}.NAME]`"),
+            "log" | "notify" => format!("`[{home}]`"),
             _ => format!("`{home} = {{ … }}`"),
         })
         .collect();

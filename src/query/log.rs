@@ -11,18 +11,16 @@ use crate::engine::document::Before;
 use crate::engine::documents::Documents;
 use crate::engine::marks::accepted_why;
 use crate::engine::policy::SET_ASIDE;
-use crate::engine::published_path;
 use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry};
+use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry, Used};
 use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::model::reason::Reason;
-use crate::model::selection::Template;
-use crate::plan::family::Input;
 use crate::query::Asked;
 use crate::query::find::{self, Found};
+use crate::query::lineage::{self, Lineage};
 use crate::store::{Entry, Store};
 use crate::text::nearest;
 use crate::time::Millis;
@@ -46,6 +44,23 @@ pub struct Timeline {
     /// What was before the first of these runs was collected.
     #[serde(default)]
     pub collected: bool,
+    /// What it comes from, and what was made of it beside its own results.
+    #[serde(default)]
+    pub lineage: Lineage,
+}
+
+/// Which part of a document's story is asked for; absent: all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Only {
+    /// This target, or those of this module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// This run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+    /// This try of each action, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
 }
 
 /// What happened in one run.
@@ -59,6 +74,9 @@ pub struct RunBlock {
     /// The command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The machine; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// What became of the document's own bytes.
     pub content: ContentChange,
     /// Targets in which something happened, in the pipeline's order.
@@ -105,6 +123,12 @@ pub struct Step {
     pub decision: Decision,
     /// What came of it.
     pub outcome: Shown,
+    /// The tries of this run before the one that counts, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
+    /// Of a failure: how far the module had said that it was, and of how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(f64, Option<f64>)>,
     /// Warnings of the module.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Value>,
@@ -125,6 +149,27 @@ pub struct Step {
     pub act: Option<Position>,
 }
 
+/// A try that met a passing fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    /// From 1, over all builds.
+    pub attempt: u32,
+    /// When.
+    pub start: Millis,
+    /// Microseconds.
+    pub duration: u64,
+    /// The number of the worker in the run.
+    pub worker: u32,
+    /// How it ended.
+    pub failure: Failure,
+    /// What it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
+    /// What the module printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogPart>,
+}
+
 /// How a document came to its state in a target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
@@ -141,6 +186,9 @@ pub enum Decision {
         worker: u32,
         /// From 1.
         attempt: u32,
+        /// Processor time and memory, as far as they were measured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        used: Option<Used>,
     },
     /// A record of the same action answered.
     Reused {
@@ -236,18 +284,61 @@ impl LogPart {
 }
 
 /// The timeline of a document.
-pub fn timeline(asked: &Asked<'_>, doc: &str, target: Option<&str>) -> Result<Timeline> {
+pub fn timeline(asked: &Asked<'_>, doc: &str, only: &Only) -> Result<Timeline> {
     let documents = Documents::new(asked.pipeline, asked.store);
     let found = find::document(asked, &documents, doc)?;
     let mut reader = Reader { asked, documents: &documents, found: &found, names: HashMap::new() };
     let mut timeline = reader.timeline()?;
-    if let Some(target) = target {
-        only(&mut timeline, asked, target)?;
+    if let Some(number) = only.run {
+        let known: Vec<String> = timeline.runs.iter().map(|run| run.run.to_string()).collect();
+        timeline.runs.retain(|run| run.run == number);
+        if timeline.runs.is_empty() {
+            let message = format!("nothing happened to {} in run {number}", found.id);
+            let error = Error::no_match(message);
+            return Err(if known.is_empty() {
+                error
+            } else {
+                error.hint(format!("its runs are {}", known.join(", ")))
+            });
+        }
     }
+    if let Some(target) = &only.target {
+        only_target(&mut timeline, asked, target)?;
+    }
+    if let Some(attempt) = only.attempt {
+        only_attempt(&mut timeline, attempt);
+        if timeline.runs.is_empty() {
+            return Err(Error::no_match(format!("no action on {} had an attempt {attempt}", found.id))
+                .hint(format!("pipe log {}", found.id)));
+        }
+    }
+    timeline.lineage = lineage::lineage(asked, &documents, &found)?;
     Ok(timeline)
 }
 
-fn only(timeline: &mut Timeline, asked: &Asked<'_>, target: &str) -> Result<()> {
+/// Leaves the one try of each action, in the place of what came of it in the end.
+fn only_attempt(timeline: &mut Timeline, number: u32) {
+    for run in &mut timeline.runs {
+        run.unchanged.clear();
+        run.steps.retain_mut(|step| {
+            if matches!(step.decision, Decision::Ran { attempt, .. } if attempt == number) {
+                step.tries.clear();
+                return true;
+            }
+            let tries = std::mem::take(&mut step.tries);
+            let Some(tried) = tries.into_iter().find(|tried| tried.attempt == number) else { return false };
+            let Decision::Ran { reasons, .. } = &step.decision else { return false };
+            let Try { attempt, start, duration, worker, failure, used, log } = tried;
+            let decision = Decision::Ran { reasons: reasons.clone(), start, duration, worker, attempt, used };
+            let outcome = Shown::Failed { failure };
+            *step = Step { decision, outcome, log, by: step.by.take(), ..bare(&step.target, State::Failed) };
+            true
+        });
+    }
+    timeline.runs.retain(|run| !run.steps.is_empty());
+}
+
+fn only_target(timeline: &mut Timeline, asked: &Asked<'_>, target: &str) -> Result<()> {
     let named: Vec<&str> = find::targets(asked.pipeline, target)
         .iter()
         .map(|ix| asked.pipeline.target(*ix).name.as_str())
@@ -318,6 +409,7 @@ impl Reader<'_> {
             if let Some(run) = runs.get(&block.run) {
                 block.start = Some(run.start);
                 block.command.clone_from(&run.command);
+                block.host.clone_from(&run.host);
             }
         }
         Ok(timeline)
@@ -370,6 +462,9 @@ impl Reader<'_> {
         let is_own = act.doc == told.story.doc;
         let mut step = self.of_act(target, &act, is_own && act.run == told.story.run)?;
         step.act = entry.act;
+        if let (Some(at), Decision::Ran { .. }) = (entry.act, &step.decision) {
+            step.tries = self.tries(at, &act)?;
+        }
         step.state = entry.state;
         let split = self.found.family.strip_suffix(CHILDREN);
         if split == Some(target) {
@@ -403,18 +498,41 @@ impl Reader<'_> {
         if ran {
             let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
             let (start, duration, worker, attempt) = (act.start, act.duration, act.worker, act.attempt);
-            step.decision = Decision::Ran { reasons, start, duration, worker, attempt };
+            step.decision = Decision::Ran { reasons, start, duration, worker, attempt, used: extras.used };
             step.warnings = extras.warnings;
             step.counts = extras.counts;
-            step.log = act.log.filter(|range| range.length > 0).map(|range| LogPart {
-                file: self.store().worker_log(act.run, act.worker),
-                from: range.from,
-                length: range.length,
-            });
+            step.progress = extras.progress;
+            step.log = log_part(self.store(), act);
         } else {
             step.decision = Decision::Reused { run: act.run, doc: self.name_of(act.doc)? };
         }
         Ok(step)
+    }
+
+    /// The tries of the same action in the same run before the one at `at`: no story names them, their key does.
+    fn tries(&self, at: Position, last: &Act) -> Result<Vec<Try>> {
+        if last.attempt < 2 {
+            return Ok(Vec::new());
+        }
+        let mut tries = Vec::new();
+        for place in self.store().candidates(last.key).into_iter().filter(|place| *place < at) {
+            let Some(act) = self.store().act(place)? else { continue };
+            let is_its = act.key == last.key && act.run == last.run && act.doc == last.doc;
+            if let (true, Outcome::Failed(failure)) = (is_its && act.recipe == last.recipe, &act.outcome) {
+                let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
+                tries.push(Try {
+                    attempt: act.attempt,
+                    start: act.start,
+                    duration: act.duration,
+                    worker: act.worker,
+                    failure: failure.clone(),
+                    used: extras.used,
+                    log: log_part(self.store(), &act),
+                });
+            }
+        }
+        tries.sort_by_key(|tried| tried.attempt);
+        Ok(tries)
     }
 
     /// What an open document has so far in a running build.
@@ -445,17 +563,21 @@ impl Reader<'_> {
     }
 
     fn published(&self, told: &Before, target: &str, template: Option<&str>) -> Result<Option<String>> {
-        let Some(Ok(template)) = template.map(Template::parse) else { return Ok(None) };
         let (Some(ix), Some(entry)) = (self.found.family(self.documents), &self.found.entry) else {
             return Ok(None);
         };
-        let family = self.documents.families.family(ix);
-        let Some(target) = self.asked.pipeline.find_target(target) else { return Ok(None) };
-        let Some(step) = family.step_of(target) else { return Ok(None) };
         let document = self.documents.as_told(ix, &self.found.dir, entry, told.clone())?;
-        let of = self.asked.pipeline.target(target);
-        Ok(published_path(&template, &document, family, Input::Step(step), of))
+        Ok(lineage::shown_at(self.documents, &document, target, template))
     }
+}
+
+/// What a record's module printed for it.
+pub fn log_part(store: &Store, act: &Act) -> Option<LogPart> {
+    act.log.filter(|range| range.length > 0).map(|range| LogPart {
+        file: store.worker_log(act.run, act.worker),
+        from: range.from,
+        length: range.length,
+    })
 }
 
 /// The last story of each run, oldest first. (A run writes one for each stratum.)
@@ -491,6 +613,8 @@ fn bare(target: &str, state: State) -> Step {
         by: None,
         decision: Decision::Decided,
         outcome: Shown::Nothing { note: String::new() },
+        tries: Vec::new(),
+        progress: None,
         warnings: Vec::new(),
         set_aside: false,
         counts: std::collections::BTreeMap::new(),

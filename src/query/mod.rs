@@ -3,13 +3,16 @@
 //! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
 //! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
 //!
-//! In this order, imports point to the left: `find` · `log`, `why`, `status`, `failed`, `ls`, `cat`.
+//! In this order, imports point to the left: `find` · `lineage` · `log` · `run` · `report`, `why`, `status`, `failed`, `ls`, `cat`.
 
 pub mod cat;
 pub mod failed;
 pub mod find;
+pub mod lineage;
 pub mod log;
 pub mod ls;
+pub mod report;
+pub mod run;
 pub mod status;
 pub mod why;
 
@@ -69,7 +72,24 @@ pub enum Question {
     Log {
         /// The document.
         doc: String,
-        /// Only in this target.
+        /// Which part of it.
+        #[serde(flatten)]
+        only: log::Only,
+    },
+    /// All runs.
+    Runs,
+    /// A run in numbers.
+    Report {
+        /// Its number; absent: the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<u32>,
+    },
+    /// What was done in a run.
+    Run {
+        /// Its number; absent: the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<u32>,
+        /// Only in this target, or in those of this module.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<String>,
     },
@@ -98,6 +118,17 @@ pub enum Answer {
     WhyTarget(Box<why::WhyTarget>),
     /// To [`Question::Log`].
     Log(Box<log::Timeline>),
+    /// To [`Question::Runs`]: those that wrote anything, oldest first.
+    Runs {
+        /// Them.
+        runs: Vec<crate::model::action::Run>,
+    },
+    /// To [`Question::Report`].
+    Report(Box<report::RunReport>),
+    /// To [`Question::Run`]: first the run.
+    Run(Box<run::RunHead>),
+    /// To [`Question::Run`]: then one of many.
+    Action(Box<run::Action>),
     /// To [`Question::Ls`]: one of many.
     Document(Box<ls::Listed>),
     /// To [`Question::Ls`] for a manifest: one line of it.
@@ -121,9 +152,10 @@ pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Re
             why::Why::Document(why) => tell(Answer::WhyDocument(Box::new(why))),
             why::Why::Target(why) => tell(Answer::WhyTarget(Box::new(why))),
         },
-        Question::Log { doc, target } => {
-            tell(Answer::Log(Box::new(log::timeline(asked, doc, target.as_deref())?)))
-        }
+        Question::Log { doc, only } => tell(Answer::Log(Box::new(log::timeline(asked, doc, only)?))),
+        Question::Runs => tell(Answer::Runs { runs: asked.store.runs()? }),
+        Question::Report { run } => tell(Answer::Report(Box::new(report::report(asked, *run)?))),
+        Question::Run { run, target } => run::run(asked, *run, target.as_deref(), tell),
         Question::Ls(ask) => ls::ls(asked, ask, tell),
         Question::Cat { stream, doc } => tell(Answer::Content(cat::content(asked, stream, doc)?)),
     }

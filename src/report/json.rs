@@ -30,6 +30,19 @@ struct Line<'a> {
 #[serde(transparent)]
 struct Run(Option<u32>);
 
+/// Appends an event as a line of the stream.
+pub fn event_line(ms: Millis, run: Option<u32>, event: &Event, out: &mut Vec<u8>) {
+    let has_run = matches!(event, Event::RunStarted { .. } | Event::Finished(_));
+    let line = Line { v: VERSION, ms, run: (!has_run).then_some(Run(run)), event };
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, &line).is_err() {
+        // Half an object would spoil the line behind it, too.
+        out.truncate(before);
+        return;
+    }
+    out.push(b'\n');
+}
+
 /// Writes each event as a line.
 pub(super) struct Json {
     out: Out,
@@ -58,15 +71,7 @@ impl Sink for Json {
         if let Event::RunStarted { run } = event {
             self.run = Run(Some(*run));
         }
-        let has_run = matches!(event, Event::RunStarted { .. } | Event::Finished(_));
-        let line = Line { v: VERSION, ms: (self.now)(), run: (!has_run).then_some(self.run), event };
-        let before = self.buffer.len();
-        if serde_json::to_writer(&mut self.buffer, &line).is_err() {
-            // Half an object would spoil the line behind it, too.
-            self.buffer.truncate(before);
-            return;
-        }
-        self.buffer.push(b'\n');
+        event_line((self.now)(), self.run.0, event, &mut self.buffer);
         let of_one_document = matches!(
             event,
             Event::Started { .. } | Event::Progress { .. } | Event::Done(_) | Event::Skipped { .. }

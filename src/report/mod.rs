@@ -5,9 +5,11 @@
 //! quietly: the build goes on. `docs/reference/events.md` describes the JSON stream.
 
 mod bar;
+pub mod ci;
 mod json;
 mod plain;
 mod progress;
+pub mod run;
 mod style;
 mod summary;
 mod talk;
@@ -15,6 +17,8 @@ mod talk;
 mod tests;
 
 use std::io::Write;
+
+pub use crate::report::json::event_line;
 
 use crate::model::event::{Event, Sink};
 use crate::report::bar::Bar;
@@ -82,6 +86,11 @@ pub fn sink(mode: Mode, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) 
         (true, Some(words)) => Box::new(Both(Json::new(out), words)),
         (_, None) => Box::new(Json::new(out)),
     }
+}
+
+/// The event stream into a file, and `inner` beside it.
+pub fn with_events(file: Box<dyn Write + Send>, inner: Box<dyn Sink>) -> Box<dyn Sink> {
+    Box::new(Both(Json::new(file), inner))
 }
 
 /// For programs and for people at once.

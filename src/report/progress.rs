@@ -81,7 +81,7 @@ impl State {
             }
             Event::Done(done) => {
                 self.ended(&done.doc, &done.target, at);
-                self.line(&done.target).work += done.duration;
+                self.line(&done.target).work += done.ran.map_or(0, |ran| ran.duration);
             }
             Event::Skipped { doc, target, .. } | Event::Failed { doc, target, .. } => {
                 self.ended(doc, target, at);

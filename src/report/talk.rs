@@ -108,13 +108,13 @@ impl Talk {
                 self.warned(doc.as_deref(), target, message, &mut lines);
             }
             Event::Done(done) => self.done(done, &mut lines),
-            Event::Skipped { doc, target, reason } => {
+            Event::Skipped { doc, target, reason, .. } => {
                 if self.verbose > 0 {
                     let line = format!("{target}  {}  {}", shown(doc), shown(reason));
                     lines.push(self.style.line(Ink::Head, "Skipped", &line));
                 }
             }
-            Event::Failed { doc, target, failure } => {
+            Event::Failed { doc, target, failure, .. } => {
                 self.release(&mut lines);
                 self.failed(doc, target, failure, &mut lines);
             }
@@ -249,7 +249,7 @@ impl Talk {
 
     fn done(&mut self, done: &Finished, lines: &mut Vec<String>) {
         if self.verbose > 0 {
-            let took = text::duration(Duration::from_micros(done.duration));
+            let took = text::duration(Duration::from_micros(done.ran.map_or(0, |ran| ran.duration)));
             let line = format!("{}  {}  {took}, {}", done.target, shown(&done.doc), text::size(done.length));
             lines.push(self.style.line(Ink::Head, "Done", &line));
         }

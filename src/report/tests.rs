@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::event::{
-    Cause, Changed, Event, Finished, Matched, Planned, Scanned, Sink, Stale, Stopped, Summary, TargetCounts,
-    Watched, Watching,
+    Cause, Changed, Event, Finished, Matched, Planned, Ran, Scanned, Sink, Stale, Stopped, Summary,
+    TargetCounts, Watched, Watching,
 };
 use crate::model::failure::{Failure, FailureKind};
 use crate::report::json::Json;
@@ -67,8 +67,18 @@ fn failure() -> Failure {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as events have it")]
+fn ran(duration: u64) -> Option<Ran> {
+    Some(Ran { duration, worker: Some(2), attempt: 1 })
+}
+
 fn failed(number: usize) -> Event {
-    Event::Failed { doc: format!("docs/scan-{number}.pdf"), target: "ocr".into(), failure: failure() }
+    Event::Failed {
+        doc: format!("docs/scan-{number}.pdf"),
+        target: "ocr".into(),
+        failure: failure(),
+        ran: ran(9000),
+    }
 }
 
 fn counts(target: &str, todo: u64, built: u64, failed: u64, running: u64) -> TargetCounts {
@@ -215,7 +225,7 @@ fn more_than_ten_failures_of_a_kind_are_only_counted() {
     assert_eq!(shown.lines().filter(|line| line.contains("Failed")).count(), 10);
     assert_eq!(shown.lines().last(), Some("            more of ocr, PdfError: only counted from here on"));
     let other = Failure::new(FailureKind::Timeout, "", "no answer within 30 minutes");
-    events.push(Event::Failed { doc: "docs/b".into(), target: "ocr".into(), failure: other });
+    events.push(Event::Failed { doc: "docs/b".into(), target: "ocr".into(), failure: other, ran: None });
     let shown = said(Mode::default(), &events);
     assert_eq!(
         shown.lines().last(),
@@ -239,8 +249,13 @@ fn quiet_leaves_the_failures_and_a_good_end_says_nothing() {
 
 #[test]
 fn verbose_names_every_finished_document() {
-    let done = Finished { doc: "docs/a.pdf".into(), target: "ocr".into(), duration: 41_000, length: 3174 };
-    let skipped = Event::Skipped { doc: "docs/b.pdf".into(), target: "ocr".into(), reason: "empty".into() };
+    let done = Finished { doc: "docs/a.pdf".into(), target: "ocr".into(), length: 3174, ran: ran(41_000) };
+    let skipped = Event::Skipped {
+        doc: "docs/b.pdf".into(),
+        target: "ocr".into(),
+        reason: "empty".into(),
+        ran: ran(1000),
+    };
     let events = [Event::Done(done), skipped];
     assert_eq!(
         said(Mode { verbose: 1, ..Mode::default() }, &events),
@@ -313,7 +328,7 @@ fn a_module_that_cannot_start_speaks_once_in_its_own_words() {
 #[test]
 fn a_name_cannot_move_the_cursor() {
     let failure = Failure::new(FailureKind::ModuleError, "E\x1b[2J", "a\rb");
-    let event = Event::Failed { doc: "docs/\x1b[31m".into(), target: "ocr".into(), failure };
+    let event = Event::Failed { doc: "docs/\x1b[31m".into(), target: "ocr".into(), failure, ran: None };
     let end = Event::Finished(Summary {
         causes: vec![Cause {
             target: "ocr".into(),
@@ -406,7 +421,7 @@ fn at_work() -> State {
     };
     state.hear(&list(0, 0), seconds(0));
     let done =
-        Finished { doc: "docs/quick.pdf".into(), target: "ocr".into(), duration: 5_000_000, length: 9 };
+        Finished { doc: "docs/quick.pdf".into(), target: "ocr".into(), length: 9, ran: ran(5_000_000) };
     state.hear(&Event::Done(done), seconds(1));
     let progress = Event::Progress {
         doc: "docs/2024/maps/atlas-2.pdf".into(),
@@ -490,9 +505,9 @@ fn all_events() -> Vec<Event> {
         Event::Started { doc: doc.clone(), target: target.clone() },
         Event::Progress { doc: doc.clone(), target: target.clone(), done: 12.0, total: Some(40.0) },
         Event::Warned { doc: Some(doc.clone()), target: target.clone(), message: "page 3 is empty".into() },
-        Event::Done(Finished { doc: doc.clone(), target: target.clone(), duration: 41_000, length: 3174 }),
-        Event::Skipped { doc: doc.clone(), target: target.clone(), reason: "empty".into() },
-        Event::Failed { doc: doc.clone(), target: target.clone(), failure: failure() },
+        Event::Done(Finished { doc: doc.clone(), target: target.clone(), length: 3174, ran: ran(41_000) }),
+        Event::Skipped { doc: doc.clone(), target: target.clone(), reason: "empty".into(), ran: ran(1000) },
+        Event::Failed { doc: doc.clone(), target: target.clone(), failure: failure(), ran: ran(9000) },
         Event::Slow { doc, target, seconds: 60 },
         Event::Counts(vec![counts("ocr", 108, 221, 1, 4)]),
         Event::Matched(Matched {

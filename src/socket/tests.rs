@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::wire::{NAME, Reply, read_reply, read_request, request_line, write_reply};
 use super::*;
+use crate::query::log::Only;
 use crate::query::{Answer, ls};
 
 fn request(question: Question) -> Request {
@@ -45,8 +46,8 @@ fn the_lines_are_what_the_design_page_says() {
             r#"{"v":1,"here":"/project/inbox","ask":"why","what":"text"}"#,
         ),
         (
-            Question::Log { doc: "inbox/a".into(), target: None },
-            r#"{"v":1,"here":"/project/inbox","ask":"log","doc":"inbox/a"}"#,
+            Question::Log { doc: "inbox/a".into(), only: Only { run: Some(3), ..Only::default() } },
+            r#"{"v":1,"here":"/project/inbox","ask":"log","doc":"inbox/a","run":3}"#,
         ),
         (
             Question::Cat { stream: "text".into(), doc: "inbox/a".into() },

@@ -149,7 +149,8 @@ impl Store {
         let number = self.last_run.load(Ordering::Relaxed) + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.run_places();
-        self.log.begin_run(Run { number, start: time::now(), command, version, pipelinefile })?;
+        let host = crate::sys::host_name();
+        self.log.begin_run(Run { number, start: time::now(), command, version, pipelinefile, host })?;
         self.begun.store(number, Ordering::Relaxed);
         Ok(number)
     }
@@ -172,14 +173,18 @@ impl Store {
 
     /// All runs that wrote anything, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>> {
-        let places = self.run_places();
+        Ok(self.run_frames()?.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// The same, with where each begins in the log.
+    pub(super) fn run_frames(&self) -> Result<Vec<(Position, Run)>> {
         let read = |at: Position| {
             let frame = self.log.read_frame(at);
             frame.map(|frame| {
-                frame.and_then(|frame| if let Frame::Run(run) = frame { Some(run) } else { None })
+                frame.and_then(|frame| if let Frame::Run(run) = frame { Some((at, run)) } else { None })
             })
         };
-        places.into_iter().filter_map(|at| read(at).transpose()).collect()
+        self.run_places().into_iter().filter_map(|at| read(at).transpose()).collect()
     }
 
     /// Every mark, oldest first.

@@ -28,6 +28,7 @@ pub mod gc;
 mod ancestors;
 mod documents;
 mod facade;
+mod history;
 mod interned;
 mod opening;
 mod pages;
@@ -36,5 +37,6 @@ mod promise;
 mod records;
 
 pub use facade::{CodeCache, Store, is_failed};
+pub use history::kept_pipelinefile;
 pub use index::{Entry, Sums};
 pub use opening::{Opening, boot_id};

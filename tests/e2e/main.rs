@@ -79,6 +79,8 @@ mod redo;
 mod reduce;
 /// `pipe publish`.
 mod repair;
+/// `pipe repro`.
+mod repro;
 /// `route`: which module takes a document.
 mod routes;
 /// Sources of rows.
@@ -91,6 +93,8 @@ mod shapes;
 mod shown;
 /// `with`: documents by id, shared results, what is missing.
 mod side_inputs;
+/// Events in log systems, and people who are told.
+mod sinks;
 /// Very small, very large, very many, very deep.
 mod sizes;
 /// `split`: children as documents of their own.
@@ -99,6 +103,8 @@ mod split;
 mod starting;
 /// Ctrl-C, SIGTERM, a second `pipe`.
 mod stops;
+/// The whole story of a document and of a run: `pipe log`, `pipe report`.
+mod story;
 /// `pipe try`.
 mod trial;
 /// Names that could be taken for code.

@@ -273,9 +273,15 @@ def book(docs):
     let mut follow = project.command(&["log", "-f", "inbox/c.txt"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("inbox/c.txt"));
+    let mut watch = project.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(shown.by_ref().any(|line| line.contains("a build is running")));
     project.write("go", "");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.iter().any(|line| line.contains("published as out/line/inbox/c.txt.txt")), "{rest:?}");
+    let shown: Vec<String> = shown.collect();
+    assert!(shown.last().is_some_and(|line| !line.contains("a build is running")), "{shown:?}");
+    assert!(watch.wait().unwrap().success());
     assert!(follow.wait().unwrap().success());
     assert!(build.wait().unwrap().success());
     assert!(!project.root().join(".pipe/socket").exists());

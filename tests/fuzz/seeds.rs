@@ -165,6 +165,7 @@ impl Segment {
             command: vec!["pipe".to_owned()],
             version: "0".to_owned(),
             pipelinefile: Digest([0; 32]),
+            host: String::new(),
         };
         push(&Frame::Run(run), b"");
         let names = numbers.clone().map(|number| format!("{number:03}.txt")).collect();
@@ -295,7 +296,16 @@ fn lines() -> Seeds {
     let questions = [
         ("ask-status", Question::Status),
         ("ask-why", Question::Why { what: "in/ä.txt".to_owned() }),
-        ("ask-log", Question::Log { doc: "a.txt".to_owned(), target: Some("words".to_owned()) }),
+        (
+            "ask-log",
+            Question::Log {
+                doc: "a.txt".to_owned(),
+                only: pipelinefile::query::log::Only {
+                    target: Some("words".to_owned()),
+                    ..pipelinefile::query::log::Only::default()
+                },
+            },
+        ),
         (
             "ask-ls",
             Question::Ls(pipelinefile::query::ls::Ask {

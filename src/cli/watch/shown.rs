@@ -16,21 +16,26 @@ pub(super) enum Show {
 }
 
 /// Keeps events back until there is something to do.
-pub(super) struct Hold {
-    sink: Box<dyn Sink>,
+pub(super) struct Hold<S: Sink> {
+    sink: S,
     show: Show,
     held: Vec<Event>,
     open: bool,
 }
 
-impl Hold {
+impl<S: Sink> Hold<S> {
     /// Programs are told everything that somebody asked for.
-    pub(super) fn new(sink: Box<dyn Sink>, show: Show, json: bool) -> Self {
+    pub(super) fn new(sink: S, show: Show, json: bool) -> Self {
         Hold { sink, show, held: Vec::new(), open: (json && show != Show::Nothing) || show == Show::All }
+    }
+
+    /// Who was told.
+    pub(super) fn into_inner(self) -> S {
+        self.sink
     }
 }
 
-impl Sink for Hold {
+impl<S: Sink> Sink for Hold<S> {
     fn event(&mut self, event: &Event) {
         let opens = match event {
             Event::Plan { targets, .. } => !targets.is_empty(),
@@ -64,7 +69,7 @@ mod tests {
 
     fn heard(show: Show, json: bool, events: &[Event]) -> usize {
         let list = Arc::new(Mutex::new(Vec::new()));
-        let mut hold = Hold::new(Box::new(Heard(Arc::clone(&list))), show, json);
+        let mut hold = Hold::new(Heard(Arc::clone(&list)), show, json);
         events.iter().for_each(|event| hold.event(event));
         drop(hold);
         Arc::into_inner(list).unwrap().into_inner().unwrap().len()

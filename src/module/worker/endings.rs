@@ -87,6 +87,8 @@ impl Worker {
         }
         let Some(first) = self.in_hand.front() else { return Turn::Over };
         let (began, start) = self.began(first);
+        let exit = minder.last_exit.take();
+        let used = exit.filter(|_| !self.concurrent).map(|exit| self.meter.end(exit));
         let blamed = match failure.kind {
             FailureKind::Lost => 0,
             FailureKind::BadReply | FailureKind::ModuleError => 1,
@@ -105,6 +107,7 @@ impl Worker {
             log: range(self.log_mark, self.log.length()),
             start,
             duration_us: began.elapsed().as_micros() as u64,
+            used,
         })));
         Turn::Over
     }

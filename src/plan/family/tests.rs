@@ -22,6 +22,8 @@ impl Draft {
             sources,
             targets: Vec::new(),
             modules: Vec::new(),
+            log_to: Vec::new(),
+            notify: None,
         })
     }
 

@@ -124,6 +124,7 @@ pub(crate) fn samples() -> Vec<Frame> {
             command: vec!["pipe".to_owned(), "build".to_owned()],
             version: "0.1.0".to_owned(),
             pipelinefile: Digest([0x66; 32]),
+            host: String::new(),
         }),
         Frame::Mark(Mark {
             number: 1,

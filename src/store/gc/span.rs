@@ -49,6 +49,7 @@ mod tests {
             command: Vec::new(),
             version: String::new(),
             pipelinefile: Digest([u8::from(i >= 3) + 1; 32]),
+            host: String::new(),
         };
         days.iter().enumerate().map(run).collect()
     }

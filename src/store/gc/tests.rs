@@ -179,6 +179,7 @@ impl World {
             command: vec!["pipe".to_owned()],
             version: "0".to_owned(),
             pipelinefile: Digest::default(),
+            host: String::new(),
         };
         // Remembers the run before.
         self.store.runs().unwrap();

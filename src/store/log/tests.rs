@@ -21,6 +21,7 @@ pub(crate) fn run(number: u32) -> Run {
         command: vec!["pipe".to_owned()],
         version: "0".to_owned(),
         pipelinefile: Digest([0; 32]),
+        host: String::new(),
     }
 }
 

@@ -1,0 +1,86 @@
+//! Where a build's events go beside the terminal: a file, log systems, people.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::output::Output;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::model::event::{Event, Sink, Summary};
+use crate::model::pipeline::Pipeline;
+use crate::model::telling::LogPlace;
+use crate::project::Project;
+use crate::report;
+use crate::sink::{About, Outlets, notify};
+
+/// The event stream into a file, which is begun anew, and `inner` beside it.
+pub(super) fn to_file(file: Option<&Path>, inner: Box<dyn Sink>) -> Result<Box<dyn Sink>> {
+    let Some(path) = file else { return Ok(inner) };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        crate::fs::create_dir(folder)?;
+    }
+    let file = std::fs::File::create(path).map_err(|e| Error::io("write", path, &e))?;
+    Ok(report::with_events(Box::new(file), inner))
+}
+
+/// A build's listeners, here and elsewhere.
+pub(super) struct Telling<'a> {
+    outlets: Outlets,
+    about: About,
+    pipeline: &'a Pipeline,
+}
+
+impl<'a> Telling<'a> {
+    /// Reads where things go; reaches nobody yet.
+    pub(super) fn begin(project: &'a Project, inner: Box<dyn Sink>) -> Result<Self> {
+        let pipeline = project.pipeline();
+        let about = About::new(pipeline);
+        let outlets = Outlets::new(inner, &about, &places(pipeline)?);
+        Ok(Telling { outlets, about, pipeline })
+    }
+
+    /// Waits a moment for what is on its way, tells people, and says what did not arrive. Without a summary the build
+    /// ended with an error.
+    pub(super) fn end(self, summary: Option<&Summary>, out: &mut Output) {
+        let mut problems = self.outlets.end();
+        if let (Some(notified), Some(summary)) = (&self.pipeline.notify, summary) {
+            problems.extend(notify::notify(notified, &self.about, &self.pipeline.root, summary));
+        }
+        problems.iter().for_each(|problem| out.warning(problem));
+        if let Some(summary) = summary {
+            tell_ci(summary, out);
+        }
+    }
+}
+
+/// What a CI job shows of a build that had something to do.
+fn tell_ci(summary: &Summary, out: &mut Output) {
+    if env::is_github() && !out.is_json() {
+        // A closed stdout is no error, and nobody is there to be told of another one.
+        report::ci::annotations(summary).iter().for_each(|line| drop(out.line(line)));
+    }
+    if let Some(file) = env::github_summary() {
+        let opened = std::fs::File::options().create(true).append(true).open(&file);
+        let written = opened.and_then(|mut open| open.write_all(report::ci::page(summary).as_bytes()));
+        if let Err(error) = written {
+            out.warning(Error::io("write", &file, &error).to_string());
+        }
+    }
+}
+
+impl Sink for Telling<'_> {
+    fn event(&mut self, event: &Event) {
+        self.outlets.event(event);
+    }
+}
+
+/// The places of the environment, else those of the Pipelinefile.
+fn places(pipeline: &Pipeline) -> Result<Vec<LogPlace>> {
+    let Some(stated) = env::log_to() else { return Ok(pipeline.log_to.clone()) };
+    let texts = stated.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let read = |text: &str| {
+        LogPlace::parse(text, &pipeline.root)
+            .map_err(|wanted| Error::usage(format!("PIPE_LOG_TO: `{text}` must be {wanted}")))
+    };
+    texts.map(read).collect()
+}

@@ -1,0 +1,249 @@
+//! `pipe report`: runs, one run in numbers, two compared, and the Pipelinefile that each ran.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::cli::ask::{self, RunNumber};
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::log::command;
+use crate::cli::output::Output;
+use crate::error::{Error, Result};
+use crate::model::action::Run;
+use crate::project::Project;
+use crate::query::report::RunReport;
+use crate::query::{Answer, Question};
+use crate::report::run as shown;
+use crate::store::kept_pipelinefile;
+use crate::text;
+
+/// List runs; tell of one in numbers, compare two, show what they ran
+///
+/// Without RUN: all runs. With it: per target how much was done, hits, failures, how long it took (p50, p95, p99), the
+/// slowest documents. Each run keeps the Pipelinefile that it ran.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A run: a number, or `last`
+    #[arg(value_name = "RUN", value_parser = ask::run_number)]
+    run: Option<RunNumber>,
+
+    /// What RUN is compared with: the run before
+    #[arg(long, value_name = "RUN", value_parser = ask::run_number, requires = "run")]
+    compare: Option<RunNumber>,
+
+    /// How to tell it
+    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "run")]
+    format: Format,
+
+    /// Write it to a file
+    #[arg(short, long, value_name = "FILE", requires = "run")]
+    output: Option<PathBuf>,
+
+    /// The Pipelinefile that it ran; with `--compare`, what differs
+    #[arg(long, requires = "run", conflicts_with = "format")]
+    pipelinefile: bool,
+
+    /// Put the Pipelinefile that it ran back in its place; the present one is kept beside it
+    #[arg(long, requires = "run", conflicts_with_all = ["format", "compare", "output", "pipelinefile"])]
+    restore: bool,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a terminal
+    Text,
+    /// Markdown
+    Md,
+    /// One page that needs nothing else, with a picture of throughput
+    Html,
+    /// `JUnit` XML: a suite per target, a case per failed document
+    Junit,
+    /// All numbers
+    Json,
+    /// A trace for ui.perfetto.dev
+    Perfetto,
+}
+
+impl Args {
+    pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        let project = ask::project(global, out)?;
+        let runs = runs(&project, out)?;
+        let Some(wanted) = self.run else { return list(&project, &runs, out) };
+        let run = find(&runs, wanted)?;
+        let other = self.compare.map(|other| find(&runs, other)).transpose()?;
+        if self.restore {
+            return restore(&project, run, out);
+        }
+        if self.pipelinefile {
+            let text = of_pipelinefiles(&project, run, other)?;
+            return self.give(&text, out);
+        }
+        let format = if out.is_json() { Format::Json } else { self.format };
+        if format == Format::Perfetto {
+            if other.is_some() {
+                return Err(Error::usage("a trace is of one run: leave `--compare` out"));
+            }
+            return self.trace(&project, run, out);
+        }
+        let report = numbers(&project, run.number, out)?;
+        let other = other.map(|other| numbers(&project, other.number, out)).transpose()?;
+        let text = match (format, &other) {
+            (Format::Json, _) => {
+                let json = |report: &RunReport| {
+                    serde_json::to_string(report)
+                        .map_err(|e| Error::unfinished("cannot write this as JSON").caused_by(e))
+                };
+                let mut text = String::new();
+                for report in other.iter().chain([&report]) {
+                    text.push_str(&json(report)?.replacen('{', "{\"v\":1,\"type\":\"report\",", 1));
+                    text.push('\n');
+                }
+                text
+            }
+            (Format::Text, None) => shown::text(&report),
+            (Format::Md, None) => shown::markdown(&report),
+            (Format::Text | Format::Md, Some(other)) => shown::compared(&report, other, format == Format::Md),
+            (Format::Html, None) => {
+                let kept = kept_pipelinefile(&project.store_dir, &run.pipelinefile)?;
+                shown::html(&report, &command(&run.command), kept.as_deref())
+            }
+            (Format::Junit, None) => shown::junit(&report),
+            (Format::Html | Format::Junit | Format::Perfetto, _) => {
+                return Err(Error::usage("this format is of one run").hint(
+                    "two are compared as text, md or json: pipe report RUN --compare OTHER --format md",
+                ));
+            }
+        };
+        self.give(&text, out)
+    }
+
+    /// Prints a text, or writes it to the file.
+    fn give(&self, text: &str, out: &mut Output) -> Result<Exit> {
+        match &self.output {
+            None => out.bytes(text.as_bytes())?,
+            Some(file) => write(file, text)?,
+        }
+        Ok(Exit::FINE)
+    }
+
+    fn trace(&self, project: &Project, run: &Run, out: &mut Output) -> Result<Exit> {
+        let (trace, mut text) = shown::Perfetto::begin(run.number, &command(&run.command));
+        let question = Question::Run { run: Some(run.number), target: None };
+        let to_file = self.output.is_some();
+        ask::ask(project, &question, out, &mut |out, answer| {
+            if let Answer::Action(action) = answer {
+                text.push_str(&trace.action(&action));
+                if !to_file {
+                    out.bytes(std::mem::take(&mut text).as_bytes())?;
+                }
+            }
+            Ok(())
+        })?;
+        text.push_str(shown::Perfetto::end());
+        self.give(&text, out)
+    }
+}
+
+/// What a run ran; compared with another, what differs.
+fn of_pipelinefiles(project: &Project, run: &Run, other: Option<&Run>) -> Result<String> {
+    let text = kept(project, run)?;
+    let Some(other) = other else { return Ok(text) };
+    let lines = shown::difference(&kept(project, other)?, &text);
+    if lines.is_empty() {
+        return Ok(format!("run {} and run {} ran the same Pipelinefile\n", other.number, run.number));
+    }
+    Ok(lines.iter().map(|line| text::printable(line) + "\n").collect())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        crate::fs::create_dir(folder)?;
+    }
+    crate::fs::write_scratch(file, text.as_bytes())
+}
+
+/// All runs that recorded anything.
+fn runs(project: &Project, out: &mut Output) -> Result<Vec<Run>> {
+    match ask::ask_one(project, &Question::Runs, out)?.0 {
+        Some(Answer::Runs { runs }) => Ok(runs),
+        _ => Err(Error::unfinished("this is no list of runs")),
+    }
+}
+
+fn find(runs: &[Run], wanted: RunNumber) -> Result<&Run> {
+    let found = match wanted {
+        RunNumber::Last => runs.last(),
+        RunNumber::Number(number) => runs.iter().find(|run| run.number == number),
+    };
+    found.ok_or_else(|| match wanted {
+        RunNumber::Last => Error::no_match("no run has recorded anything yet").hint("pipe build"),
+        RunNumber::Number(number) => {
+            let message = format!("there is no run {number}: it wrote nothing, or was collected");
+            Error::no_match(message).hint("pipe report      lists all runs")
+        }
+    })
+}
+
+fn numbers(project: &Project, run: u32, out: &mut Output) -> Result<RunReport> {
+    match ask::ask_one(project, &Question::Report { run: Some(run) }, out)?.0 {
+        Some(Answer::Report(report)) => Ok(*report),
+        _ => Err(Error::unfinished("this is no report of a run")),
+    }
+}
+
+fn kept(project: &Project, run: &Run) -> Result<String> {
+    kept_pipelinefile(&project.store_dir, &run.pipelinefile)?.ok_or_else(|| {
+        Error::no_match(format!("the Pipelinefile of run {} was not kept", run.number))
+            .hint("runs of earlier versions of pipe, and of `pipe redo`, keep none")
+    })
+}
+
+/// The runs, the newest last.
+fn list(project: &Project, runs: &[Run], out: &mut Output) -> Result<Exit> {
+    if out.is_json() {
+        for run in runs {
+            out.json_line("run", run)?;
+        }
+        return Ok(Exit::FINE);
+    }
+    let width = runs.iter().map(|run| run.number.to_string().len()).max().unwrap_or_default();
+    let mut before = None;
+    for run in runs {
+        let is_new = before.is_some_and(|before| before != run.pipelinefile);
+        before = Some(run.pipelinefile);
+        let mark = if is_new { "  (another Pipelinefile)" } else { "" };
+        let host = if run.host.is_empty() { String::new() } else { format!("  {}", run.host) };
+        let words = command(&run.command);
+        let when = run.start.date_time();
+        let line = format!("{:>width$}  {when}{host}  {words}{mark}", run.number);
+        out.line(text::printable(&line))?;
+    }
+    if before.is_some_and(|before| before != project.loaded.digest) {
+        out.say("the Pipelinefile was edited since the last run: pipe check, pipe status");
+    }
+    Ok(Exit::FINE)
+}
+
+/// Puts a Pipelinefile back.
+fn restore(project: &Project, run: &Run, out: &mut Output) -> Result<Exit> {
+    let text = kept(project, run)?;
+    let file = &project.place.file;
+    let present = crate::fs::read(file)?;
+    if present == text.as_bytes() {
+        out.say(format!("the Pipelinefile is that of run {} already", run.number));
+        return Ok(Exit::FINE);
+    }
+    // Hidden, so that it is no document of a source.
+    let beside = |ending: &str| {
+        let name = file.file_name().unwrap_or_default().display();
+        file.with_file_name(format!(".{name}.{ending}"))
+    };
+    let before = beside("before");
+    crate::fs::write_scratch(&before, &present)?;
+    crate::fs::replace(file, &beside("new"), text.as_bytes())?;
+    let before = before.file_name().unwrap_or_default().display().to_string();
+    out.say(format!("the Pipelinefile is that of run {} again; what was there is `{before}`", run.number));
+    Ok(Exit::FINE)
+}

@@ -1,0 +1,131 @@
+//! The end of a build as GitHub shows it: an annotation for each cause of failures, and a page for the job's summary.
+//!
+//! Makes texts; whoever calls knows whether this is GitHub, and where they go.
+
+use std::time::Duration;
+
+use crate::model::event::{Cause, Summary};
+use crate::text;
+
+/// One line for each cause, the most frequent first: GitHub shows ten of a kind in a step.
+pub fn annotations(summary: &Summary) -> Vec<String> {
+    summary.causes.iter().map(annotation).collect()
+}
+
+fn annotation(cause: &Cause) -> String {
+    let place = cause.failure.place.as_deref().unwrap_or_default();
+    let (file, line) = match place.rsplit_once(':') {
+        Some((file, line)) if line.bytes().all(|b| b.is_ascii_digit()) && !line.is_empty() => (file, line),
+        _ => (place, ""),
+    };
+    let mut properties = Vec::new();
+    for (name, value) in [("file", file), ("line", line)] {
+        if !value.is_empty() {
+            properties.push(format!("{name}={}", property(value)));
+        }
+    }
+    let title = format!("{}: {} failed", cause.target, text::count(cause.count, "document"));
+    properties.push(format!("title={}", property(&title)));
+    let samples = cause.samples.join(", ");
+    let message = format!("{}\ne.g. {samples}\npipe failed {}", cause.failure.summary(), cause.target);
+    format!("::error {}::{}", properties.join(","), data(&message))
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A page in Markdown.
+pub fn page(summary: &Summary) -> String {
+    let run = summary.run.map(|run| format!(" run {run}")).unwrap_or_default();
+    let took = text::duration(Duration::from_millis(summary.milliseconds));
+    let word = match summary.exit_code() {
+        0 => "all up to date",
+        1 => "some documents failed",
+        _ => "could not finish",
+    };
+    let mut out = format!(
+        "## pipe{run}: {word}\n\n{} in {took}, {} up to date before.\n\n",
+        text::count(summary.documents, "document"),
+        text::thousands(summary.up_to_date)
+    );
+    let touched =
+        summary.targets.iter().filter(|t| t.built + t.reused + t.skipped + t.failed + t.blocked > 0);
+    let rows: Vec<String> = touched
+        .map(|t| {
+            let counts = [t.built, t.reused, t.skipped, t.failed, t.blocked].map(text::thousands);
+            format!("| {} | {} |\n", t.target, counts.join(" | "))
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.push_str("| target | built | reused | skipped | failed | blocked |\n|---|---|---|---|---|---|\n");
+        out.push_str(&rows.concat());
+    }
+    for cause in &summary.causes {
+        let place = cause.failure.place.as_ref().map(|place| format!(" (`{place}`)")).unwrap_or_default();
+        let shown = text::printable(&cause.failure.summary()).replace('`', "'");
+        out.extend([format!(
+            "\n* **{}× {}** `{shown}`{place}, e.g. `{}`\n",
+            text::thousands(cause.count),
+            cause.target,
+            cause.samples.first().map(|sample| sample.replace('`', "'")).unwrap_or_default()
+        )]);
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::TargetCounts;
+    use crate::model::failure::{Failure, FailureKind};
+
+    fn summary() -> Summary {
+        let mut failure = Failure::new(FailureKind::ModuleError, "ValueError", "50% is `bad`\nreally");
+        failure.place = Some("modules/a,b.py:41".into());
+        let samples = vec!["in/a.txt".into(), "in/b.txt".into()];
+        Summary {
+            run: Some(7),
+            documents: 1200,
+            up_to_date: 1000,
+            milliseconds: 3000,
+            targets: vec![TargetCounts {
+                target: "ocr".into(),
+                built: 198,
+                failed: 2,
+                ..TargetCounts::default()
+            }],
+            causes: vec![Cause { target: "ocr".into(), failure, count: 2, samples }],
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn an_annotation_points_at_the_line_of_the_module() {
+        let expected = "::error file=modules/a%2Cb.py,line=41,title=ocr%3A 2 documents failed::\
+            ValueError: 50%25 is `bad`%0Ae.g. in/a.txt, in/b.txt%0Apipe failed ocr";
+        assert_eq!(annotations(&summary()), [expected]);
+    }
+
+    #[test]
+    fn the_page_counts_targets_and_names_causes() {
+        let expected = "\
+## pipe run 7: some documents failed
+
+1,200 documents in 3.0 s, 1,000 up to date before.
+
+| target | built | reused | skipped | failed | blocked |
+|---|---|---|---|---|---|
+| ocr | 198 | 0 | 0 | 2 | 0 |
+
+* **2× ocr** `ValueError: 50% is 'bad'` (`modules/a,b.py:41`), e.g. `in/a.txt`
+
+";
+        assert_eq!(page(&summary()), expected);
+    }
+}

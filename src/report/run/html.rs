@@ -1,0 +1,179 @@
+//! A run as one HTML page that needs nothing else: numbers, a picture of throughput over time, failures, the
+//! Pipelinefile. No script, nothing from elsewhere.
+
+use super::{COLUMNS, causes, headline, micros, row};
+use crate::query::report::RunReport;
+use crate::text;
+
+/// The size of the picture.
+const WIDTH: f64 = 960.0;
+const HEIGHT: f64 = 220.0;
+/// Room for its labels.
+const LEFT: f64 = 56.0;
+const BELOW: f64 = 24.0;
+
+/// Told apart in light and dark, also by most who see few colours.
+const COLOURS: [&str; 8] =
+    ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#888888"];
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--line:#8884;--faint:#888}\
+body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}\
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}\
+table{border-collapse:collapse;width:100%}th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);\
+text-align:right;font-variant-numeric:tabular-nums}th:first-child,td:first-child,.text td,.text th{text-align:left}\
+th{font-weight:600;color:var(--faint)}.scroll{overflow-x:auto}pre{padding:1rem;border:1px solid var(--line);\
+overflow-x:auto;font-size:13px}svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--faint)}\
+.key{display:inline-block;margin-right:1.2rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
+.bad{color:#c33}code{font-size:13px;overflow-wrap:anywhere}";
+
+/// The page. `pipelinefile`: the file that it ran, if it was kept.
+pub fn html(report: &RunReport, command: &str, pipelinefile: Option<&str>) -> String {
+    let run = report.run.number;
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>pipe: run {run}</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<h1>Run {run}</h1>\n"
+    );
+    let host = if report.run.host.is_empty() { String::new() } else { format!(" on {}", report.run.host) };
+    let begun = format!("{}{host}, pipe {}", report.run.start.date_time(), report.run.version);
+    out.extend([format!(
+        "<p><code>{}</code></p>\n<p>{}</p>\n<p>{}</p>\n",
+        escaped(command),
+        escaped(&begun),
+        escaped(&headline(report))
+    )]);
+    out.push_str("<h2>Throughput</h2>\n");
+    out.push_str(&picture(report));
+    out.push_str("<h2>Targets</h2>\n");
+    out.push_str(&table("", &COLUMNS, report.targets.iter().map(|target| row(target).to_vec())));
+    let failures = causes(report);
+    if !failures.is_empty() {
+        out.push_str("<h2 class=\"bad\">Failed</h2>\n");
+        let rows = failures.into_iter().map(|(target, summary, place, count, sample)| {
+            vec![text::thousands(count), target, summary, place.unwrap_or_default(), sample]
+        });
+        out.push_str(&table("text", &["documents", "target", "cause", "place", "for example"], rows));
+    }
+    if !report.slowest.is_empty() {
+        out.push_str("<h2>Slowest</h2>\n");
+        let rows = report.slowest.iter();
+        let rows = rows.map(|slow| vec![micros(slow.duration), slow.target.clone(), slow.doc.clone()]);
+        out.push_str(&table("text", &["time", "target", "document"], rows));
+    }
+    if let Some(pipelinefile) = pipelinefile {
+        out.extend([format!("<h2>Pipelinefile</h2>\n<pre>{}</pre>\n", escaped(pipelinefile))]);
+    }
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+fn table(class: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let cells = |tag: &str, row: &[String]| -> String {
+        row.iter()
+            .flat_map(|cell| ["<", tag, ">", &escaped(cell), "</", tag, ">"].map(str::to_owned))
+            .collect()
+    };
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let mut out =
+        format!("<div class=\"scroll\"><table class=\"{class}\">\n<tr>{}</tr>\n", cells("th", &head));
+    rows.for_each(|row| out.extend([format!("<tr>{}</tr>\n", cells("td", &row))]));
+    out.push_str("</table></div>\n");
+    out
+}
+
+/// Actions a second over time, the targets one upon the other.
+fn picture(report: &RunReport) -> String {
+    let ended = &report.throughput.ended;
+    let stretches = ended.first().map_or(0, Vec::len);
+    if stretches == 0 || report.ran() == 0 {
+        return "<p>No module ran.</p>\n".to_owned();
+    }
+    let seconds = report.throughput.every as f64 / 1000.0;
+    let sum = |at: usize| ended.iter().map(|of| of[at]).sum::<u64>() as f64 / seconds;
+    let top = nice((0..stretches).map(sum).fold(0.0, f64::max));
+    let (plot_width, plot_height) = (WIDTH - LEFT, HEIGHT - BELOW);
+    let bar = plot_width / stretches as f64;
+    let mut out = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Actions a second over the time of the run\">\n"
+    );
+    for part in 0..=4 {
+        let y = 8.0 + (plot_height - 8.0) * (1.0 - f64::from(part) / 4.0);
+        out.extend([format!(
+            "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#8884\"/>\
+             <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+            LEFT - 6.0,
+            y + 4.0,
+            rate(top * f64::from(part) / 4.0)
+        )]);
+    }
+    let mut heights = vec![0.0; stretches];
+    for (ix, of) in ended.iter().enumerate() {
+        let colour = COLOURS[ix % COLOURS.len()];
+        for (at, count) in of.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let height = *count as f64 / seconds / top * (plot_height - 8.0);
+            heights[at] += height;
+            out.extend([format!(
+                "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{height:.2}\" fill=\"{colour}\"/>\n",
+                LEFT + bar * at as f64,
+                plot_height - heights[at],
+                (bar - 0.6).max(0.4),
+            )]);
+        }
+    }
+    for part in 0..=4u64 {
+        let x = LEFT + plot_width * part as f64 / 4.0;
+        let anchor = ["start", "middle", "middle", "middle", "end"][part as usize];
+        let at = report.throughput.every * stretches as u64 * part / 4;
+        out.extend([format!(
+            "<text x=\"{x:.0}\" y=\"{:.0}\" text-anchor=\"{anchor}\">{}</text>\n",
+            HEIGHT - 6.0,
+            text::duration(std::time::Duration::from_millis(at))
+        )]);
+    }
+    out.push_str("</svg>\n<p>");
+    for (ix, target) in report.targets.iter().enumerate().filter(|(ix, _)| ended[*ix].iter().any(|n| *n > 0))
+    {
+        let colour = COLOURS[ix % COLOURS.len()];
+        let name = escaped(&target.target);
+        out.extend([format!("<span class=\"key\"><i style=\"background:{colour}\"></i>{name}</span>")]);
+    }
+    out.push_str("</p>\n<p>Actions that ended, a second.</p>\n");
+    out
+}
+
+/// The next of 1, 2, 5, 10, 20, … at or above a number.
+fn nice(number: f64) -> f64 {
+    let mut unit = 10f64.powf(number.max(0.001).log10().floor());
+    for factor in [1.0, 2.0, 5.0, 10.0] {
+        if unit * factor >= number {
+            return unit * factor;
+        }
+    }
+    unit *= 10.0;
+    unit
+}
+
+fn rate(number: f64) -> String {
+    if number >= 10.0 || number == 0.0 {
+        text::thousands(number.round() as u64)
+    } else {
+        format!("{number:.2}")
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}

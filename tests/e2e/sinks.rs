@@ -1,0 +1,217 @@
+//! Log systems and people: what arrives, decoded by a receiver of its own; places that are down; `[notify]`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::Project;
+
+/// A receiver in a process of its own.
+struct Receiver {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    port: u16,
+}
+
+impl Receiver {
+    fn start(kind: &str) -> Receiver {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fakes/log_receiver.py");
+        let mut child = Command::new("python3").args([script, kind]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        Receiver { child, out, port: line.trim().parse().unwrap() }
+    }
+
+    /// All that it received, once the build's last word was among it.
+    fn received(mut self) -> Vec<Value> {
+        let mut text = String::new();
+        self.out.read_to_string(&mut text).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// One good document and one that fails with a very long message.
+fn project(to: &str) -> Project {
+    Project::new()
+        .file(
+            "Pipelinefile",
+            &format!(
+                "[source.inbox]\npath = \"inbox\"\n[target.upper]\neach = \"inbox\"\nmodule = \"upper\"\n\
+                 [module.upper]\nversion = \"3\"\n\
+                 shell = \"if grep -q bad {{in}}; then cat noise >&2; exit 4; fi; tr a-z A-Z < {{in}} > {{out}}\"\n\
+                 {to}"
+            ),
+        )
+        .file("inbox/a.txt", "one\n")
+        .file("inbox/b.txt", "bad\n")
+        .file("noise", "it is bad\n")
+}
+
+fn about<'v>(received: &'v [Value], event: &str) -> &'v Value {
+    let found = received.iter().find(|message| message["_event"] == event);
+    found.unwrap_or_else(|| panic!("no {event} in {received:?}"))
+}
+
+fn check_gelf(received: &[Value]) {
+    let done = about(received, "done");
+    assert_eq!((&done["_document"], &done["_target"]), (&"inbox/a.txt".into(), &"upper".into()));
+    assert_eq!((&done["_module"], &done["_version"]), (&"upper".into(), &"3".into()));
+    assert_eq!((&done["_run"], &done["_attempt"], &done["level"]), (&1.into(), &1.into(), &6.into()));
+    assert!(done["_duration_ms"].as_f64().unwrap() > 0.0 && done["_worker"].is_u64(), "{done}");
+    assert!(!done["_project"].as_str().unwrap().is_empty());
+    let failed = about(received, "failed");
+    assert_eq!((&failed["level"], &failed["_kind"]), (&3.into(), &"module error".into()));
+    assert_eq!((&failed["_document"], &failed["_error"]), (&"inbox/b.txt".into(), &"exit 4".into()));
+    assert!(failed["full_message"].as_str().unwrap().contains("it is bad"), "{failed}");
+    let finished = about(received, "finished");
+    assert_eq!(finished["short_message"], "finished: 1 built, 0 reused, 1 failed, exit 1");
+}
+
+#[test]
+fn graylog_gets_every_event_by_each_of_its_ways() {
+    for kind in ["udp", "tcp", "http"] {
+        let receiver = Receiver::start(kind);
+        let project = project(&format!("[log]\nto = \"gelf+{kind}://127.0.0.1:{}\"\n", receiver.port));
+        let said = project.pipe(&["build"]).ends(1);
+        assert!(!said.stderr.contains("did not reach"), "{}", said.stderr);
+        check_gelf(&receiver.received());
+    }
+}
+
+#[test]
+fn what_is_too_long_for_a_datagram_comes_in_chunks() {
+    let receiver = Receiver::start("udp");
+    let project = project("").env("PIPE_LOG_TO", &format!("gelf+udp://127.0.0.1:{}", receiver.port));
+    // Words that do not shrink to nothing.
+    let words: Vec<String> = (0..40_000u64).map(|n| (n * 2_654_435_761 % 1_000_003).to_string()).collect();
+    project.write("noise", format!("{}\nit is bad\n", words.join(" ")));
+    drop(project.pipe(&["build"]).ends(1));
+    let received = receiver.received();
+    check_gelf(&received.iter().filter(|one| one["_event"] != Value::Null).cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_is_a_trace_and_an_action_a_span() {
+    let receiver = Receiver::start("otlp");
+    let project = project(&format!("[log]\nto = [\"otlp+http://127.0.0.1:{}\"]\n", receiver.port));
+    drop(project.pipe(&["build"]).ends(1));
+    let received = receiver.received();
+    let spans: Vec<&Value> = received.iter().filter(|one| one["span"].is_string()).collect();
+    let root = spans.iter().find(|span| span["parent"].is_null()).unwrap();
+    assert_eq!((&root["span"], &root["service.name"]), (&"pipe build".into(), &"pipe".into()));
+    let mut actions: Vec<_> = spans.iter().filter(|span| !span["parent"].is_null()).collect();
+    actions.sort_by_key(|span| span["pipe.document"].as_str().unwrap().to_owned());
+    assert_eq!(actions.len(), 2, "{spans:?}");
+    for span in &actions {
+        assert_eq!((&span["trace"], &span["parent"]), (&root["trace"], &root["id"]));
+        assert_eq!((&span["span"], &span["pipe.run"]), (&"upper".into(), &1.into()));
+    }
+    assert_eq!((&actions[0]["status"], &actions[1]["status"]), (&1.into(), &2.into()));
+    assert_eq!(actions[1]["exception.type"], "exit 4");
+    let logs: Vec<&str> = received.iter().filter_map(|one| one["log"].as_str()).collect();
+    assert!(logs.contains(&"upper done: inbox/a.txt"), "{logs:?}");
+}
+
+#[test]
+fn lines_go_to_the_end_of_a_file_and_into_one_of_each_build() {
+    let project = project("[log]\nto = \"file:all.jsonl\"\n");
+    drop(project.pipe(&["build", "--events", "logs/this.jsonl"]).ends(1));
+    let events = |file: &str| -> Vec<String> {
+        let text = project.read(file);
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["event"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = events("logs/this.jsonl");
+    assert_eq!((first.first().unwrap().as_str(), first.last().unwrap().as_str()), ("scanned", "finished"));
+    let kept = events("all.jsonl").len();
+    drop(project.pipe(&["build", "--events", "logs/this.jsonl"]).ends(1));
+    assert_eq!(events("logs/this.jsonl"), ["scanned", "finished"]);
+    assert_eq!(events("all.jsonl").len(), kept + 2);
+}
+
+#[test]
+fn a_place_that_is_down_fails_nothing_and_is_named() {
+    // A port that nobody listens on: it was ours a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let project = project(&format!("[log]\nto = \"gelf+tcp://127.0.0.1:{port}\"\n"));
+    let said = project.pipe(&["build"]).ends(1);
+    let line = said.stderr.lines().find(|line| line.contains("did not reach")).unwrap();
+    assert!(line.starts_with("warning: "), "{line}");
+    assert!(line.ends_with(&format!("gelf+tcp://127.0.0.1:{port}: connection refused")), "{line}");
+}
+
+#[test]
+fn a_place_that_takes_nothing_does_not_hold_up_the_build() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let project = project(&format!("[log]\nto = \"gelf+http://127.0.0.1:{port}\"\n"));
+    drop(project.pipe(&["build"]).ends(1).says("messages did not reach gelf+http://"));
+}
+
+#[test]
+fn people_are_told_of_failures_and_of_good_ends() {
+    let project = project(
+        "[notify]\non = [\"failed\", \"finished\"]\ncmd = \"echo $PIPE_EVENT: $PIPE_TEXT >> told; cat >> told.json\"\n",
+    );
+    drop(project.pipe(&["build"]).ends(1));
+    let name = project.root().file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(project.read("told"), format!("failed: {name}: a build is done, 1 failed\n"));
+    let message: Value = serde_json::from_str(project.read("told.json").trim()).unwrap();
+    assert_eq!(
+        (&message["v"], &message["event"], &message["exit"]),
+        (&1.into(), &"failed".into(), &1.into())
+    );
+    assert_eq!(message["summary"]["causes"][0]["samples"][0], "inbox/b.txt");
+    // Nothing to do: nobody is told. Mended: they are.
+    drop(project.pipe(&["build"]).ends(1));
+    assert_eq!(project.read("told").lines().count(), 1);
+    project.write("inbox/b.txt", "good\n");
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.read("told").lines().last().unwrap(), format!("finished: {name}: a build is done"));
+}
+
+#[test]
+fn a_command_that_fails_is_said_and_changes_nothing() {
+    let project = project("[notify]\ncmd = \"exit 3\"\n");
+    drop(project.pipe(&["build"]).ends(1).says("warning: `cmd` of [notify] ended with exit status: 3\n"));
+}
+
+#[test]
+fn mistakes_are_said_where_they_are() {
+    let project = project("[log]\nto = [\"gelf://x\", \"otlp+https://x\"]\n[notify]\non = \"fialed\"\n");
+    let said = project.pipe(&["check"]).ends(2);
+    let said = said.says("`to` must be an address that begins with gelf+udp://, gelf+tcp://");
+    let said = said.says("`to` must be without TLS: name a collector on this machine");
+    drop(said.says("`[notify]` has neither `cmd` nor `url`").says("not \"fialed\"").says("\"failed\""));
+    let project = project_of_env();
+    project.pipe(&["build"]).shows(
+        "
+        status: 2
+        --- stderr
+        error: PIPE_LOG_TO: `nowhere` must be an address that begins with gelf+udp://, gelf+tcp://, gelf+http://, otlp+http://, file:
+    ",
+    );
+}
+
+fn project_of_env() -> Project {
+    project("").env("PIPE_LOG_TO", "nowhere")
+}
+
+#[test]
+fn a_github_workflow_gets_an_annotation_for_each_cause_and_a_page() {
+    let project = project("").env("GITHUB_ACTIONS", "true");
+    let page = project.root().join("summary.md");
+    let project = project.env("GITHUB_STEP_SUMMARY", page.to_str().unwrap());
+    let said = project.pipe(&["build"]).ends(1);
+    let expected = "::error title=upper%3A 1 document failed::exit 4: it is bad%0Ae.g. inbox/b.txt%0Apipe failed upper\n";
+    assert_eq!(said.stdout, expected);
+    let text = project.read("summary.md");
+    assert!(text.starts_with("## pipe run 1: some documents failed\n"), "{text}");
+    assert!(text.contains("| upper | 1 | 0 | 0 | 1 | 0 |\n"), "{text}");
+    let said = project.pipe(&["build", "--json"]).ends(1);
+    assert!(!said.stdout.contains("::error"), "{}", said.stdout);
+}
