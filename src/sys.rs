@@ -36,6 +36,8 @@ pub struct Exit {
     pub cpu_us: u64,
     /// The most memory that it or one of its reaped children held, in KiB.
     pub peak_kib: u64,
+    /// It was ended because it held more memory than it may: so many bytes, with all that it started.
+    pub over: Option<u64>,
 }
 
 /// The signals that are sent to modules.
@@ -183,6 +185,7 @@ fn wait_call(number: u32, options: i32) -> io::Result<Option<Exit>> {
         signal: (signal != 0).then_some(signal),
         cpu_us: micros(&usage.user) + micros(&usage.system),
         peak_kib: usage.max_resident_kib.max(0) as u64,
+        over: None,
     }))
 }
 
@@ -292,6 +295,28 @@ pub fn descendants(table: &[Process], of: &[u32]) -> Vec<Process> {
         found.extend(next);
     }
     found
+}
+
+/// The memory that a process holds, resident and swapped, in bytes; pages that it shares with others included.
+pub fn memory_of(pid: u32) -> Option<u64> {
+    kib_of(pid, "status", &["VmRSS:", "VmSwap:"])
+}
+
+/// The same, but of pages that it shares with others only its part. Takes long for large processes.
+pub fn own_memory_of(pid: u32) -> Option<u64> {
+    kib_of(pid, "smaps_rollup", &["Pss:", "SwapPss:"])
+}
+
+/// The sum of some lines `NAME: NUMBER kB` of a file of a process, in bytes.
+fn kib_of(pid: u32, file: &str, names: &[&str]) -> Option<u64> {
+    let mut text = String::new();
+    File::open(format!("/proc/{pid}/{file}")).and_then(|mut file| file.read_to_string(&mut text)).ok()?;
+    let value = |line: &str| {
+        let rest = names.iter().find_map(|name| line.strip_prefix(name))?;
+        rest.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()
+    };
+    let found: Vec<u64> = text.lines().filter_map(value).collect();
+    (!found.is_empty()).then(|| found.iter().sum::<u64>() * 1024)
 }
 
 /// How many processes the kernel has killed for want of memory since the machine started.
@@ -500,6 +525,8 @@ mod tests {
         let exit = wait(child.id()).unwrap();
         assert_eq!((exit.code, exit.signal), (Some(3), None));
         assert!(exit.peak_kib > 0);
+        let (all, own) = (memory_of(own_pid()).unwrap(), own_memory_of(own_pid()).unwrap());
+        assert!(own > 100_000 && own <= all + all / 4, "{own} of {all}");
         assert_eq!(wait(child.id()), None);
         let child = Command::new("/bin/sh").args(["-c", "kill -SEGV $$"]).spawn().unwrap();
         let exit = wait(child.id()).unwrap();

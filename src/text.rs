@@ -21,6 +21,32 @@ pub fn thousands(n: u64) -> String {
     out
 }
 
+/// What a module counted: `$1.20`, `48,000 tokens`. Less than a cent keeps two digits that say something.
+pub fn amount(name: &str, amount: f64) -> String {
+    let sign = if amount < 0.0 { "-" } else { "" };
+    let size = amount.abs();
+    if name == "usd" {
+        let digits =
+            if size > 0.0 && size < 0.1 { (1.0 - size.log10().floor()).clamp(2.0, 9.0) as usize } else { 2 };
+        return format!("{sign}${}", with_thousands(size, digits));
+    }
+    let digits = if size.fract() == 0.0 { 0 } else { 2 };
+    format!("{sign}{} {name}", with_thousands(size, digits))
+}
+
+/// Several of them: `$1.20, 48,000 tokens`.
+pub fn amounts<N: AsRef<str>>(amounts: impl IntoIterator<Item = (N, f64)>) -> String {
+    let parts: Vec<String> = amounts.into_iter().map(|(name, sum)| amount(name.as_ref(), sum)).collect();
+    parts.join(", ")
+}
+
+fn with_thousands(amount: f64, digits: usize) -> String {
+    let text = format!("{amount:.digits$}");
+    let (whole, rest) = text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), thousands);
+    if rest.is_empty() { whole } else { format!("{whole}.{rest}") }
+}
+
 /// `12 ms`, `3.1 s`, `3m58s`, `2h05m`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();

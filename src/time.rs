@@ -40,6 +40,27 @@ impl Millis {
         self.local("%Y-%m-%d %H:%M:%S")
     }
 
+    /// The time that a text names: so long before `now` (`30m`, `2h`, `3d`, `1w`), or a day or moment in local time
+    /// (`2026-11-23`, `2026-11-23 14:00`).
+    pub fn parse_since(text: &str, now: Millis) -> Option<Millis> {
+        let text = text.trim();
+        let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
+        let span = units.iter().find_map(|(unit, seconds)| {
+            let count: u64 = text.strip_suffix(*unit)?.trim_end().parse().ok()?;
+            count.checked_mul(seconds * 1000)
+        });
+        if let Some(span) = span {
+            return Some(Millis(now.0.saturating_sub(span)));
+        }
+        let zone = jiff::tz::TimeZone::system();
+        let moment = match text.parse::<jiff::civil::DateTime>() {
+            Ok(moment) => moment,
+            Err(_) => text.parse::<jiff::civil::Date>().ok()?.to_datetime(jiff::civil::Time::midnight()),
+        };
+        let time = moment.to_zoned(zone).ok()?.timestamp().as_millisecond();
+        u64::try_from(time).ok().map(Millis)
+    }
+
     /// The time that passed from `earlier` until now.
     pub fn since(self, earlier: Millis) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

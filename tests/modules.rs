@@ -64,6 +64,7 @@ impl Project {
             sees: vec!["ext".to_owned()],
             tmp,
             timeout: None,
+            memory: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: None,
             split: None,
@@ -405,7 +406,7 @@ fn the_clock_of_a_document_starts_at_the_answer_before_it() {
 }
 
 #[test]
-fn a_worker_that_does_not_read_is_ended_and_does_not_block() {
+fn fault_e07_a_worker_that_does_not_read_is_ended_and_does_not_block() {
     let project = Project::worker("--start deaf").timeout(300);
     let mut running = project.start();
     running.send(&[&"x".repeat(4 << 20)]);
@@ -489,7 +490,7 @@ fn a_module_that_cannot_start_says_so_in_its_own_words() {
 }
 
 #[test]
-fn a_module_that_hangs_at_the_start_is_ended() {
+fn fault_e01_a_module_that_hangs_at_the_start_is_ended() {
     let mut project = Project::worker("--start hang");
     project.launch.setup_timeout = Duration::from_millis(300);
     let mut running = project.start();
@@ -710,7 +711,7 @@ fn start_stand_in() -> (tempfile::TempDir, std::process::Child, u32, Vec<u32>) {
 }
 
 #[test]
-fn kill_9_of_pipe_leaves_no_process() {
+fn fault_e11_kill_9_of_pipe_leaves_no_process() {
     let (_folder, mut pipe, host, modules) = start_stand_in();
     pipe.kill().unwrap();
     pipe.wait().unwrap();

@@ -13,6 +13,7 @@ use crate::cli::owner;
 use crate::cli::select::{select, wanted};
 use crate::engine::{self, Options, Parts};
 use crate::error::{Error, Result};
+use crate::model::allowance::Allowance;
 use crate::model::event::{Event, Sink};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::model::selection::Glob;
@@ -57,6 +58,14 @@ pub(super) struct Args {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
+
+    /// Stop when more documents than this fail: a number, or a share of what is to be done (5%)
+    #[arg(long, value_name = "N|P%")]
+    max_fail: Option<Allowance>,
+
+    /// Exit with 0 although documents failed, as long as they are no more than this (of all documents)
+    #[arg(long, value_name = "N|P%")]
+    allow_failures: Option<Allowance>,
 
     /// Go on after failures (that is what it does)
     #[arg(short, long, hide = true, conflicts_with = "fail_fast")]
@@ -117,6 +126,8 @@ impl Args {
             sample: None,
             update: Vec::new(),
             fail_fast: false,
+            max_fail: None,
+            allow_failures: None,
             keep_going: false,
             events: None,
             gone: false,
@@ -147,6 +158,8 @@ impl Args {
             sample_size: self.sample,
             sample: None,
             fail_fast: self.fail_fast,
+            max_fail: self.max_fail,
+            allow_failures: self.allow_failures,
             gone: self.gone,
             dry_run: self.dry_run,
             reads_all: false,

@@ -4,7 +4,7 @@ use crate::cli::ask;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
-use crate::cli::select::select;
+use crate::cli::which::Failures;
 use crate::error::Result;
 use crate::query::failed::Failed;
 use crate::query::status::CauseStatus;
@@ -20,6 +20,9 @@ pub(super) struct Args {
     #[arg(value_name = "TARGET|MODULE")]
     names: Vec<String>,
 
+    #[command(flatten)]
+    which: Failures,
+
     /// Exit with 1 if anything failed
     #[arg(long)]
     exit_code: bool,
@@ -28,13 +31,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = ask::project(global, out)?;
-        let mut targets = Vec::new();
-        if !self.names.is_empty() {
-            let pipeline = project.pipeline();
-            let selected = select(pipeline, &self.names)?;
-            targets.extend(selected.into_iter().map(|ix| pipeline.target(ix).name.clone()));
-        }
-        let (answer, _) = ask::ask_one(&project, &Question::Failed { targets }, out)?;
+        let which = self.which.which(project.pipeline(), &self.names)?;
+        let (answer, _) = ask::ask_one(&project, &Question::Failed(which), out)?;
         let Some(Answer::Failed(failed)) = answer else { return Ok(Exit::FAILED) };
         if out.is_json() {
             out.json_line("failed", &failed)?;
@@ -55,7 +53,11 @@ fn lines(failed: &Failed) -> Vec<String> {
     let mut lines = vec![format!("{}, {causes}", text::count(documents, "document"))];
     for cause in &failed.causes {
         lines.push(String::new());
-        lines.extend(cause_lines(cause));
+        let has_others = failed
+            .causes
+            .iter()
+            .any(|other| other.target == cause.target && other.failure.kind != cause.failure.kind);
+        lines.extend(cause_lines(cause, has_others));
     }
     if failed.blocked > 0 {
         lines.push(String::new());
@@ -64,7 +66,8 @@ fn lines(failed: &Failed) -> Vec<String> {
     lines.iter().map(|line| text::printable(line.trim_end())).collect()
 }
 
-fn cause_lines(cause: &CauseStatus) -> Vec<String> {
+/// `has_others`: failures of other kinds in the same target.
+fn cause_lines(cause: &CauseStatus, has_others: bool) -> Vec<String> {
     let failure = &cause.failure;
     let place = failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
     let kind = failure.kind.words();
@@ -77,9 +80,22 @@ fn cause_lines(cause: &CauseStatus) -> Vec<String> {
     if more > 0 {
         lines.push(format!("  and {} more: pipe ls {} --state failed", text::thousands(more), cause.target));
     }
+    if cause.set_aside > 0 {
+        let count = match cause.set_aside {
+            all if all == cause.count => String::new(),
+            some => format!("{} of them ", text::thousands(some)),
+        };
+        lines.push(format!("  {count}set aside: no build tries again until something changes"));
+    }
+    if !cause.behind.is_empty() {
+        let of = |(target, count): (&String, &u64)| format!("{target} {}", text::thousands(*count));
+        let behind: Vec<String> = cause.behind.iter().map(of).collect();
+        lines.push(format!("  blocked behind:  {}", behind.join(", ")));
+    }
     if let Some(sample) = cause.samples.first() {
+        let only = if has_others { format!(" --kind {}", kind.replace(' ', "-")) } else { String::new() };
         lines.push(format!("  try it here:   pipe try {} {sample} --debug", cause.target));
-        lines.push(format!("  once mended:   pipe retry {}", cause.target));
+        lines.push(format!("  once mended:   pipe retry {}{only}", cause.target));
     }
     lines
 }

@@ -34,6 +34,7 @@ mod select;
 mod status;
 mod trial;
 mod watch;
+mod which;
 mod why;
 
 #[cfg(test)]
@@ -234,7 +235,9 @@ mod tests {
 
     #[test]
     fn flags_stay_few() {
-        let flags = |command: &clap::Command| command.get_opts().filter(|flag| !flag.is_global_set()).count();
+        let flags = |command: &clap::Command| {
+            command.get_opts().filter(|flag| !flag.is_global_set() && !flag.is_hide_set()).count()
+        };
         let cli = Cli::command();
         assert!(cli.get_opts().count() <= 15);
         for command in cli.get_subcommands() {

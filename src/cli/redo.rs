@@ -71,7 +71,7 @@ impl Args {
         let host = Arc::new(Host::of_this_program());
         let only = self.from.is_none().then(|| select_modules(project.pipeline(), &self.names));
         let (docs, only) = (self.docs.as_deref(), only.as_ref());
-        let selection = Selection { docs, failed: self.failed, older_than, only };
+        let selection = Selection { docs, failed: self.failed, older_than, only, ..Selection::default() };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host).and_then(|parts| {
             let mark = if self.cancel { redo::cancel } else { redo::redo };
             mark(&parts, &targets, selection, self.dry_run)

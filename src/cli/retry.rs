@@ -8,9 +8,9 @@ use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::select::{select, select_modules};
+use crate::cli::which::Failures;
 use crate::engine::{Parts, redo};
-use crate::error::{Error, Result};
-use crate::model::selection::Glob;
+use crate::error::Result;
 use crate::module::Host;
 use crate::project::Project;
 use crate::text::count;
@@ -25,9 +25,8 @@ pub(super) struct Args {
     #[arg(value_name = "TARGET|MODULE")]
     names: Vec<String>,
 
-    /// Only documents whose id the glob matches
-    #[arg(long, value_name = "GLOB")]
-    docs: Option<String>,
+    #[command(flatten)]
+    which: Failures,
 
     /// Show what would be tried; mark and build nothing
     #[arg(short = 'n', long)]
@@ -41,15 +40,18 @@ impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let targets = select(project.pipeline(), &self.names)?;
-        if let Some(glob) = &self.docs {
-            Glob::new(glob)
-                .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?;
-        }
+        let which = self.which.which(project.pipeline(), &[])?;
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
         let only = select_modules(project.pipeline(), &self.names);
-        let selection =
-            redo::Selection { docs: self.docs.as_deref(), failed: true, older_than: None, only: Some(&only) };
+        let selection = redo::Selection {
+            docs: which.docs.as_deref(),
+            failed: true,
+            kinds: &which.kinds,
+            since: which.since,
+            older_than: None,
+            only: Some(&only),
+        };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
             .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
         let closed = store.close();

@@ -100,12 +100,14 @@ fn source_lines(source: &SourceStatus) -> Vec<String> {
 /// One row a target; a column only where any target has something in it.
 fn table(targets: &[TargetStatus]) -> Vec<String> {
     type Column = (&'static str, fn(&TargetStatus) -> u64);
-    let columns: [Column; 7] = [
+    let columns: [Column; 9] = [
         ("done", |target| target.done),
         ("skipped", |target| target.skipped),
         ("left out", |target| target.left_out),
         ("failed", |target| target.failed),
+        ("set aside", |target| target.set_aside),
         ("blocked", |target| target.blocked),
+        ("warned", |target| target.warned),
         ("unfinished", |target| target.unfinished),
         ("published", |target| target.published),
     ];
@@ -156,7 +158,9 @@ fn remarks(target: &TargetStatus) -> String {
     let matched = (!matched.is_empty()).then(|| matched.join(", "));
     let held = (target.held > 0)
         .then(|| format!("{} held: pipe build --update {}", text::thousands(target.held), target.target));
-    [note, routed, matched, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let counted = text::amounts(target.counts.iter().map(|(name, sum)| (name, *sum)));
+    let counted = (!counted.is_empty()).then_some(counted);
+    [note, routed, matched, counted, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn stale(status: &Status) -> Vec<String> {

@@ -38,7 +38,7 @@ pub(super) struct Ended {
     bytes: Option<Vec<u8>>,
     log: Option<LogRange>,
     start: Millis,
-    duration: u64,
+    pub(super) duration: u64,
     used: Option<Used>,
 }
 
@@ -64,9 +64,10 @@ impl Build<'_> {
             }
             Report::Count { id, counts } => {
                 if let Some(request) = self.in_hand.get_mut(&id) {
-                    for (name, count) in counts {
-                        *request.extras.counts.entry(name).or_default() += count;
+                    for (name, count) in &counts {
+                        *request.extras.counts.entry(name.clone()).or_default() += count;
                     }
+                    self.counted(worker, &counts);
                 }
                 Ok(())
             }
@@ -163,9 +164,13 @@ impl Build<'_> {
             duration: answer.duration_us,
             used: answer.used,
         };
+        if let (Some(pause), Outcome::Failed(failure)) = (answer.pause, &ended.outcome) {
+            self.pause(worker, pause, failure);
+        }
         if let Some(pause) = self.tried_again(&request, &ended, answer.pause) {
             self.scheduler.hold(worker, ticket);
-            return self.record_try(worker, &request, ended, pause);
+            let is_fresh = answer.pause.is_none();
+            return self.record_try(worker, &request, ended, pause, is_fresh);
         }
         let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.answered(worker, ticket, state, answer.duration_us);
@@ -372,6 +377,8 @@ impl Build<'_> {
             return Ok(State::Unfinished);
         };
         let duration = ended.duration;
+        let warned = !request.extras.warnings.is_empty();
+        self.tally.ran(target, duration, warned, worker.is_some());
         let Some((at, act, bytes)) = self.write_act(worker, request, &work, ended)? else {
             return Ok(State::Unfinished);
         };
@@ -428,8 +435,11 @@ impl Build<'_> {
         });
         self.tally.settled(target, state, true);
         self.announce_at(at, Announcement::Event(Box::new(event)));
-        if state == State::Failed && self.options.fail_fast {
-            self.stop(Stopped::FailFast);
+        if state == State::Failed {
+            if self.options.fail_fast {
+                self.stop(Stopped::FailFast);
+            }
+            self.failed_once_more(target);
         }
         Ok(state)
     }
@@ -445,8 +455,10 @@ impl Build<'_> {
     }
 
     fn died(&mut self, worker: WorkerIx, died: Died) -> Result<()> {
-        let blamed = self.scheduler.died(worker);
-        for id in died.suspects.iter().chain(&died.others) {
+        let ids = || died.suspects.iter().chain(&died.others);
+        let had: Vec<Ticket> = ids().filter_map(|id| Some(self.in_hand.get(id)?.ticket)).collect();
+        let blamed = self.scheduler.died(worker, &had);
+        for id in ids() {
             if blamed
                 .is_none_or(|ticket| self.in_hand.get(id).is_some_and(|request| request.ticket != ticket))
             {
@@ -454,7 +466,7 @@ impl Build<'_> {
             }
         }
         let Some(ticket) = blamed else { return Ok(()) };
-        let number = self.in_hand.iter().find(|(_, request)| request.ticket == ticket).map(|(id, _)| *id);
+        let number = ids().copied().find(|id| self.in_hand.contains_key(id));
         let Some(request) = number.and_then(|id| self.in_hand.remove(&id)) else {
             self.scheduler.settle_fault(ticket, State::Unfinished);
             return Ok(());
@@ -472,7 +484,7 @@ impl Build<'_> {
             used: died.used,
         };
         if let Some(pause) = self.tried_again(&request, &ended, None) {
-            return self.record_try(worker, &request, ended, pause);
+            return self.record_try(worker, &request, ended, pause, false);
         }
         let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.settle_fault(ticket, state);

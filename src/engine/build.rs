@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::engine::bounds::Limits;
 use crate::engine::collected::Collected;
 use crate::engine::crew::Worker;
 use crate::engine::decide::{Deciding, Decision, SideInput, Work};
@@ -125,6 +126,7 @@ pub(super) struct Build<'a> {
     /// Targets of which it was said that they are not reproducible.
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) faults: Faults,
+    pub(super) limits: Limits,
     pub(super) readings: u32,
     unseen: Unseen,
     pub(super) feeds: Feeds,
@@ -156,6 +158,8 @@ pub(super) struct Finished {
     pub published: Published,
     /// What the next build must look at again.
     pub again: Again,
+    /// What ran, by target, and what was counted.
+    pub ran: Vec<(crate::engine::tally::Ran, std::collections::BTreeMap<String, f64>)>,
 }
 
 /// Something that waits for its frame to be on disk.
@@ -222,6 +226,7 @@ impl<'a> Build<'a> {
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
             faults: Faults::default(),
+            limits: Limits::default(),
             readings: 0,
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
             feeds: Feeds::default(),
@@ -302,9 +307,17 @@ impl<'a> Build<'a> {
         if self.stopped.is_none() && !self.options.is_partial() {
             self.unseen.notices(self.pipeline).iter().for_each(|notice| self.sink.event(notice));
         }
+        let stopped = self.stopped.clone().or_else(|| self.closed_too_early());
         let counts = self.tally.counts(|_| 0);
+        let ran = self.tally.all_ran();
         let published = self.publisher.finish();
-        Finished { counts, through: self.tally.through, stopped: self.stopped, published, again: self.again }
+        Finished { counts, through: self.tally.through, stopped, published, again: self.again, ran }
+    }
+
+    /// So many documents differ from what was built.
+    pub(super) fn expect_in_all(&mut self, documents: u64) {
+        self.tally.to_do = documents;
+        self.open_purses();
     }
 
     /// What the plan line said of a target.

@@ -52,6 +52,11 @@ impl Worker {
         self.slot.send(requests);
     }
 
+    /// What is sent next goes to a fresh process.
+    pub(super) fn restart(&self) {
+        self.slot.restart();
+    }
+
     pub(super) fn finish(&self) {
         self.slot.finish();
     }

@@ -1,21 +1,77 @@
 //! The failures that stand in a store, grouped by cause: those of this build and of builds before.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::engine::document::Before;
-use crate::engine::marks::without_accepted;
+use crate::engine::marks::{covers, without_accepted};
+use crate::engine::policy::SET_ASIDE;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
-use crate::model::action::{Outcome, State};
+use crate::model::action::{Outcome, State, StoryEntry};
 use crate::model::document::{CHILDREN, GROUPS, MERGES};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Pipeline, Verb};
+use crate::model::selection::Glob;
 use crate::store::{Store, is_failed};
+use crate::time::Millis;
 
 /// At most so many documents are named for a cause.
 const SAMPLES: usize = 5;
 
+/// Which failures are meant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Which {
+    /// In these targets; empty: in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Of these kinds; empty: of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<FailureKind>,
+    /// That began at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
+    /// Of documents whose ids this glob matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+}
+
+impl Which {
+    /// Whether a failure is among them, by its kind and its time.
+    pub fn has(&self, failed: &Failed) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&failed.failure.kind))
+            && self.since.is_none_or(|since| failed.time >= since)
+    }
+
+    /// Whether all are meant, as far as kind and time go.
+    pub fn is_any(&self) -> bool {
+        self.kinds.is_empty() && self.since.is_none()
+    }
+}
+
+/// A failure of one document in one target.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// The target.
+    pub target: String,
+    /// How.
+    pub failure: Failure,
+    /// When its last try began; of what no record says, when the run did that found it.
+    pub time: Millis,
+    /// It is not tried again by a build.
+    pub set_aside: bool,
+}
+
 /// Failures by cause, most frequent first, and how many documents stand behind a failure.
 pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)> {
+    standing_of(store, pipeline, &Which::default())
+}
+
+/// The same of some failures; the documents behind are all.
+pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<(Vec<Cause>, u64)> {
+    let glob = which.docs.as_deref().and_then(|glob| Glob::new(glob).ok());
     let mut causes: Vec<Cause> = Vec::new();
     let mut blocked = 0;
     for family in families(store, pipeline) {
@@ -29,13 +85,22 @@ pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)>
             if entry.flags.gone || !entry.flags.failed || failed.is_some() {
                 return;
             }
-            let id = id_of(&family, dir, &entry.name).to_string();
-            match before(store, entry.story).and_then(|found| match found {
-                Some(found) => failures_of(store, &found),
-                None => Ok(Vec::new()),
-            }) {
-                Ok(failures) => {
-                    failures.into_iter().for_each(|(target, failure)| add(&mut causes, target, failure, &id));
+            let id = id_of(&family, dir, &entry.name);
+            if glob.as_ref().is_some_and(|glob| !covers(glob, &id)) {
+                return;
+            }
+            let found = before(store, entry.story).and_then(|found| match found {
+                Some(found) => Ok((failures_of(store, &found)?, behind(&found))),
+                None => Ok((Vec::new(), Vec::new())),
+            });
+            match found {
+                Ok((failures, behind)) => {
+                    let is_meant = |failed: &Failed| {
+                        which.has(failed)
+                            && (which.targets.is_empty() || which.targets.contains(&failed.target))
+                    };
+                    let meant = failures.into_iter().filter(is_meant);
+                    meant.for_each(|failed| add(&mut causes, failed, id.as_str(), &behind));
                 }
                 Err(error) => failed = Some(error),
             }
@@ -87,41 +152,62 @@ fn families(store: &Store, pipeline: &Pipeline) -> Vec<String> {
     store.families().into_iter().filter(is_there).collect()
 }
 
-/// The failures of one document, by target.
-pub fn failures_of(store: &Store, found: &Before) -> Result<Vec<(String, Failure)>> {
-    let mut failures = Vec::new();
-    for (defined, entry) in found.definition.targets.iter().zip(&found.story.entries) {
-        if !is_failed(entry) {
-            continue;
-        }
-        let recorded = match entry.act {
-            Some(at) if entry.state == State::Failed => store.act(at)?,
-            _ => None,
-        };
-        let failure = match recorded.as_deref().map(|act| &act.outcome) {
-            Some(Outcome::Failed(failure)) => failure.clone(),
-            _ => serde_json::from_str(&entry.note)
-                .unwrap_or_else(|_| Failure::new(FailureKind::Lost, "", "its record cannot be read")),
-        };
-        failures.push((defined.name.clone(), failure));
-    }
-    Ok(failures)
+/// The targets in which a document is blocked, each with what blocks it.
+fn behind(found: &Before) -> Vec<(String, String)> {
+    let pairs = found.definition.targets.iter().zip(&found.story.entries);
+    let blocked = pairs.filter(|(_, entry)| entry.state == State::Blocked);
+    blocked.map(|(defined, entry)| (defined.name.clone(), entry.note.clone())).collect()
 }
 
-fn add(causes: &mut Vec<Cause>, target: String, failure: Failure, id: &str) {
-    let is_same = |cause: &&mut Cause| cause.target == target && cause.failure.cause() == failure.cause();
-    match causes.iter_mut().find(is_same) {
-        Some(cause) => {
-            cause.count += 1;
-            let place = cause.samples.partition_point(|sample| sample.as_str() < id);
-            if place < SAMPLES {
-                cause.samples.insert(place, id.to_owned());
-                cause.samples.truncate(SAMPLES);
-            }
-            if place == 0 {
-                cause.failure = failure;
-            }
-        }
-        None => causes.push(Cause { target, failure, count: 1, samples: vec![id.to_owned()] }),
+/// The failures of one document, by target.
+pub fn failures_of(store: &Store, found: &Before) -> Result<Vec<Failed>> {
+    let pairs = found.definition.targets.iter().zip(&found.story.entries);
+    let failed = pairs.filter(|(_, entry)| is_failed(entry));
+    failed.map(|(defined, entry)| failed_of(store, found.story.run, &defined.name, entry)).collect()
+}
+
+/// How a document failed in a target, by its story of a run. Before: it did.
+pub fn failed_of(store: &Store, run: u32, target: &str, entry: &StoryEntry) -> Result<Failed> {
+    let recorded = match entry.act {
+        Some(at) if entry.state == State::Failed => store.act(at)?,
+        _ => None,
+    };
+    let failure = match recorded.as_deref().map(|act| &act.outcome) {
+        Some(Outcome::Failed(failure)) => failure.clone(),
+        _ => serde_json::from_str(&entry.note)
+            .unwrap_or_else(|_| Failure::new(FailureKind::Lost, "", "its record cannot be read")),
+    };
+    let time = match &recorded {
+        Some(act) => act.start,
+        None => store.runs()?.iter().find(|of| of.number == run).map_or(Millis(0), |run| run.start),
+    };
+    let set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
+    Ok(Failed { target: target.to_owned(), failure, time, set_aside })
+}
+
+fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str, behind: &[(String, String)]) {
+    let Failed { target, failure, set_aside, .. } = failed;
+    let is_same = |cause: &Cause| cause.target == target && cause.failure.cause() == failure.cause();
+    let at = causes.iter().position(is_same).unwrap_or_else(|| {
+        let (target, failure) = (target.clone(), failure.clone());
+        let behind = BTreeMap::new();
+        causes.push(Cause { target, failure, count: 0, samples: Vec::new(), set_aside: 0, behind });
+        causes.len() - 1
+    });
+    let cause = &mut causes[at];
+    cause.count += 1;
+    cause.set_aside += u64::from(set_aside);
+    // The note of a blocked target names the one that failed.
+    let of_this = format!("{target} failed");
+    for (waits, _) in behind.iter().filter(|(_, note)| *note == of_this) {
+        *cause.behind.entry(waits.clone()).or_default() += 1;
+    }
+    let place = cause.samples.partition_point(|sample| sample.as_str() < id);
+    if place < SAMPLES {
+        cause.samples.insert(place, id.to_owned());
+        cause.samples.truncate(SAMPLES);
+    }
+    if place == 0 {
+        cause.failure = failure;
     }
 }

@@ -11,7 +11,8 @@ use crate::engine::policy::{is_counted, tries};
 use crate::engine::scheduler::{Ticket, WorkerIx};
 use crate::engine::tries::{Met, Row};
 use crate::error::Result;
-use crate::model::action::{Mark, MarkedTarget, Outcome, Position};
+use crate::hash::FieldHasher;
+use crate::model::action::{ActionKey, Mark, MarkedTarget, Outcome, Position};
 use crate::model::event::{Event, Stopped};
 use crate::model::pipeline::{ModuleIx, TargetIx};
 
@@ -22,6 +23,17 @@ const IN_A_ROW: usize = 50;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// It never waits longer, unless it says so itself.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a module may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The pause before another try: twice as long each time, and a part of that, so that many do not come back at once. Which
+/// part is the action's own: the same for the same try of the same action.
+fn backoff(tries: u32, key: &ActionKey) -> Duration {
+    let whole = (FIRST_PAUSE * 2u32.pow(tries.min(10))).min(LONGEST_PAUSE);
+    let seed = FieldHasher::new("pipe backoff").digest(&key.0).number(tries.into()).finish().prefix();
+    whole.mul_f64(0.5 + 0.5 * (seed >> 11) as f64 / (1u64 << 53) as f64)
+}
 
 impl Build<'_> {
     /// Whether an action that ended like this is tried again in this build, and after which pause.
@@ -43,8 +55,11 @@ impl Build<'_> {
             return None;
         }
         // Who asked for another try wants time to pass; a new process is all that the others want.
-        let pause = if failure.retry { FIRST_PAUSE * 2u32.pow(tried.all.min(10)) } else { Duration::ZERO };
-        Some(asked.unwrap_or_else(|| pause.min(LONGEST_PAUSE)))
+        Some(match (asked, failure.retry) {
+            (Some(asked), _) => asked.min(LONGEST_ASKED),
+            (None, true) => backoff(tried.all, &open.work[request.ticket.step].as_ref()?.key),
+            (None, false) => Duration::ZERO,
+        })
     }
 
     /// Records a try that is not the last one. The document stays with its worker, and goes out again alone.
@@ -54,8 +69,10 @@ impl Build<'_> {
         request: &InHand,
         ended: Ended,
         pause: Duration,
+        is_fresh: bool,
     ) -> Result<()> {
         let ticket = request.ticket;
+        self.tally.ran(request.target, ended.duration, false, false);
         let work = self.open[ticket.doc.0 as usize].as_ref().and_then(|open| open.work[ticket.step].clone());
         if let Some(work) = work
             && let Some((at, act, _)) = self.write_act(Some(worker), request, &work, ended)?
@@ -75,7 +92,12 @@ impl Build<'_> {
             tried.all += 1;
             tried.counted += counted;
         }
-        self.faults.waiting.push((Instant::now() + pause, worker, ticket));
+        // `Retry(after=…)` says that time alone is what is wanted; else what the process holds may be what is wrong.
+        if is_fresh {
+            self.faults.fresh.insert(ticket);
+        }
+        let end = if is_fresh { None } else { self.pause_end(worker) };
+        self.faults.waiting.push((end.unwrap_or_else(|| Instant::now() + pause), worker, ticket));
         Ok(())
     }
 
@@ -95,6 +117,7 @@ impl Build<'_> {
     /// Sends out again what has waited long enough; all of it when the build stops, where it stays open.
     pub(super) fn try_again(&mut self) {
         let now = Instant::now();
+        self.end_pauses(now);
         let stopping = self.scheduler.is_stopping();
         let due = self.faults.waiting.extract_if(.., |(at, ..)| stopping || *at <= now);
         for (_, worker, ticket) in due.collect::<Vec<_>>() {
@@ -105,8 +128,9 @@ impl Build<'_> {
     /// How long nothing happens by itself, at most `limit`.
     pub(super) fn idle(&self, limit: Duration) -> Duration {
         let now = Instant::now();
-        let next = self.faults.waiting.iter().map(|(at, ..)| at.saturating_duration_since(now)).min();
-        next.map_or(limit, |next| next.min(limit))
+        let tries = self.faults.waiting.iter().map(|(at, ..)| *at);
+        let next = tries.chain(self.next_pause_end()).min();
+        next.map_or(limit, |next| next.saturating_duration_since(now).min(limit))
     }
 
     /// Looks at how an action ended for good: the same error too often in a row stops its module.

@@ -54,6 +54,7 @@ impl Build<'_> {
 
     pub(super) fn send(&mut self, worker: WorkerIx, tickets: &[Ticket]) -> Result<()> {
         let mut batch = Vec::with_capacity(tickets.len());
+        let is_fresh = tickets.iter().any(|ticket| self.faults.fresh.remove(ticket));
         let target = self.scheduler.target_of(worker);
         for ticket in tickets {
             self.standing.requests += 1;
@@ -78,6 +79,9 @@ impl Build<'_> {
         if let Some(worker) = self.workers[worker.0 as usize].as_ref()
             && !batch.is_empty()
         {
+            if is_fresh {
+                worker.restart();
+            }
             worker.send(batch);
         }
         Ok(())

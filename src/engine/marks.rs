@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::hash::Digest;
 use crate::model::action::{Accepted, Act, Mark, Outcome, Recipe};
 use crate::model::document::{DocId, unescape_name};
+use crate::model::failure::FailureKind;
 use crate::model::reason::FileChange;
 use crate::model::selection::Glob;
 use crate::plan::key::{fingerprint, recipe_digest_by};
@@ -49,6 +50,10 @@ struct Selected {
     docs: Option<Glob>,
     sets: BTreeSet<String>,
     failed: bool,
+    /// Of these kinds; empty: of all.
+    kinds: Vec<FailureKind>,
+    /// Of failures: those that began at this time or later.
+    since: Option<Millis>,
     older_than: Option<Millis>,
 }
 
@@ -60,12 +65,26 @@ impl Selected {
             docs: mark.docs.as_deref().and_then(|glob| Glob::new(glob).ok()),
             sets: mark.sets.iter().cloned().collect(),
             failed: mark.failed,
+            kinds: mark.kinds.clone(),
+            since: mark.since,
             older_than: mark.older_than,
         }
     }
 
     fn covers(&self, id: &DocId) -> bool {
         self.docs.as_ref().is_none_or(|glob| covers(glob, id) || self.sets.contains(id.as_str()))
+    }
+
+    /// Whether it speaks of a record by how that ended, and when.
+    fn speaks_of(&self, act: &Act) -> bool {
+        let is_meant = match &act.outcome {
+            Outcome::Failed(failure) => {
+                (self.kinds.is_empty() || self.kinds.contains(&failure.kind))
+                    && self.since.is_none_or(|since| act.start >= since)
+            }
+            Outcome::Output(_) | Outcome::Skip(_) => !self.failed,
+        };
+        is_meant && self.older_than.is_none_or(|limit| act.start < limit)
     }
 
     fn is_whole(&self) -> bool {
@@ -140,12 +159,10 @@ impl PlanMarks {
     }
 
     fn asks_since(&self, id: &DocId, act: &Act, known: u64, failed: Option<bool>) -> Option<u64> {
-        let has_failed = matches!(act.outcome, Outcome::Failed(_));
         let asks = |mark: &&Selected| {
             mark.number > known
-                && (has_failed || !mark.failed)
+                && mark.speaks_of(act)
                 && failed.is_none_or(|failed| failed == mark.failed)
-                && mark.older_than.is_none_or(|limit| act.start < limit)
                 && mark.covers(id)
                 && !self.is_withdrawn(mark, id)
         };
@@ -186,6 +203,7 @@ impl PlanMarks {
     /// From now on failures that were recorded before this mark are no results any more.
     pub fn reopen_failed(&mut self, number: u64) {
         let (docs, sets, older_than) = (None, BTreeSet::new(), None);
-        self.again.push(Selected { number, docs, sets, failed: true, older_than });
+        let (kinds, since) = (Vec::new(), None);
+        self.again.push(Selected { number, docs, sets, failed: true, kinds, since, older_than });
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod answers;
+mod bounds;
 mod build;
 pub mod by;
 mod children;
@@ -27,6 +28,7 @@ mod handover;
 pub mod hold;
 pub mod kin;
 mod leaves;
+mod limits;
 pub mod listing;
 pub mod loads;
 pub mod lookup;
@@ -38,6 +40,7 @@ mod mirror;
 pub mod modules;
 mod opening;
 pub mod outline;
+pub mod past;
 pub mod policy;
 pub mod publish;
 pub mod redo;
@@ -74,6 +77,7 @@ use std::time::Duration;
 use crate::engine::target::TargetPlan;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
+use crate::model::allowance::Allowance;
 use crate::model::document::DocId;
 use crate::model::pipeline::{Pipeline, TargetIx, Verb, WithFrom};
 use crate::model::selection::Glob;
@@ -134,6 +138,10 @@ pub struct Options {
     pub sample: Option<Arc<HashSet<String>>>,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// Stop when more documents fail in this build.
+    pub max_fail: Option<Allowance>,
+    /// So many failures are no reason to exit with 1.
+    pub allow_failures: Option<Allowance>,
     /// Documents and folders that are gone are meant to be.
     pub gone: bool,
     /// Only scan and plan.
@@ -231,6 +239,7 @@ impl<'a> Parts<'a> {
             log: self.store.worker_log(self.store.run(), worker),
             tmp: self.store.tmp(),
             timeout: settings.timeout.or(default),
+            memory: settings.memory,
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Parts;
+use crate::engine::failures::{Which, failed_of};
 use crate::engine::sets::id_of;
 use crate::engine::survey::{Meant, Survey, has_ended};
 use crate::engine::target::TargetPlan;
 use crate::error::Result;
 use crate::model::action::{Mark, MarkedTarget, State, StoryEntry};
+use crate::model::failure::FailureKind;
 use crate::model::pipeline::{ModuleIx, TargetIx};
 use crate::plan::family::{Families, Family};
 use crate::store::Entry;
@@ -37,6 +39,10 @@ pub struct Selection<'a> {
     pub docs: Option<&'a str>,
     /// Only those that failed.
     pub failed: bool,
+    /// With `failed`: of these kinds; empty: of all.
+    pub kinds: &'a [FailureKind],
+    /// With `failed`: that began at this time or later.
+    pub since: Option<Millis>,
     /// Only those whose result is from before this.
     pub older_than: Option<Millis>,
     /// Of these targets, which have a route, only those that these modules made.
@@ -78,6 +84,7 @@ pub fn redo(
     dry_run: bool,
 ) -> Result<Vec<Marked>> {
     let mut survey = Survey::new(parts, targets, selection.docs)?;
+    let which = Which { kinds: selection.kinds.to_vec(), since: selection.since, ..Which::default() };
     let reads_acts = dry_run || selection.older_than.is_some();
     let selected = survey.visit(&mut |meant, standing| {
         let entry = standing.entry;
@@ -85,6 +92,9 @@ pub fn redo(
             return Ok(false);
         }
         if !selection.is_by_one(parts, meant, entry)? {
+            return Ok(false);
+        }
+        if !which.is_any() && !which.has(&failed_of(parts.store, standing.run, &meant.target, entry)?) {
             return Ok(false);
         }
         let act = if reads_acts { Survey::act(parts, entry)? } else { None };
@@ -114,6 +124,8 @@ pub fn redo(
     parts.store.add_mark(Mark {
         targets: survey.meant.iter().flat_map(of_target).collect(),
         failed: selection.failed,
+        kinds: selection.kinds.to_vec(),
+        since: selection.since,
         older_than: selection.older_than,
         ..mark(&survey, selection.docs)
     })?;

@@ -120,6 +120,12 @@ struct Lane {
     /// Microseconds of one action, a running mean.
     mean: Option<f64>,
     disabled: bool,
+    /// Nothing more is handed out for a while.
+    paused: bool,
+    /// Nothing more is handed out; what is in hand may finish.
+    closed: bool,
+    /// Actions that stay open because of that.
+    refused: u64,
 }
 
 /// The place of a module of a target in [`Scheduler::lanes`].
@@ -390,7 +396,10 @@ impl Scheduler {
 
     fn enqueue(&mut self, ticket: Ticket, key: ActionKey, module: usize) {
         let lane = self.first_lanes[self.target(ticket).0] + module;
-        if self.stopping || self.lanes[lane].disabled {
+        if self.lanes[lane].closed {
+            self.lanes[lane].refused += 1;
+            self.settle(ticket, State::Unfinished);
+        } else if self.stopping || self.lanes[lane].disabled {
             self.settle(ticket, State::Unfinished);
         } else if let Some(waiting) = self.in_flight.get_mut(&key) {
             waiting.push(ticket);

@@ -16,9 +16,10 @@ use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::strays::{self, Strays, strays};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, replaced, stale};
+use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, past, replaced, stale};
 use crate::error::{Error, Result};
 use crate::model::action::Position;
+use crate::model::allowance::Allowance;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::event::{Event, Planned, Sink, Stopped, Summary, Unlisted};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
@@ -91,7 +92,7 @@ pub fn build_again(
     let mut summary =
         Summary { documents, up_to_date: documents.saturating_sub(differ - gone), ..Summary::default() };
     let plan =
-        if nothing { Vec::new() } else { planned(parts, &families, &options, &outline, &scans, &stale) };
+        if nothing { Vec::new() } else { planned(parts, &families, &options, &outline, &scans, &stale)? };
     if !nothing || options.dry_run {
         sink.event(&Event::Plan { targets: plan.clone(), up_to_date: summary.up_to_date });
     }
@@ -151,6 +152,7 @@ pub fn build_again(
     if summary.stopped.is_some() || !summary.causes.is_empty() || blocked > 0 {
         summary.stale = stale::stale(parts.pipeline, parts.store)?;
     }
+    summary.allowed = options.allow_failures.filter(|limit| allows(*limit, &summary));
     summary.milliseconds = began.elapsed().as_millis() as u64;
     sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
@@ -187,6 +189,12 @@ fn list(
         }
     }
     Ok(())
+}
+
+/// Whether `--allow-failures` covers what failed. A set that could not be made is more than a failed document.
+fn allows(limit: Allowance, summary: &Summary) -> bool {
+    let failed = summary.failed();
+    failed > 0 && limit.allows(failed, summary.documents) && !summary.sets.iter().any(|set| set.blocked)
 }
 
 /// An error if `--docs` names no document at all.
@@ -344,6 +352,7 @@ fn work(
 ) -> Result<()> {
     let mut build = Build::new(parts, families, options, outline, sink, interrupts, standing)?;
     build.closed = is_limited.then(BTreeSet::new);
+    build.expect_in_all(summary.documents.saturating_sub(summary.up_to_date));
     for planned in plan {
         if let (Some(actions), Some(ix)) = (planned.actions, parts.pipeline.find_target(&planned.target)) {
             build.expect(ix, actions);
@@ -382,7 +391,7 @@ fn work(
         result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
-    let Finished { counts, through, stopped, published, again: left } = build.finish();
+    let Finished { counts, through, stopped, published, again: left, ran } = build.finish();
     *again = left;
     summary.targets = counts;
     let to_do = summary.documents.saturating_sub(summary.up_to_date);
@@ -391,6 +400,9 @@ fn work(
     summary.published = published.written;
     summary.withdrawn = published.withdrawn;
     touched.clone_from(&published.targets);
+    if result.is_ok() {
+        result = past::remember(parts.store, parts.pipeline, &ran);
+    }
     for message in &published.notices {
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use crate::engine::outline::Outline;
+use crate::engine::past::Past;
 use crate::engine::sets::id_of;
 use crate::engine::standing::Limits;
 use crate::engine::{Interrupts, Options, Parts};
@@ -298,7 +299,7 @@ pub(super) fn planned(
     outline: &Outline,
     scans: &[Scan],
     stale: &[FamilyIx],
-) -> Vec<Planned> {
+) -> Result<Vec<Planned>> {
     let mut actions: BTreeMap<TargetIx, Option<u64>> = BTreeMap::new();
     for (ix, family) in families.list.iter().enumerate() {
         if family.head().is_some() {
@@ -353,9 +354,11 @@ pub(super) fn planned(
             }
         }
     }
-    let planned = |(ix, actions): (TargetIx, Option<u64>)| Planned {
-        target: parts.pipeline.target(ix).name.clone(),
-        actions,
+    let planned = |(ix, actions): (TargetIx, Option<u64>)| {
+        let target = parts.pipeline.target(ix);
+        let mut planned = Planned { target: target.name.clone(), actions, ..Planned::default() };
+        Past::of(parts.store, &target.name)?.estimate(&mut planned, &target.settings, options.jobs);
+        Ok(planned)
     };
     actions.into_iter().map(planned).collect()
 }

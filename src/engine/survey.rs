@@ -60,6 +60,8 @@ pub(super) struct Survey<'a> {
 pub(super) struct Standing<'s> {
     pub(super) id: &'s DocId,
     pub(super) entry: &'s StoryEntry,
+    /// The run that says so.
+    pub(super) run: u32,
 }
 
 impl<'a> Survey<'a> {
@@ -196,7 +198,7 @@ impl<'a> Survey<'a> {
                 let mut any = false;
                 for (meant, place) in meant.iter_mut().zip(places.iter()) {
                     let Some(of) = place.and_then(|place| told.story.entries.get(place)) else { continue };
-                    match concerns(meant, &Standing { id: &id, entry: of }) {
+                    match concerns(meant, &Standing { id: &id, entry: of, run: told.story.run }) {
                         Ok(concerned) => any |= concerned,
                         Err(error) => {
                             failed = Err(error);

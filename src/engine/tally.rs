@@ -1,11 +1,25 @@
 //! Counts of a build: what became of documents, target by target. Knows no documents.
 
+use std::collections::BTreeMap;
+
 use crate::model::action::State;
 use crate::model::event::TargetCounts;
 use crate::model::pipeline::{Pipeline, TargetIx};
 
+/// What ran of a target in this build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Actions that ran to an end.
+    pub actions: u64,
+    /// Microseconds of work, tries that failed included.
+    pub micros: u64,
+    /// Actions that warned.
+    pub warned: u64,
+}
+
 /// Counts by target.
 pub struct Tally {
+    ran: Vec<Ran>,
     targets: Vec<TargetCounts>,
     /// What the plan line said, by target.
     planned: Vec<u64>,
@@ -13,6 +27,8 @@ pub struct Tally {
     came: Vec<u64>,
     /// Documents of sources that went as far as their first stratum lets them.
     pub through: u64,
+    /// Documents that differ from what was built.
+    pub to_do: u64,
 }
 
 impl Tally {
@@ -24,7 +40,14 @@ impl Tally {
         };
         let count = pipeline.targets.len();
         let targets = pipeline.targets.iter().map(zero).collect();
-        Tally { targets, planned: vec![0; count], came: vec![0; count], through: 0 }
+        Tally {
+            ran: vec![Ran::default(); count],
+            targets,
+            planned: vec![0; count],
+            came: vec![0; count],
+            through: 0,
+            to_do: 0,
+        }
     }
 
     /// So many documents may come to a target.
@@ -59,6 +82,32 @@ impl Tally {
             State::Failed => counts.failed += 1,
             State::Blocked => counts.blocked += 1,
             State::Absent | State::Unfinished => {}
+        }
+    }
+
+    /// How many documents a target has to do with, as far as that is known: what was planned, or what came.
+    pub fn expected(&self, target: TargetIx) -> u64 {
+        self.planned[target.0].max(self.came[target.0])
+    }
+
+    /// A try of an action of a target is over; `ends`: it was the last one.
+    pub fn ran(&mut self, target: TargetIx, micros: u64, warned: bool, ends: bool) {
+        let ran = &mut self.ran[target.0];
+        ran.micros = ran.micros.saturating_add(micros);
+        ran.actions += u64::from(ends);
+        ran.warned += u64::from(warned && ends);
+    }
+
+    /// What ran, and what was counted, by target.
+    pub fn all_ran(&self) -> Vec<(Ran, BTreeMap<String, f64>)> {
+        let pairs = self.ran.iter().cloned().zip(&self.targets);
+        pairs.map(|(ran, counts)| (ran, counts.counts.clone())).collect()
+    }
+
+    /// A module counted something for a document of a target.
+    pub fn count(&mut self, target: TargetIx, counts: &BTreeMap<String, f64>) {
+        for (name, count) in counts {
+            *self.targets[target.0].counts.entry(name.clone()).or_default() += count;
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a build remembers of faults: tries of open actions, what waits to be tried again, errors in a row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use crate::engine::scheduler::{Ticket, WorkerIx};
@@ -12,6 +12,8 @@ use crate::model::pipeline::{ModuleIx, TargetIx};
 pub(super) struct Faults {
     /// The tries of an open action that were not its last.
     pub(super) tried: HashMap<Ticket, Tried>,
+    /// Those of them that want a fresh process.
+    pub(super) fresh: HashSet<Ticket>,
     /// What is to be tried again, and when.
     pub(super) waiting: Vec<(Instant, WorkerIx, Ticket)>,
     /// The errors in a row, by module.

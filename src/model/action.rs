@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
 use crate::model::document::{DocNumber, Stamp};
-use crate::model::failure::Failure;
+use crate::model::failure::{Failure, FailureKind};
 use crate::time::Millis;
 
 /// A place in the segment log, 48 bits: segment (20) and offset (28). Grows with time and never changes.
@@ -352,6 +352,12 @@ pub struct Mark {
     /// Only what failed: other results stand.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// With `failed`: only failures of these kinds; empty: of all. A reader that does not know this opens more of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<FailureKind>,
+    /// With `failed`: only those that began at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
     /// Only results whose attempt started before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than: Option<Millis>,

@@ -4,9 +4,12 @@
 //! events (run, time) is the sink's to add, not each variant's. An event about a result is sent only after it is on
 //! disk.
 
+use std::collections::BTreeMap;
+
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::model::allowance::Allowance;
 use crate::model::failure::Failure;
 
 /// One thing that happened.
@@ -100,6 +103,15 @@ pub enum Event {
         /// The pause before the next one.
         milliseconds: u64,
     },
+    /// A module asked for a pause: nothing more of it is handed out until then.
+    Pausing {
+        /// The target where it said so.
+        target: String,
+        /// How long.
+        milliseconds: u64,
+        /// Its words.
+        failure: Failure,
+    },
     /// A document has been in hand for long.
     Slow {
         /// The document.
@@ -190,12 +202,18 @@ pub struct Changed {
 }
 
 /// What is planned for a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Planned {
     /// The target.
     pub target: String,
     /// At most so many actions; absent: not known yet (a set).
     pub actions: Option<u64>,
+    /// So many seconds they take, by what they took before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// What the module will count, by what it counted before.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, f64>,
 }
 
 /// How the documents of two streams met by value.
@@ -249,7 +267,7 @@ pub struct Ran {
 }
 
 /// How a target stands in this build. Every document that came to it is in exactly one of the counts below `todo`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TargetCounts {
     /// The target.
     pub target: String,
@@ -271,10 +289,13 @@ pub struct TargetCounts {
     pub blocked: u64,
     /// Outputs that came out the same as before.
     pub same: u64,
+    /// What the module counted in this build, by name: `usd`, `tokens`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, f64>,
 }
 
 /// How a build ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// The run's number; absent if nothing had to be written.
     pub run: Option<u32>,
@@ -304,6 +325,9 @@ pub struct Summary {
     pub stopped: Option<Stopped>,
     /// Documents whose work is still open.
     pub unfinished: u64,
+    /// Failures are no reason to exit with 1: there are no more than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Allowance>,
 }
 
 /// Published files that show an older result, because the present one failed, is blocked or is not decided.
@@ -346,6 +370,17 @@ pub struct Cause {
     pub count: u64,
     /// The first few of them, in the order of ids.
     pub samples: Vec<String>,
+    /// Those that are not tried again by a build: they were the end of their worker too often.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub set_aside: u64,
+    /// Targets that wait for these documents, and how many of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A set of which members are missing.
@@ -360,7 +395,7 @@ pub struct Incomplete {
 }
 
 /// Why a build stopped before its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "why", rename_all = "kebab-case")]
 pub enum Stopped {
     /// A signal: 2 or 15.
@@ -386,6 +421,24 @@ pub enum Stopped {
         /// How many in a row.
         in_a_row: u64,
     },
+    /// More documents failed than `--max-fail` allows, or the `max_fail` of a target.
+    MaxFail {
+        /// The target; absent: the build.
+        target: Option<String>,
+        /// So many did.
+        failed: u64,
+        /// So many may.
+        limit: Allowance,
+    },
+    /// The money of a target or a module for one build is spent.
+    Budget {
+        /// The target or module that has the budget.
+        of: String,
+        /// In dollars.
+        budget: f64,
+        /// What was spent, with what was in hand by then.
+        spent: f64,
+    },
     /// The store cannot be written.
     Store {
         /// Why.
@@ -398,10 +451,25 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         match &self.stopped {
             Some(Stopped::Signal { signal }) => 128 + *signal as u8,
-            Some(Stopped::Module { .. } | Stopped::Breaker { .. } | Stopped::Store { .. }) => 3,
-            None if self.causes.is_empty() && self.blocked == 0 && self.unlisted.is_empty() => 0,
-            Some(Stopped::FailFast) | None => 1,
+            Some(
+                Stopped::Module { .. }
+                | Stopped::Breaker { .. }
+                | Stopped::MaxFail { target: Some(_), .. }
+                | Stopped::Budget { .. }
+                | Stopped::Store { .. },
+            ) => 3,
+            None if self.unlisted.is_empty()
+                && (self.allowed.is_some() || self.causes.is_empty() && self.blocked == 0) =>
+            {
+                0
+            }
+            Some(Stopped::FailFast | Stopped::MaxFail { target: None, .. }) | None => 1,
         }
+    }
+
+    /// How many documents failed, now or before.
+    pub fn failed(&self) -> u64 {
+        self.causes.iter().map(|cause| cause.count).sum()
     }
 
     /// Whether nothing at all had to be done.

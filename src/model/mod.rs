@@ -2,6 +2,7 @@
 //! Does no I/O and decides nothing; everything above speaks in these types.
 
 pub mod action;
+pub mod allowance;
 pub mod children;
 pub mod document;
 pub mod event;

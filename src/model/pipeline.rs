@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::allowance::Allowance;
 use crate::model::selection::{Field, Template, Test};
 use crate::model::telling::{LogPlace, Notify};
 
@@ -349,7 +350,7 @@ pub struct Settings {
     /// Money of one build.
     pub budget_usd: Option<f64>,
     /// `10` or `5%`.
-    pub max_fail: Option<String>,
+    pub max_fail: Option<Allowance>,
 }
 
 impl Settings {
@@ -373,7 +374,7 @@ impl Settings {
             secrets: union(&self.secrets, &below.secrets),
             env,
             budget_usd: self.budget_usd.or(below.budget_usd),
-            max_fail: self.max_fail.clone().or_else(|| below.max_fail.clone()),
+            max_fail: self.max_fail.or(below.max_fail),
         }
     }
 }

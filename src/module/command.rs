@@ -24,6 +24,8 @@ pub(super) struct Command {
     pub(super) words: Vec<OsString>,
     /// `NAME=VALUE`.
     pub(super) environment: Vec<OsString>,
+    /// Bytes of memory that it may hold, with all that it starts.
+    pub(super) memory: Option<u64>,
 }
 
 impl Command {
@@ -84,7 +86,7 @@ impl Command {
         let mut tmp = OsString::from("PIPE_TMP=");
         tmp.push(&launch.tmp);
         environment.push(tmp);
-        Ok(Command { program, words, environment })
+        Ok(Command { program, words, environment, memory: launch.memory })
     }
 
     /// Starts it with these as 0, 1 and 2; its process number.
@@ -99,6 +101,7 @@ impl Command {
             words: &self.words,
             folder: root,
             environment: &self.environment,
+            memory: self.memory.unwrap_or(0),
         };
         channel.start(&start, fds)
     }

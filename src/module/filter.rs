@@ -422,7 +422,7 @@ impl Filter {
         {
             exit.signal = Some(code - SHELL_SIGNAL);
         }
-        if exit.signal.is_some() {
+        if exit.signal.is_some() || exit.over.is_some() {
             return Some(Done::Failed(death(exit, "the command", "it was done", lines, memory_kills)));
         }
         let code = exit.code.unwrap_or_default();

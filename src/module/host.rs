@@ -4,6 +4,7 @@
 //! that it takes to end every descendant: after `kill -9`, too. This side starts it when the first module is needed and
 //! speaks to it through one [`Channel`] a slot. Knows nothing of what the programs are or say.
 
+mod memory;
 mod serve;
 mod wire;
 

@@ -34,6 +34,8 @@ pub struct Launch {
     pub tmp: PathBuf,
     /// The hard limit of one document.
     pub timeout: Option<Duration>,
+    /// Bytes of memory that the program may hold, with all that it starts.
+    pub memory: Option<u64>,
     /// The hard limit of start and setup.
     pub setup_timeout: Duration,
     /// The extension that results get, whatever the module says.

@@ -13,6 +13,7 @@ use crate::module::host::{Channel, Host, Order, Told};
 use crate::module::launch::{Launch, Request};
 use crate::module::report::Report;
 use crate::sys::{self, Bell, Exit, Wish};
+use crate::text;
 
 /// After SIGUSR1, for the stack to be printed.
 const AFTER_DUMP: Duration = Duration::from_millis(300);
@@ -264,6 +265,11 @@ pub(super) fn death(
     killed_before: Option<u64>,
 ) -> Failure {
     const SIGKILL: i32 = 9;
+    if let Some(held) = exit.over {
+        let held = text::size(held);
+        let message = format!("{what}, with all that it started, held {held}: more than its `memory`");
+        return with_lines(Failure::new(FailureKind::OutOfMemory, "out of memory", message), lines);
+    }
     let starved = exit.signal == Some(SIGKILL) && sys::out_of_memory_kills() > killed_before;
     let (kind, error, message) = match (exit.signal, exit.code) {
         _ if starved => (

@@ -30,8 +30,10 @@ use crate::time::{self, Millis};
 const PIPE_SIZE: usize = 256 * 1024;
 /// What one reading takes.
 const CHUNK: usize = 256 * 1024;
-/// For a worker to end after its input did, or after it closed its output.
+/// For a worker to end after its input did, or after it said that it cannot go on.
 const GRACE: Duration = Duration::from_secs(5);
+/// For a worker to end after it closed its output: it cannot answer any more.
+const CLOSED: Duration = Duration::from_secs(1);
 /// How long reading waits at a time while too many children are not dealt with.
 const HELD_BACK: Duration = Duration::from_millis(2);
 /// Of what a process prints where frames belong, so much is kept.
@@ -328,7 +330,7 @@ impl Worker {
             // The end, or an error that ends it all the same. It has a moment to end itself.
             _ => {
                 self.output = None;
-                self.limit = Some(Instant::now() + GRACE);
+                self.limit = Some(Instant::now() + CLOSED);
                 let rest = self.lines.take_rest();
                 self.print(minder, &rest);
                 return Ok(0);
@@ -458,6 +460,11 @@ impl Worker {
         let Some(at) = self.in_hand.iter().position(|hand| hand.id == id) else {
             return Err(Broken::new(&format!("an answer for {id}, which is not in hand"), line, None));
         };
+        // Only who works on several at once may answer out of order; else the oldest speaks for another.
+        if at > 0 && !self.concurrent {
+            let oldest = self.in_hand.front().map_or(0, |hand| hand.id);
+            return Err(Broken::new(&format!("an answer for {id} before that for {oldest}"), line, None));
+        }
         let mut pause = None;
         let done = match (frame.output, frame.skip, frame.error) {
             (Some(output), None, None) => {

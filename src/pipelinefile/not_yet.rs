@@ -46,12 +46,9 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
 
 fn of_settings(settings: &Settings) -> Vec<&'static str> {
     let stated = [
-        ("memory", settings.memory.is_some()),
         ("batch", settings.batch.is_some()),
         ("rate", settings.rate.is_some()),
         ("gpu", settings.gpu.is_some()),
-        ("budget", settings.budget_usd.is_some()),
-        ("max_fail", settings.max_fail.is_some()),
     ];
     stated.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
 }

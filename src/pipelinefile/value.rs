@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use toml::de::DeValue;
 
+use crate::model::allowance::Allowance;
 use crate::model::selection::parse_size;
 
 /// A TOML value as JSON; dates become text. The error says what JSON cannot hold.
@@ -115,15 +116,13 @@ fn percent(text: &str) -> Option<f64> {
     Some(text.trim().strip_suffix('%')?.trim_end().parse::<f64>().ok()? / 100.0)
 }
 
-/// `10` or `"5%"`, as text.
-pub(super) fn limit(value: &DeValue<'_>) -> Result<String, String> {
+/// `10` or `"5%"`.
+pub(super) fn limit(value: &DeValue<'_>) -> Result<Allowance, String> {
     let wanted = || "a number of documents such as 10, or a share such as \"5%\"".to_owned();
     match value {
-        DeValue::String(text) => {
-            let share = percent(text).filter(|share| (0.0..=1.0).contains(share));
-            share.map(|_| text.trim().to_owned()).ok_or_else(wanted)
-        }
-        _ => integer(value).filter(|n| *n >= 0).map(|n| n.to_string()).ok_or_else(wanted),
+        DeValue::String(text) if text.trim().ends_with('%') => text.parse().map_err(|_| wanted()),
+        DeValue::String(_) => Err(wanted()),
+        _ => integer(value).and_then(|n| u64::try_from(n).ok()).map(Allowance::Count).ok_or_else(wanted),
     }
 }
 
@@ -175,8 +174,8 @@ mod tests {
         assert_eq!(read("\"95%\"", share), Some(0.95));
         assert_eq!(read("1", share), Some(1.0));
         assert_eq!(read("95", share), None);
-        assert_eq!(read("\"5 %\"", limit).as_deref(), Some("5 %"));
-        assert_eq!(read("10", limit).as_deref(), Some("10"));
+        assert_eq!(read("\"5 %\"", limit), Some(Allowance::Percent(5.0)));
+        assert_eq!(read("10", limit), Some(Allowance::Count(10)));
         assert_eq!(read("-1", limit), None);
         assert_eq!(read("\"60/min\"", rate).as_deref(), Some("60/min"));
         assert_eq!(read("\"60/fortnight\"", rate), None);

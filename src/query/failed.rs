@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::failures;
+use crate::engine::failures::{self, Which};
 use crate::error::Result;
 use crate::query::Asked;
 use crate::query::status::CauseStatus;
@@ -16,10 +16,9 @@ pub struct Failed {
     pub blocked: u64,
 }
 
-/// The failures in these targets; of all if none is named.
-pub fn failed(asked: &Asked<'_>, targets: &[String]) -> Result<Failed> {
-    let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
-    let wanted = |cause: &crate::model::event::Cause| targets.is_empty() || targets.contains(&cause.target);
-    let causes = causes.into_iter().filter(wanted).map(CauseStatus::from).collect();
+/// The failures that are meant.
+pub fn failed(asked: &Asked<'_>, which: &Which) -> Result<Failed> {
+    let (causes, blocked) = failures::standing_of(asked.store, asked.pipeline, which)?;
+    let causes = causes.into_iter().map(CauseStatus::from).collect();
     Ok(Failed { causes, blocked })
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::failures::Which;
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::pipeline::Pipeline;
@@ -58,11 +59,8 @@ impl Asked<'_> {
 pub enum Question {
     /// How everything stands.
     Status,
-    /// What failed, in these targets; empty: in all.
-    Failed {
-        /// Their names.
-        targets: Vec<String>,
-    },
+    /// What failed.
+    Failed(Which),
     /// Why something ran, would run, or did not.
     Why {
         /// A document or a target.
@@ -147,7 +145,7 @@ pub type Tell<'t> = dyn FnMut(Answer) -> Result<()> + 't;
 pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Result<()> {
     match question {
         Question::Status => tell(Answer::Status(Box::new(status::status(asked)?))),
-        Question::Failed { targets } => tell(Answer::Failed(Box::new(failed::failed(asked, targets)?))),
+        Question::Failed(which) => tell(Answer::Failed(Box::new(failed::failed(asked, which)?))),
         Question::Why { what } => match why::why(asked, what)? {
             why::Why::Document(why) => tell(Answer::WhyDocument(Box::new(why))),
             why::Why::Target(why) => tell(Answer::WhyTarget(Box::new(why))),

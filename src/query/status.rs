@@ -8,12 +8,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::listing::any_behind;
+use crate::engine::past::Past;
+use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::missing;
 use crate::engine::sets::before;
 use crate::engine::stale::stale;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
-use crate::model::action::{Position, Run, State};
+use crate::model::action::{Extras, Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Matched, Sink, Stale};
 use crate::model::failure::Failure;
@@ -86,7 +88,7 @@ pub struct SourceStatus {
 }
 
 /// How a target stands, over the documents that came to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatus {
     /// Its name.
     pub target: String,
@@ -100,8 +102,17 @@ pub struct TargetStatus {
     pub left_out: u64,
     /// Failed.
     pub failed: u64,
+    /// Of those that failed: not tried again by a build, since they were the end of their worker too often.
+    #[serde(default)]
+    pub set_aside: u64,
     /// Behind a failure.
     pub blocked: u64,
+    /// Of all results: those with a warning.
+    #[serde(default)]
+    pub warned: u64,
+    /// What the module counted for the results that stand: `usd`, `tokens`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, f64>,
     /// Not decided: a build was stopped.
     pub unfinished: u64,
     /// Shown as files.
@@ -141,6 +152,17 @@ pub struct CauseStatus {
     pub count: u64,
     /// The first few.
     pub samples: Vec<String>,
+    /// Those that are not tried again by a build.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_aside: u64,
+    /// Targets that wait for these documents, and how many of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl From<crate::model::event::Cause> for CauseStatus {
@@ -150,6 +172,8 @@ impl From<crate::model::event::Cause> for CauseStatus {
             failure: cause.failure,
             count: cause.count,
             samples: cause.samples,
+            set_aside: cause.set_aside,
+            behind: cause.behind,
         }
     }
 }
@@ -213,6 +237,13 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         sources.map(str::to_owned).chain(sets).chain(children).chain(groups).collect();
     let routes: Vec<bool> = asked.pipeline.targets.iter().map(|target| target.route().is_some()).collect();
     let mut routed = Routed::default();
+    // Most records hold nothing but their result: only those of targets that ever counted or warned are read.
+    let has_extras: Vec<bool> = asked
+        .pipeline
+        .targets
+        .iter()
+        .map(|target| Ok(Past::of(asked.store, &target.name)?.has_extras()))
+        .collect::<Result<_>>()?;
     for family in &families {
         let family = family.as_str();
         let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
@@ -262,6 +293,13 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                         Err(error) => failed = Some(error),
                     }
                 }
+                if let Some(at) = entry.act.filter(|_| has_extras[place]) {
+                    match asked.store.act(at) {
+                        Ok(act) => act.iter().for_each(|act| add_extras(of, &act.extras)),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                of.set_aside += u64::from(entry.state == State::Failed && entry.note == SET_ASIDE);
                 of.published += u64::from(entry.published);
                 of.held += u64::from(crate::engine::hold::is_held(entry));
                 if of.target == family {
@@ -292,6 +330,18 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
     }
     Ok(targets)
+}
+
+/// Adds what a record holds beside its result.
+fn add_extras(of: &mut TargetStatus, extras: &str) {
+    if extras.is_empty() {
+        return;
+    }
+    let extras: Extras = serde_json::from_str(extras).unwrap_or_default();
+    of.warned += u64::from(!extras.warnings.is_empty());
+    for (name, count) in extras.counts {
+        *of.counts.entry(name).or_default() += count;
+    }
 }
 
 /// Which module made a result: most results share a recipe, which is read once.

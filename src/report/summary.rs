@@ -1,5 +1,6 @@
 //! The last lines of a build: failures by cause, counts, and what to type next. The same on every output.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::event::{Cause, Stopped, Summary};
@@ -28,6 +29,11 @@ pub(super) fn lines(end: &Summary, style: Style, quiet: bool, verbose: u8) -> Ve
     sets(end, style, &mut lines);
     stale(end, style, &mut lines);
     stopped(end, style, verbose, &mut lines);
+    if let Some(limit) = end.allowed {
+        let failed = text::count(end.failed(), "document");
+        let line = format!("{failed} failed; --allow-failures {limit} lets the build end well");
+        lines.push(style.line(Ink::Warn, "Warning", &line));
+    }
     if quiet {
         return lines;
     }
@@ -46,10 +52,6 @@ fn took(end: &Summary) -> String {
     text::duration(Duration::from_millis(end.milliseconds))
 }
 
-fn failed(end: &Summary) -> u64 {
-    end.causes.iter().map(|cause| cause.count).sum()
-}
-
 /// `330 documents in 3m58s: 326 built, 1 skipped, 3 failed; 12 outputs came out the same`.
 fn counts(end: &Summary) -> String {
     let sum = |of: fn(&crate::model::event::TargetCounts) -> u64| end.targets.iter().map(of).sum::<u64>();
@@ -57,7 +59,7 @@ fn counts(end: &Summary) -> String {
         (sum(|target| target.built), "built"),
         (sum(|target| target.reused), "reused"),
         (sum(|target| target.skipped), "skipped"),
-        (failed(end), "failed"),
+        (end.failed(), "failed"),
         (end.blocked, "blocked"),
     ];
     let parts: Vec<String> = parts
@@ -85,6 +87,10 @@ fn beside(end: &Summary) -> String {
         let were = if end.up_to_date == 1 { "was" } else { "were" };
         parts.push(format!("{} {were} up to date", text::count(end.up_to_date, "document")));
     }
+    let counted = counted(end);
+    if !counted.is_empty() {
+        parts.push(counted);
+    }
     match (end.published, end.withdrawn) {
         (0, 0) => {}
         (0, withdrawn) => parts.push(format!("{} withdrawn", text::count(withdrawn, "file"))),
@@ -96,6 +102,15 @@ fn beside(end: &Summary) -> String {
         )),
     }
     parts.join("; ")
+}
+
+/// What modules counted in this build: `$1.20, 48,000 tokens`.
+fn counted(end: &Summary) -> String {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, count) in end.targets.iter().flat_map(|target| &target.counts) {
+        *sums.entry(name).or_default() += count;
+    }
+    text::amounts(sums)
 }
 
 /// The causes that are shown, most frequent first.
@@ -110,7 +125,7 @@ fn causes(end: &Summary, style: Style, lines: &mut Vec<String>) {
     if !end.causes.is_empty() {
         let head = format!(
             "{}, {}",
-            text::count(failed(end), "document"),
+            text::count(end.failed(), "document"),
             text::count(end.causes.len() as u64, "cause")
         );
         lines.push(style.line(Ink::Bad, "Failed", &head));
@@ -204,6 +219,23 @@ fn stopped(end: &Summary, style: Style, verbose: u8, lines: &mut Vec<String>) {
             );
             lines.push(style.line(Ink::Bad, "error", &line));
             lines.push(format!("{INDENT}these {in_a_row} are tried again by the next build; the rest waits"));
+        }
+        Stopped::MaxFail { target, failed, limit } => {
+            let (of, key) = match target {
+                Some(target) => (format!("{target}: "), "its `max_fail`"),
+                None => (String::new(), "--max-fail"),
+            };
+            let failed = text::count(*failed, "document");
+            let line = format!("{of}{failed} failed in this build, and {key} is {limit}: the rest waits");
+            lines.push(style.line(Ink::Bad, "error", &line));
+        }
+        Stopped::Budget { of, budget, spent } => {
+            let line = format!(
+                "{of}: {} of {} are spent: the rest waits for the next build, or for a larger `budget`",
+                text::amount("usd", *spent),
+                text::amount("usd", *budget)
+            );
+            lines.push(style.line(Ink::Bad, "error", &line));
         }
         Stopped::Store { message } => {
             let line = format!("the store cannot be written: {}", shown(message));

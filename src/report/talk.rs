@@ -3,7 +3,7 @@
 //! Lines of the scan and the plan are kept back until there is something to do: a build with nothing to do says one
 //! line. Failures and warnings are limited by kind. Knows neither the screen nor the clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::model::event::{Changed, Event, Finished, Matched, Planned, Scanned, Watched, Watching};
@@ -14,6 +14,8 @@ use crate::text;
 
 /// So many failures of one kind are shown as they happen, the others are counted.
 const SHOWN_PER_KIND: u64 = 10;
+/// What takes fewer seconds is not estimated.
+const SHORT: f64 = 10.0;
 /// So many kinds are told apart; a module that makes a new one for each document must not fill the memory.
 const KINDS: usize = 1000;
 /// So many targets of a plan are named.
@@ -132,6 +134,11 @@ impl Talk {
                     lines.push(self.style.line(Ink::Warn, "Retry", &line));
                 }
             }
+            Event::Pausing { target, milliseconds, failure } => {
+                let pause = text::duration(Duration::from_millis(*milliseconds));
+                let line = format!("{target}  for {pause}, as it asks: {}", shown(&failure.summary()));
+                lines.push(self.style.line(Ink::Warn, "Pausing", &line));
+            }
             Event::Slow { doc, target, seconds } => {
                 let so_far = text::duration(Duration::from_secs(*seconds));
                 let line = format!("{target}  {}  {so_far} so far", shown(doc));
@@ -241,6 +248,20 @@ impl Talk {
             (true, false) => format!("as needed: {unknown}"),
             (false, false) => format!("{known}; as needed: {unknown}"),
         };
+        let mut parts = Vec::new();
+        let seconds: f64 = targets.iter().filter_map(|planned| planned.seconds).sum();
+        if seconds >= SHORT {
+            parts.push(format!("about {}", text::duration(Duration::from_secs_f64(seconds.min(1e9)))));
+        }
+        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        for (name, count) in targets.iter().flat_map(|planned| &planned.counts) {
+            *sums.entry(name).or_default() += count;
+        }
+        let sums = sums.into_iter().map(|(name, sum)| (name, if name == "usd" { sum } else { sum.round() }));
+        parts.extend(Some(text::amounts(sums)).filter(|sums| !sums.is_empty()));
+        if !parts.is_empty() {
+            line = format!("{line}   by the builds before: {}", parts.join(", "));
+        }
         if up_to_date > 0 {
             line = format!("{line}   {} up to date", text::thousands(up_to_date));
         }

@@ -1,5 +1,6 @@
 //! Lists of events in, whole outputs out.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,7 +54,7 @@ fn scanned() -> Event {
 }
 
 fn plan() -> Event {
-    let planned = |target: &str, actions| Planned { target: target.into(), actions };
+    let planned = |target: &str, actions| Planned { target: target.into(), actions, ..Planned::default() };
     Event::Plan {
         targets: vec![planned("ocr", Some(330)), planned("clean", Some(330)), planned("index", None)],
         up_to_date: 2_104_001,
@@ -85,6 +86,11 @@ fn counts(target: &str, todo: u64, built: u64, failed: u64, running: u64) -> Tar
     TargetCounts { target: target.into(), todo, built, failed, running, ..TargetCounts::default() }
 }
 
+fn asks_for_time() -> Failure {
+    let failure = Failure::new(FailureKind::ModuleError, "Retry", "the service is busy");
+    Failure { retry: true, ..failure }
+}
+
 fn summary() -> Summary {
     let other = Failure {
         place: Some("modules/clean.py:24".into()),
@@ -95,6 +101,8 @@ fn summary() -> Summary {
         failure,
         count,
         samples: samples.iter().map(|sample| (*sample).to_owned()).collect(),
+        set_aside: 0,
+        behind: BTreeMap::new(),
     };
     Summary {
         run: Some(412),
@@ -117,6 +125,7 @@ fn summary() -> Summary {
         milliseconds: 238_000,
         stopped: None,
         unfinished: 0,
+        allowed: None,
     }
 }
 
@@ -147,6 +156,7 @@ fn a_build_without_a_terminal_is_plain_lines() {
         plan(),
         Event::RunStarted { run: 412 },
         failed(1),
+        Event::Pausing { target: "ocr".into(), milliseconds: 30_000, failure: asks_for_time() },
         Event::Slow { doc: "docs/atlas.pdf".into(), target: "ocr".into(), seconds: 60 },
         Event::Finished(summary()),
     ];
@@ -156,6 +166,7 @@ fn a_build_without_a_terminal_is_plain_lines() {
 \x20 Scanned   docs  2,104,331 documents in 3.1 s   312 new, 18 changed, 4 gone
      Plan   ocr 330, clean 330; as needed: index   2,104,001 up to date
    Failed   ocr  docs/scan-1.pdf  PdfError: cannot decode stream (modules/ocr.py:41)
+  Pausing   ocr  for 30.0 s, as it asks: Retry: the service is busy
      Slow   ocr  docs/atlas.pdf  1m00s so far
    Failed   6 documents, 2 causes
             5x ocr    PdfError: cannot decode stream          modules/ocr.py:41
@@ -213,7 +224,9 @@ fn a_dry_run_shows_what_was_scanned_and_planned() {
 
 #[test]
 fn a_plan_of_many_targets_stays_a_line() {
-    let targets = (0..12).map(|ix| Planned { target: format!("t{ix}"), actions: Some(1) }).collect();
+    let targets = (0..12)
+        .map(|ix| Planned { target: format!("t{ix}"), actions: Some(1), ..Planned::default() })
+        .collect();
     let said = said(Mode::default(), &[Event::Plan { targets, up_to_date: 0 }]);
     assert_eq!(said, "     Plan   t0 1, t1 1, t2 1, t3 1, t4 1, t5 1, t6 1, t7 1, 4 more\n");
 }
@@ -335,6 +348,8 @@ fn a_name_cannot_move_the_cursor() {
             failure: Failure::new(FailureKind::ModuleError, "E\x1b[2J", "a\rb"),
             count: 1,
             samples: vec!["docs/\x1b[31m".into()],
+            set_aside: 0,
+            behind: BTreeMap::new(),
         }],
         ..Summary::default()
     });
@@ -508,6 +523,7 @@ fn all_events() -> Vec<Event> {
         Event::Done(Finished { doc: doc.clone(), target: target.clone(), length: 3174, ran: ran(41_000) }),
         Event::Skipped { doc: doc.clone(), target: target.clone(), reason: "empty".into(), ran: ran(1000) },
         Event::Failed { doc: doc.clone(), target: target.clone(), failure: failure(), ran: ran(9000) },
+        Event::Pausing { target: target.clone(), milliseconds: 30_000, failure: asks_for_time() },
         Event::Slow { doc, target, seconds: 60 },
         Event::Counts(vec![counts("ocr", 108, 221, 1, 4)]),
         Event::Matched(Matched {

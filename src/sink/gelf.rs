@@ -140,6 +140,10 @@ pub(super) fn said(event: &Event) -> Said {
             let said = Said::new(WARNING, "retrying", short).of(target, Some(doc)).failed(failure);
             Said { ran: Some(Ran { attempt: *attempt, ..Ran::default() }), ..said }
         }
+        Event::Pausing { target, milliseconds, failure } => {
+            let short = format!("{target} pauses for {milliseconds} ms, as it asks");
+            Said::new(NOTICE, "pausing", short).of(target, None).failed(failure)
+        }
         Event::Slow { doc, target, seconds } => {
             let short = format!("{target} is slow: {doc}: {seconds} s so far");
             Said::new(NOTICE, "slow", short).of(target, Some(doc))

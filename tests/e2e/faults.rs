@@ -211,6 +211,7 @@ fn retry_opens_again_what_failed_and_nothing_else() {
         1x read  module error  (modules/read.py:9)
           RuntimeError: no access: set the key
           docs/d5.txt
+          blocked behind:  after 1
           try it here:   pipe try read docs/d5.txt --debug
           once mended:   pipe retry read
 

@@ -53,6 +53,8 @@ mod kills;
 mod kin;
 /// The hashes of a set's leaves that are kept.
 mod leaves;
+/// Pauses, memory, money, and how many may fail.
+mod limits;
 /// Listings of what is published.
 mod listing;
 /// `with … on`: documents by value.
@@ -105,6 +107,8 @@ mod starting;
 mod stops;
 /// The whole story of a document and of a run: `pipe log`, `pipe report`.
 mod story;
+/// Modules that do everything wrong.
+mod torture;
 /// `pipe try`.
 mod trial;
 /// Names that could be taken for code.

@@ -20,6 +20,7 @@ options = options.parse_args()
 
 out = os.fdopen(os.dup(1), "wb", buffering=0)
 log = sys.stderr.fileno()
+leaked = []
 
 
 def tell(**frame):
@@ -112,6 +113,49 @@ def answer(req, start):
         for _ in range(int(rest)):
             out.write(b"y" * 65535 + b"\n")
         return {"output": {"text": "flooded"}}
+    if verb == "endless":
+        while True:
+            out.write(b"y" * 65535 + b"\n")
+    if verb == "take":
+        kept = []
+        for _ in range(200):
+            kept.append(b"x" * (8 << 20))
+        return {"output": {"text": "there was no limit"}}
+    if verb == "leak":
+        leaked.append(b"x" * (int(rest) << 20))
+        return {"output": {"text": "leaked"}}
+    if verb == "spin":
+        # In C, holding the interpreter: no handler of Python runs any more.
+        import ctypes
+        while True:
+            ctypes.PyDLL(None).sleep(600)
+    if verb == "leave":
+        linger(leave=True)
+        os._exit(0)
+    if verb == "bomb":
+        for _ in range(int(rest)):
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(600)
+        return {"output": {"text": "many"}}
+    if verb == "orphans":
+        for _ in range(int(rest)):
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os.setsid()
+                os._exit(0)
+            os.wait()
+        return {"output": {"text": "orphans"}}
+    if verb == "twice":
+        tell(id=req["id"], output={"text": "first"})
+        return {"output": {"text": "second"}}
+    if verb == "other":
+        tell(id=req["id"] + 1, output={"text": "stolen"})
+        return {"output": {"text": "own"}}
+    if verb == "pipes":
+        for fd in (0, 1, 2, out.fileno()):
+            os.close(fd)
+        time.sleep(600)
     if verb == "raw":
         out.write(rest.replace("ID", str(req["id"])).encode() + b"\n")
         return None

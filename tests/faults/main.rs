@@ -33,6 +33,8 @@ mod limits;
 mod places;
 /// The table of `docs/design/faults.md` is complete, and what it names is there.
 mod table;
+/// E: what workers and filters do.
+mod workers;
 
 /// How often: as few as find a fault most of the time, or as many as find it for sure.
 fn times(default: usize, long: usize) -> usize {

@@ -43,6 +43,8 @@ impl View {
             sample_size: None,
             sample: None,
             fail_fast: false,
+            max_fail: None,
+            allow_failures: None,
             gone: false,
             dry_run: false,
             reads_all: false,

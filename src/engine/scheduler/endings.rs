@@ -2,22 +2,28 @@
 
 use super::{Cell, LaneIx, Scheduler, Ticket, WorkerIx};
 use crate::model::action::State;
+use crate::model::pipeline::TargetIx;
 
 impl Scheduler {
-    /// A worker died or was killed. Returns the one to blame if it was alone with it: then settle that one with
-    /// [`Scheduler::settle_fault`], or try it [`Scheduler::again`]. Else the oldest goes out again alone, the others
-    /// unblamed.
-    pub fn died(&mut self, worker: WorkerIx) -> Option<Ticket> {
+    /// The process of a worker died or was killed, with these in hand, oldest first. What was sent to the worker and had
+    /// not reached that process goes to the next one, and stays in hand. Returns the one to blame if it was alone with
+    /// it: then settle that one with [`Scheduler::settle_fault`], or try it [`Scheduler::again`]. Else the oldest goes
+    /// out again alone, the others unblamed.
+    pub fn died(&mut self, worker: WorkerIx, had: &[Ticket]) -> Option<Ticket> {
         let lane = self.lane_of(worker);
-        let in_hand = self.take_all(worker);
-        let alone = in_hand.len() == 1;
-        for (place, ticket) in in_hand.into_iter().enumerate().rev() {
+        let alone = had.len() == 1;
+        for (place, ticket) in had.iter().copied().enumerate().rev() {
+            if !self.take(worker, ticket) {
+                continue;
+            }
             if self.cell(ticket) != Some(Cell::Running) {
                 self.release(ticket);
             } else if alone {
                 return Some(ticket);
             } else if place == 0 {
                 self.again(worker, ticket);
+            } else if self.lanes[lane].closed {
+                self.refuse(lane, ticket);
             } else if self.stopping {
                 self.settle(ticket, State::Unfinished);
             } else {
@@ -30,7 +36,10 @@ impl Scheduler {
 
     /// Sends what [`Scheduler::died`] blamed once more to the same worker, alone.
     pub fn again(&mut self, worker: WorkerIx, ticket: Ticket) {
-        if self.stopping || self.lanes[self.lane_of(worker)].disabled {
+        let lane = self.lane_of(worker);
+        if self.lanes[lane].closed {
+            self.refuse(lane, ticket);
+        } else if self.stopping || self.lanes[lane].disabled {
             self.settle_running(ticket, State::Unfinished);
         } else if self.cell(ticket) == Some(Cell::Running) {
             self.set(ticket, Cell::Queued);
@@ -64,6 +73,39 @@ impl Scheduler {
     /// A worker's module cannot start, or was stopped: all that it has to do stays open.
     pub fn disable(&mut self, worker: WorkerIx) {
         self.disable_lane(self.lane_of(worker));
+    }
+
+    /// Hands out nothing more of one of a target's modules for a while, or again.
+    pub fn pause_module(&mut self, target: TargetIx, module: usize, paused: bool) {
+        let lane = self.first_lanes[target.0] + module;
+        self.lanes[lane].paused = paused;
+        self.changed = true;
+    }
+
+    /// Hands out nothing more of one of a target's modules in this build. What is in hand may finish and counts.
+    pub fn close_module(&mut self, target: TargetIx, module: usize) {
+        let lane = self.first_lanes[target.0] + module;
+        self.lanes[lane].closed = true;
+        let mut waiting: Vec<Ticket> = self.lanes[lane].queue.drain(..).collect();
+        for ix in self.lanes[lane].workers.clone() {
+            waiting.extend(std::mem::take(&mut self.workers[ix.0 as usize].suspects));
+        }
+        for ticket in waiting {
+            if self.cell(ticket) == Some(Cell::Queued) {
+                self.lanes[lane].refused += 1;
+            }
+            self.abandon(ticket);
+        }
+    }
+
+    /// How many actions stay open because one of a target's modules was closed.
+    pub fn refused(&self, target: TargetIx, module: usize) -> u64 {
+        self.lanes[self.first_lanes[target.0] + module].refused
+    }
+
+    fn refuse(&mut self, lane: LaneIx, ticket: Ticket) {
+        self.lanes[lane].refused += u64::from(self.cell(ticket) == Some(Cell::Running));
+        self.settle_running(ticket, State::Unfinished);
     }
 
     /// Nothing new is handed out; what is in hand may finish, everything else stays open.

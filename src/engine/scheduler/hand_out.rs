@@ -44,11 +44,15 @@ impl Scheduler {
     /// The deepest target with a full window, else the deepest with any.
     fn hand_out_window(&mut self) -> Option<Command> {
         // Somebody waits for a job: workers that count are not topped up, so that one comes free.
-        let mut starving = self.suspected.iter().any(|ix| self.workers[ix.0 as usize].in_hand.is_empty());
+        let waits = |ix: &WorkerIx| {
+            let worker = &self.workers[ix.0 as usize];
+            worker.in_hand.is_empty() && !self.lanes[worker.lane].paused
+        };
+        let mut starving = self.suspected.iter().any(waits);
         for full_only in [true, false] {
             for ix in (0..self.lanes.len()).rev() {
                 let lane = &self.lanes[ix];
-                if lane.queue.is_empty() || lane.disabled {
+                if lane.queue.is_empty() || lane.disabled || lane.paused {
                     continue;
                 }
                 let window = lane.window();
@@ -75,7 +79,8 @@ impl Scheduler {
         self.suspected.retain(|ix| !workers[ix.0 as usize].suspects.is_empty());
         let free = |ix: &&WorkerIx| {
             let worker = &self.workers[ix.0 as usize];
-            worker.in_hand.is_empty() && self.may_begin(&self.lanes[worker.lane])
+            let lane = &self.lanes[worker.lane];
+            worker.in_hand.is_empty() && !lane.paused && self.may_begin(lane)
         };
         let ix = *self.suspected.iter().find(free)?;
         let worker = &mut self.workers[ix.0 as usize];

@@ -30,6 +30,14 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
     }
 }
 
+impl Scheduler {
+    /// All that a worker has in hand was with the process that died.
+    fn all_died(&mut self, worker: WorkerIx) -> Option<Ticket> {
+        let had: Vec<Ticket> = self.in_hand(worker).collect();
+        self.died(worker, &had)
+    }
+}
+
 /// One family that goes through so many targets, one after another.
 fn chain(targets: usize) -> Families {
     let froms: Vec<Vec<usize>> = (0..targets).map(|ix| ix.checked_sub(1).into_iter().collect()).collect();
@@ -324,10 +332,10 @@ fn a_crash_with_several_in_hand_sends_the_oldest_alone() {
     open(&mut scheduler, 4);
     pump(&mut scheduler, run);
     assert_eq!(scheduler.running(), 2);
-    assert_eq!(scheduler.died(WorkerIx(0)), None);
+    assert_eq!(scheduler.all_died(WorkerIx(0)), None);
     assert_eq!(scheduler.running(), 0);
     assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(0, 0)])], "nothing is added to a suspect");
-    let blamed = scheduler.died(WorkerIx(0)).expect("it was alone");
+    let blamed = scheduler.all_died(WorkerIx(0)).expect("it was alone");
     assert_eq!(blamed.doc, DocIx(0));
     scheduler.settle_fault(blamed, State::Failed);
     let commands = pump(&mut scheduler, run);
@@ -340,14 +348,14 @@ fn what_was_blamed_can_be_tried_again_alone() {
     let mut scheduler = Scheduler::new(&chain(1), &[window(4)], 1);
     open(&mut scheduler, 3);
     pump(&mut scheduler, run);
-    scheduler.died(WorkerIx(0));
+    scheduler.all_died(WorkerIx(0));
     pump(&mut scheduler, run);
     for _ in 0..2 {
-        let blamed = scheduler.died(WorkerIx(0)).expect("it was alone");
+        let blamed = scheduler.all_died(WorkerIx(0)).expect("it was alone");
         scheduler.again(WorkerIx(0), blamed);
         assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(0, 0)])]);
     }
-    let blamed = scheduler.died(WorkerIx(0)).expect("it was alone");
+    let blamed = scheduler.all_died(WorkerIx(0)).expect("it was alone");
     scheduler.stop();
     scheduler.again(WorkerIx(0), blamed);
     assert_eq!(closes(&pump(&mut scheduler, run)).len(), 3);
@@ -359,7 +367,7 @@ fn a_suspect_that_does_well_alone_is_like_any_other() {
     let mut scheduler = Scheduler::new(&chain(1), &[window(2)], 1);
     open(&mut scheduler, 4);
     pump(&mut scheduler, run);
-    scheduler.died(WorkerIx(0));
+    scheduler.all_died(WorkerIx(0));
     pump(&mut scheduler, run);
     assert_eq!(answer(&mut scheduler, 0).doc, DocIx(0));
     assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(1, 0), (2, 0)])]);
@@ -373,7 +381,7 @@ fn a_worker_that_dies_before_its_requests_went_out_is_blamed_on_none_of_them() {
         match scheduler.next_command() {
             Some(Command::Decide(ticket)) => scheduler.decided(ticket, run(ticket)),
             Some(Command::Start(worker, _)) => {
-                assert_eq!(scheduler.died(worker), None);
+                assert_eq!(scheduler.all_died(worker), None);
                 break;
             }
             other => panic!("unexpected: {other:?}"),
@@ -407,7 +415,7 @@ fn giving_up_closes_everything() {
     let mut scheduler = Scheduler::new(&chain(1), &[window(2)], 1);
     let docs = open(&mut scheduler, 3);
     pump(&mut scheduler, run);
-    scheduler.died(WorkerIx(0));
+    scheduler.all_died(WorkerIx(0));
     pump(&mut scheduler, run);
     scheduler.give_up();
     assert_eq!(closes(&pump(&mut scheduler, run)).len(), 3);
@@ -504,10 +512,10 @@ fn nobody_is_blamed_when_a_worker_dies_over_what_is_no_longer_wanted() {
     let docs = open(&mut scheduler, 2);
     pump(&mut scheduler, run);
     scheduler.restart(docs[0]);
-    assert_eq!(scheduler.died(WorkerIx(0)), None);
+    assert_eq!(scheduler.all_died(WorkerIx(0)), None);
     assert_eq!(sent(&pump(&mut scheduler, run)), [(0, vec![(1, 0)])]);
     scheduler.restart(docs[1]);
-    assert_eq!(scheduler.died(WorkerIx(0)), None);
+    assert_eq!(scheduler.all_died(WorkerIx(0)), None);
     for doc in docs {
         scheduler.closed(doc);
     }
@@ -520,7 +528,7 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
     open(&mut scheduler, 2);
     pump(&mut scheduler, run);
     let second = scheduler.in_hand(WorkerIx(0)).nth(1).unwrap();
-    scheduler.died(WorkerIx(0));
+    scheduler.all_died(WorkerIx(0));
     let commands = pump(&mut scheduler, run);
     assert_eq!(sent(&commands), [(0, vec![(0, 0)]), (1, vec![(1, 0)])]);
     scheduler.answered(WorkerIx(0), second, State::Failed, 10);

@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::memory::Watch;
 use super::wire::{self, Heard, Told};
 use crate::sys::{self, Send, Wish};
 
@@ -23,6 +24,7 @@ const REAP_EVERY: Duration = Duration::from_secs(1);
 struct Programs {
     gate: RwLock<()>,
     pids: Mutex<HashSet<u32>>,
+    memory: Arc<Watch>,
 }
 
 impl Programs {
@@ -122,7 +124,8 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
             return;
         }
         // A signal for a program that has just ended is late, not wrong.
-        let Some(Heard::Start { program, folder, words, environment }) = Heard::decode(&buffer[..length])
+        let Some(Heard::Start { program, folder, memory, words, environment }) =
+            Heard::decode(&buffer[..length])
         else {
             continue;
         };
@@ -153,11 +156,14 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
         drop(command);
         let told = match started {
             Ok(child) => {
+                if memory > 0 {
+                    programs.memory.add(child.id(), memory);
+                }
                 let told = Told::Started(child.id()).encode();
                 if sys::send_message(channel, &told, &[]).is_err() {
                     end_program(child.id());
                 }
-                let exit = attend(channel, child.id(), &mut buffer);
+                let exit = attend(channel, child.id(), &programs.memory, &mut buffer);
                 programs.change(|pids| {
                     pids.remove(&child.id());
                 });
@@ -172,22 +178,25 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
 }
 
 /// Passes signals on until the program has ended; takes its group with it.
-fn attend(channel: &OwnedFd, pid: u32, buffer: &mut [u8]) -> sys::Exit {
-    let Ok(process) = sys::open_process(pid) else {
-        end_program(pid);
-        return sys::wait(pid).unwrap_or_default();
-    };
+fn attend(channel: &OwnedFd, pid: u32, memory: &Watch, buffer: &mut [u8]) -> sys::Exit {
+    pass_signals(channel, pid, buffer);
+    // Before it is taken off the process table: until then its number cannot be another's.
+    let over = memory.remove(pid);
+    sys::Exit { over, ..sys::wait(pid).unwrap_or_default() }
+}
+
+/// Passes signals on until the program has ended, or cannot be heard of and was killed.
+fn pass_signals(channel: &OwnedFd, pid: u32, buffer: &mut [u8]) {
+    let Ok(process) = sys::open_process(pid) else { return end_program(pid) };
     let mut slot = Some(channel);
     loop {
         let wishes = [Some((process.as_fd(), Wish::Read)), slot.map(|channel| (channel.as_fd(), Wish::Read))];
         let Ok([ended, heard]) = sys::poll(wishes, None) else {
-            end_program(pid);
-            return sys::wait(pid).unwrap_or_default();
+            return end_program(pid);
         };
         if ended {
             // Before it is taken off the process table: until then its number cannot be another's.
-            sys::signal_group(pid, Send::Kill);
-            return sys::wait(pid).unwrap_or_default();
+            return sys::signal_group(pid, Send::Kill);
         }
         if heard {
             let order = match sys::receive_message(channel, buffer) {

@@ -24,6 +24,8 @@ pub(in crate::module) struct Start<'a> {
     pub(in crate::module) folder: &'a Path,
     /// `NAME=VALUE`, on top of the environment of `pipe`.
     pub(in crate::module) environment: &'a [OsString],
+    /// Bytes of memory that it may hold, with all that it starts; 0: there is no limit.
+    pub(in crate::module) memory: u64,
 }
 
 /// What `pipe` says.
@@ -48,7 +50,9 @@ impl Order<'_> {
             Order::Kill => return Ok(b"k".to_vec()),
         };
         let count = start.words.len().to_string();
-        let fields = [start.program.as_os_str(), start.folder.as_os_str(), OsStr::new(&count)];
+        let memory = start.memory.to_string();
+        let fields =
+            [start.program.as_os_str(), start.folder.as_os_str(), OsStr::new(&memory), OsStr::new(&count)];
         let mut message = b"s".to_vec();
         for field in
             fields.into_iter().chain(start.words.iter().chain(start.environment).map(OsString::as_os_str))
@@ -72,7 +76,13 @@ impl Order<'_> {
 /// An order as the host reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    Start { program: OsString, folder: OsString, words: Vec<OsString>, environment: Vec<OsString> },
+    Start {
+        program: OsString,
+        folder: OsString,
+        memory: u64,
+        words: Vec<OsString>,
+        environment: Vec<OsString>,
+    },
     Dump,
     Terminate,
     Kill,
@@ -92,9 +102,16 @@ impl Heard {
             rest.strip_suffix(b"\0")?.split(|byte| *byte == 0).map(|f| OsStr::from_bytes(f).to_owned());
         let program = fields.next()?;
         let folder = fields.next()?;
+        let memory = fields.next()?.to_str()?.parse().ok()?;
         let count: usize = fields.next()?.to_str()?.parse().ok()?;
         let words: Vec<OsString> = fields.by_ref().take(count).collect();
-        (words.len() == count).then(|| Heard::Start { program, folder, words, environment: fields.collect() })
+        (words.len() == count).then(|| Heard::Start {
+            program,
+            folder,
+            memory,
+            words,
+            environment: fields.collect(),
+        })
     }
 }
 
@@ -116,7 +133,9 @@ impl Told {
             Told::Started(pid) => format!("s {pid}"),
             Told::Refused(code) => format!("r {code}"),
             Told::Ended(exit) => {
-                format!("e {} {} {} {}", or_none(exit.code), or_none(exit.signal), exit.cpu_us, exit.peak_kib)
+                let over = exit.over.unwrap_or(0);
+                let (code, signal) = (or_none(exit.code), or_none(exit.signal));
+                format!("e {code} {signal} {} {} {over}", exit.cpu_us, exit.peak_kib)
             }
         }
         .into_bytes()
@@ -133,7 +152,9 @@ impl Told {
                 let mut small = || number().map(|n| i32::try_from(n).ok().filter(|n| *n >= 0));
                 let (code, signal) = (small()?, small()?);
                 let mut large = || number().and_then(|n| u64::try_from(n).ok());
-                Some(Told::Ended(sys::Exit { code, signal, cpu_us: large()?, peak_kib: large()? }))
+                let (cpu_us, peak_kib, over) = (large()?, large()?, large()?);
+                let over = Some(over).filter(|over| *over > 0);
+                Some(Told::Ended(sys::Exit { code, signal, cpu_us, peak_kib, over }))
             }
             _ => None,
         }
@@ -154,11 +175,13 @@ mod tests {
             words: &words,
             folder: Path::new("/tmp"),
             environment: &environment,
+            memory: 7,
         };
         let message = Order::Start(start).encode().unwrap();
         let heard = Heard::Start {
             program: "/usr/bin/sort".into(),
             folder: "/tmp".into(),
+            memory: 7,
             words: words.to_vec(),
             environment: environment.to_vec(),
         };
@@ -168,7 +191,13 @@ mod tests {
     #[test]
     fn a_nul_byte_and_an_endless_word_are_refused() {
         let start = |words: &[OsString]| {
-            let start = Start { program: Path::new("/x"), words, folder: Path::new("/"), environment: &[] };
+            let start = Start {
+                program: Path::new("/x"),
+                words,
+                folder: Path::new("/"),
+                environment: &[],
+                memory: 0,
+            };
             Order::Start(start).encode().map(|_| ())
         };
         assert_eq!(start(&["a\0b".into()]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -180,8 +209,9 @@ mod tests {
 
     #[test]
     fn every_answer_arrives_as_it_was_said() {
-        let exit = Exit { code: None, signal: Some(11), cpu_us: 1_234, peak_kib: 99 };
-        for told in [Told::Started(7), Told::Refused(2), Told::Ended(exit)] {
+        let exit = Exit { code: None, signal: Some(11), cpu_us: 1_234, peak_kib: 99, over: None };
+        let over = Exit { over: Some(5), ..exit };
+        for told in [Told::Started(7), Told::Refused(2), Told::Ended(exit), Told::Ended(over)] {
             assert_eq!(Told::decode(&told.encode()), Some(told));
         }
         assert_eq!(Told::decode(b""), None);

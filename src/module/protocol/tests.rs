@@ -20,6 +20,7 @@ fn launch() -> Launch {
         log: PathBuf::from("/l"),
         tmp: PathBuf::from("/t"),
         timeout: None,
+        memory: None,
         setup_timeout: SETUP_TIMEOUT,
         ext: None,
         split: None,

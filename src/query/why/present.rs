@@ -63,6 +63,8 @@ pub fn looking(pipeline: &Pipeline) -> Options {
         sample_size: None,
         sample: None,
         fail_fast: false,
+        max_fail: None,
+        allow_failures: None,
         gone: true,
         dry_run: true,
         reads_all: false,

@@ -300,7 +300,7 @@ impl Build {
     fn die(&mut self, worker: WorkerIx) {
         let (_, hand) = self.hands.get_mut(&worker).unwrap();
         let hand = std::mem::take(hand);
-        match self.scheduler.died(worker) {
+        match self.scheduler.all_died(worker) {
             Some(blamed) => {
                 assert_eq!(hand.len(), 1, "only a fault alone counts");
                 assert_eq!(hand[0].0, blamed);

@@ -1,0 +1,94 @@
+//! Which failures a command is about: the flags that `failed` and `retry` share.
+
+use crate::cli::select::select;
+use crate::engine::failures::Which;
+use crate::error::{Error, Result};
+use crate::model::failure::FailureKind;
+use crate::model::pipeline::Pipeline;
+use crate::model::selection::Glob;
+use crate::text::nearest;
+use crate::time::{self, Millis};
+
+/// Which failures.
+#[derive(clap::Args)]
+pub(super) struct Failures {
+    /// Only failures of this kind: module-error, crash, timeout, out-of-memory, … (several times: any of them)
+    #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
+    kinds: Vec<FailureKind>,
+
+    /// Only what failed since then: 30m, 2h, 3d, 2026-11-23 or "2026-11-23 14:00"
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Millis>,
+
+    /// Only documents whose id the glob matches
+    #[arg(long, value_name = "GLOB")]
+    docs: Option<String>,
+}
+
+impl Failures {
+    /// With the targets of these names; none: all.
+    pub(super) fn which(&self, pipeline: &Pipeline, names: &[String]) -> Result<Which> {
+        if let Some(glob) = &self.docs {
+            Glob::new(glob)
+                .map_err(|problem| Error::usage(format!("`--docs {glob}` is no glob: {problem}")))?;
+        }
+        let mut targets = Vec::new();
+        if !names.is_empty() {
+            targets.extend(select(pipeline, names)?.into_iter().map(|ix| pipeline.target(ix).name.clone()));
+        }
+        Ok(Which { targets, kinds: self.kinds.clone(), since: self.since, docs: self.docs.clone() })
+    }
+}
+
+fn kind(text: &str) -> std::result::Result<FailureKind, String> {
+    let wanted = text.trim().to_lowercase().replace([' ', '_'], "-");
+    let name = |kind: FailureKind| kind.words().replace(' ', "-");
+    if let Some(kind) = FailureKind::ALL.into_iter().find(|kind| name(*kind) == wanted) {
+        return Ok(kind);
+    }
+    let names: Vec<String> = FailureKind::ALL.into_iter().map(name).collect();
+    Err(match nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(near) => format!("there is no such kind of failure; did you mean {near}?"),
+        None => format!("there is no such kind of failure; there are {}", names.join(", ")),
+    })
+}
+
+fn since(text: &str) -> std::result::Result<Millis, String> {
+    Millis::parse_since(text, time::now())
+        .ok_or_else(|| "a time such as 30m, 2h, 3d, 2026-11-23 or \"2026-11-23 14:00\"".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_called_as_in_messages_and_in_json() {
+        assert_eq!(kind("out of memory"), Ok(FailureKind::OutOfMemory));
+        assert_eq!(kind("out-of-memory"), Ok(FailureKind::OutOfMemory));
+        assert_eq!(kind("Crash"), Ok(FailureKind::Crash));
+        for of in FailureKind::ALL {
+            let text = serde_json::to_string(&of).unwrap();
+            assert_eq!(kind(of.words()), Ok(of));
+            if of != FailureKind::Ambiguous {
+                assert_eq!(kind(text.trim_matches('"')), Ok(of));
+            }
+        }
+        assert!(kind("crahs").unwrap_err().ends_with("did you mean crash?"));
+    }
+
+    #[test]
+    fn a_time_is_so_long_ago_or_a_moment() {
+        let now = Millis(10_000_000_000);
+        let since = |text: &str| Millis::parse_since(text, now);
+        assert_eq!(since("2h"), Some(Millis(now.0 - 7_200_000)));
+        assert_eq!(since("999999w"), Some(Millis(0)));
+        assert!(
+            since("2026-11-23")
+                .is_some_and(|day| Some(Millis(day.0 + 3_600_000)) == since("2026-11-23 01:00"))
+        );
+        for wrong in ["", "h", "-1h", "yesterday", "18446744073709551615w", "2026-13-01"] {
+            assert_eq!(since(wrong), None, "{wrong}");
+        }
+    }
+}
