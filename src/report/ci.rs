@@ -100,7 +100,14 @@ mod tests {
                 failed: 2,
                 ..TargetCounts::default()
             }],
-            causes: vec![Cause { target: "ocr".into(), failure, count: 2, samples }],
+            causes: vec![Cause {
+                target: "ocr".into(),
+                failure,
+                count: 2,
+                samples,
+                set_aside: 0,
+                behind: Default::default(),
+            }],
             ..Summary::default()
         }
     }

@@ -106,7 +106,14 @@ mod tests {
     fn people_hear_of_what_they_asked_for() {
         let fine = Summary { run: Some(1), ..Summary::default() };
         let failure = Failure::new(FailureKind::Crash, "SIGSEGV", "");
-        let cause = Cause { target: "a".into(), failure, count: 2, samples: Vec::new() };
+        let cause = Cause {
+            target: "a".into(),
+            failure,
+            count: 2,
+            samples: Vec::new(),
+            set_aside: 0,
+            behind: Default::default(),
+        };
         let failed = Summary { causes: vec![cause], ..fine.clone() };
         let stopped = Summary { stopped: Some(Stopped::Signal { signal: 2 }), ..failed.clone() };
         let on = |failed, finished| Notify { failed, finished, ..Notify::default() };
