@@ -1,4 +1,7 @@
-//! `pipe try`: one document through one target in this terminal, to see what the module makes of it.
+//! `pipe try`: one document through one target in this terminal, to see what the module makes of it; or a sample.
+
+mod diff;
+mod sample;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,14 +37,28 @@ const PRINTED: usize = 64 * 1024;
 /// The module gets what is stored for the document: the results of the targets before, as the last build left them. A
 /// target that reads a source takes the file as it is now. What the module prints goes to this terminal, and
 /// `breakpoint()` works. The result goes to stdout if it is text, else to a file that the next `pipe try` removes. There
-/// is no time limit. While a build has the store the inputs cannot be looked up; once the module runs, one may run.
+/// is no time limit. With `--sample` the target runs on some documents of every kind as a build would, and what comes out
+/// is compared with what is kept: exit code 1 if any fails that did not. While a build has the store the inputs cannot be looked up; once the module runs, one may run.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A target
     target: String,
 
     /// A document; not needed if the target is a set
+    #[arg(conflicts_with = "sample")]
     doc: Option<String>,
+
+    /// Run it on so many documents of every kind, and compare with the results that are kept
+    #[arg(long, value_name = "N", conflicts_with = "debug")]
+    sample: Option<std::num::NonZeroUsize>,
+
+    /// With --sample: only documents whose id the glob matches
+    #[arg(long, value_name = "GLOB", requires = "sample")]
+    docs: Option<String>,
+
+    /// With --sample: so many documents at once; without it as many as there are cores
+    #[arg(short, long, value_name = "N", requires = "sample", value_parser = super::build::jobs)]
+    jobs: Option<usize>,
 
     /// Open the debugger at the line that fails (Python modules)
     #[arg(long, conflicts_with = "json")]
@@ -88,12 +105,23 @@ struct Made {
 impl Args {
     /// A target and a document, as of the command line.
     pub(super) fn of(target: &str, doc: &str, define: Define) -> Self {
-        Args { target: target.to_owned(), doc: Some(doc.to_owned()), debug: false, define }
+        Args {
+            target: target.to_owned(),
+            doc: Some(doc.to_owned()),
+            sample: None,
+            docs: None,
+            jobs: None,
+            debug: false,
+            define,
+        }
     }
 
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let ix = self.chosen(&project)?;
+        if let Some(size) = self.sample {
+            return self.on_sample(&project, ix, size.get(), out);
+        }
         let host = Arc::new(Host::of_this_program());
         let mut folder = None;
         let trial = self.prepared(&project, ix, &host, &mut folder, out)?;

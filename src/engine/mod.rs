@@ -49,6 +49,7 @@ pub mod repair;
 mod replaced;
 pub mod requests;
 pub mod route;
+pub mod sampling;
 pub mod scheduler;
 mod session;
 mod set_work;

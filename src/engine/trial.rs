@@ -186,7 +186,7 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
     let mut trial = match parts.pipeline.target(ix).verb {
-        Verb::Each => preparing.document(doc, inputs, Lookup::new(present))?,
+        Verb::Each => preparing.document(doc, &mut inputs, &mut Lookup::new(present))?.0,
         Verb::All => preparing.set(&DocId::of_set(preparing.name()), None, inputs)?,
         Verb::Group => preparing.group(doc, inputs)?,
     };
@@ -195,6 +195,30 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     // Whoever debugs takes the time that it takes.
     trial.launch.timeout = None;
     Ok(trial)
+}
+
+/// Finds the inputs of a target for several documents, as they are stored: each trial with the number of the module that
+/// its route chose, or why there is none.
+pub fn prepare_all(
+    parts: &Parts<'_>,
+    ix: TargetIx,
+    docs: &[DocId],
+    folder: &Path,
+) -> Result<Vec<(usize, std::result::Result<Trial, Error>)>> {
+    let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
+    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let mut outline = Outline::new(parts, facts)?;
+    let mut inputs = Inputs::in_folder(folder.join("in"))?;
+    let mut present = PresentCode::new(&parts.pipeline.root);
+    let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+    matching::load(parts, &families, &mut plan, None)?;
+    let preparing = Preparing { parts, families: &families, plan: &plan, folder };
+    let mut lookup = Lookup::new(present);
+    let one = |doc| match preparing.document(doc, &mut inputs, &mut lookup) {
+        Ok((trial, call)) => (call, Ok(trial)),
+        Err(error) => (0, Err(error)),
+    };
+    Ok(docs.iter().map(one).collect())
 }
 
 struct Preparing<'a> {
@@ -209,7 +233,8 @@ impl Preparing<'_> {
         &self.parts.pipeline.target(self.plan.ix).name
     }
 
-    fn document(&self, doc: &DocId, mut inputs: Inputs, mut lookup: Lookup) -> Result<Trial> {
+    /// The trial of one document, and the number of the module that its route chose.
+    fn document(&self, doc: &DocId, inputs: &mut Inputs, lookup: &mut Lookup) -> Result<(Trial, usize)> {
         let Parts { pipeline, store, .. } = *self.parts;
         let elsewhere = || {
             let message = format!("`{doc}` does not come to target `{}`", self.name());
@@ -225,7 +250,7 @@ impl Preparing<'_> {
         let family = self.families.family(family_ix);
         let mut notes = Vec::new();
         let document = self.open(family_ix, family, step, doc, &mut notes)?;
-        let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+        let deciding = Deciding { pipeline, family, store, lookup };
         let matching = Matching { parts: self.parts, families: self.families };
         let found = matching.of_document(self.plan, &document, step)?;
         let work = deciding
@@ -237,9 +262,9 @@ impl Preparing<'_> {
                 format!("the route of `{}` passes `{doc}` on unchanged: no module runs", self.name());
             return Err(Error::no_match(message));
         }
-        let made = requests::request(&deciding, &mut inputs, self.plan, &document, &work, 1)?;
+        let made = requests::request(&deciding, inputs, self.plan, &document, &work, 1)?;
         let request = made.map_err(|_| self.damaged(doc))?;
-        Ok(Trial {
+        let trial = Trial {
             doc: doc.clone(),
             input: self.described(&document, family, &work),
             notes,
@@ -252,7 +277,8 @@ impl Preparing<'_> {
                 .and_then(|result| result.record.as_deref())
                 .map(|act| act.outcome.clone()),
             passed_on: document.input_facts(work.main),
-        })
+        };
+        Ok((trial, work.call))
     }
 
     /// The document with its stored results, and its file as it is now.

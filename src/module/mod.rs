@@ -24,6 +24,7 @@ pub mod repro;
 mod slot;
 mod template;
 pub mod trial;
+pub mod trials;
 mod worker;
 
 pub use children::Weight;

@@ -172,7 +172,7 @@ fn listed(children: impl Iterator<Item = (String, Done)>) -> Done {
     of_list(list)
 }
 
-fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
+pub(super) fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
     let (digest, length) = match &output.body {
         OutputBody::Bytes { bytes, digest } | OutputBody::Folder { bytes, digest, .. } => {
             (*digest, bytes.len() as u64)
@@ -184,7 +184,7 @@ fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
     crate::model::children::add(list, &Child { name, digest, length, ext, meta });
 }
 
-fn of_list(list: Vec<u8>) -> Done {
+pub(super) fn of_list(list: Vec<u8>) -> Done {
     let body = OutputBody::Bytes { digest: Digest::of(&list), bytes: list };
     Done::Output(Output { body, ext: crate::model::children::EXT.to_owned(), meta: String::new() })
 }

@@ -111,6 +111,7 @@ mod story;
 mod torture;
 /// `pipe try`.
 mod trial;
+mod try_sample;
 /// Names that could be taken for code.
 mod watch;
 mod words;
