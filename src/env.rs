@@ -16,6 +16,10 @@ pub struct Variable {
 /// All of them, in the order of the reference page. Those that flags read through clap are listed too.
 pub const VARIABLES: &[Variable] = &[
     Variable { name: "PIPE_DIR", what: "Where the store lies, instead of `.pipe` beside the Pipelinefile." },
+    Variable {
+        name: "PIPE_CACHE",
+        what: "A folder in which projects and users of this machine share results.",
+    },
     Variable { name: "PIPE_JOBS", what: "How many module processes run at once, as `-j`." },
     Variable { name: "PIPE_COLOR", what: "`auto`, `always` or `never`, as `--color`." },
     Variable { name: "PIPE_PROGRESS", what: "`auto`, `bar`, `plain` or `none`, as `--progress`." },
@@ -58,6 +62,11 @@ pub const VARIABLES: &[Variable] = &[
 /// The folder of the store, if it is set.
 pub fn store_dir() -> Option<PathBuf> {
     non_empty("PIPE_DIR").map(PathBuf::from)
+}
+
+/// The folder of the shared cache, if there is one.
+pub fn cache_dir() -> Option<PathBuf> {
+    non_empty("PIPE_CACHE").map(PathBuf::from)
 }
 
 /// The Python interpreter that is asked for.

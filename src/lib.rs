@@ -13,6 +13,7 @@ pub mod sys;
 
 pub mod model;
 
+pub mod cache;
 pub mod code;
 pub mod module;
 pub mod pipelinefile;

@@ -66,6 +66,11 @@ pub fn own_pid() -> u32 {
     std::process::id()
 }
 
+/// Who runs this process: the number of its effective user.
+pub fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 fn pid(number: u32) -> io::Result<Pid> {
     i32::try_from(number)
         .ok()

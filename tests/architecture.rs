@@ -18,7 +18,7 @@ const RANKS: &[&[&str]] = &[
     &["error", "hash", "text", "time", "env"],
     &["fs", "sys"],
     &["model"],
-    &["pipelinefile", "scan", "store", "module", "code", "watch"],
+    &["cache", "pipelinefile", "scan", "store", "module", "code", "watch"],
     &["plan"],
     &["engine"],
     &["project"],

@@ -12,7 +12,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{State, Used};
+use crate::model::action::{Origin, State, Used};
 use crate::model::failure::Failure;
 use crate::model::folder;
 use crate::project::Project;
@@ -304,6 +304,11 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Decision::Accepted { run, why } => {
             first.push(format!("accepted its result of run {run}"));
             lines.push(format!("pipe accept, though {why}"));
+        }
+        Decision::Taken { origin } => {
+            first.push("taken from the shared cache".to_owned());
+            let Origin { user, host, project, doc, run } = origin;
+            lines.push(format!("made by {user} on {host} in {project}: {doc}, run {run}"));
         }
         Decision::Split { parent } => first.push(format!("split from {parent}")),
         Decision::Decided => {}

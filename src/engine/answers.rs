@@ -120,6 +120,11 @@ impl Build<'_> {
         packages.sort();
         let at = self.store.intern_loads(&Loads { module: identity, files, packages })?;
         self.loads[worker.0 as usize] = Some(at);
+        self.learned_of(identity)
+    }
+
+    /// If there is a load set that was not known, it counts from now on.
+    pub(super) fn learned_of(&mut self, identity: crate::hash::Digest) -> Result<()> {
         if self.store.loads_count() != self.outline.loads_known() {
             // It holds for every target of the module: the others' workers will say the same, and it will be no news.
             let is_its =
@@ -416,6 +421,7 @@ impl Build<'_> {
         }
         let (doc, target_name) = (open.document.id.to_string(), name.clone());
         let ran = Some(Ran { duration, worker: worker.map(|_| act.worker), attempt: act.attempt });
+        let given = if self.sharing.is_some() { doc.clone() } else { String::new() };
         let event = match &act.outcome {
             Outcome::Output(output) => {
                 Event::Done(Finished { doc, target: target_name, length: output.length, ran })
@@ -434,6 +440,9 @@ impl Build<'_> {
             ..StepResult::bare(state, note)
         });
         self.tally.settled(target, state, true);
+        if self.sharing.is_some() && worker.is_some() && state != State::Failed {
+            self.announce_at(at, Announcement::Give(given));
+        }
         self.announce_at(at, Announcement::Event(Box::new(event)));
         if state == State::Failed {
             if self.options.fail_fast {

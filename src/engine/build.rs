@@ -24,6 +24,7 @@ use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::set_work::{SetWork, set_work};
+use crate::engine::sharing::{Sharing, without};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::supply::Supply;
 use crate::engine::tally::Tally;
@@ -98,6 +99,8 @@ pub(super) struct Build<'a> {
     pub(super) inputs: Inputs,
     pub(super) workers: Vec<Option<Worker>>,
     pub(super) standing: &'a mut Standing,
+    /// With a shared cache.
+    pub(super) sharing: Option<Sharing>,
     /// What the next build must look at again.
     pub(super) again: Again,
     /// Of a build that looks only at what changed: documents of sources that were closed here, by family, directory and
@@ -156,6 +159,8 @@ pub(super) struct Finished {
     pub stopped: Option<Stopped>,
     /// What became of publishing.
     pub published: Published,
+    /// Results that were taken from the shared cache.
+    pub taken: u64,
     /// What the next build must look at again.
     pub again: Again,
     /// What ran, by target, and what was counted.
@@ -166,6 +171,8 @@ pub(super) struct Finished {
 pub(super) enum Announcement {
     Event(Box<Event>),
     Publish(Box<Job>),
+    /// To whoever shares the cache: the document's id.
+    Give(String),
 }
 
 impl<'a> Build<'a> {
@@ -191,6 +198,10 @@ impl<'a> Build<'a> {
                 Err(error) => Message::StoreFailed(error),
             }));
         }));
+        let sharing = parts.cache.as_ref().and_then(|folder| {
+            let started = Sharing::start(folder, parts.store, &pipeline.root);
+            started.map_err(|error| sink.event(&without(&error))).ok()
+        });
         Ok(Build {
             pipeline,
             store: parts.store,
@@ -207,6 +218,7 @@ impl<'a> Build<'a> {
             inputs: Inputs::new(parts.store)?,
             workers: Vec::new(),
             standing,
+            sharing,
             again: Again::default(),
             closed: None,
             loads: Vec::new(),
@@ -311,7 +323,10 @@ impl<'a> Build<'a> {
         let counts = self.tally.counts(|_| 0);
         let ran = self.tally.all_ran();
         let published = self.publisher.finish();
-        Finished { counts, through: self.tally.through, stopped, published, again: self.again, ran }
+        let (taken, notices) = self.sharing.map(Sharing::finish).unwrap_or_default();
+        notices.iter().for_each(|notice| self.sink.event(notice));
+        let (through, again) = (self.tally.through, self.again);
+        Finished { counts, through, stopped, published, taken, again, ran }
     }
 
     /// So many documents differ from what was built.
@@ -451,11 +466,14 @@ impl<'a> Build<'a> {
     fn announce(&mut self, synced: Position) {
         while let Some((at, _)) = self.announcements.front()
             && *at < synced
-            && let Some((_, announcement)) = self.announcements.pop_front()
+            && let Some((at, announcement)) = self.announcements.pop_front()
         {
             match announcement {
                 Announcement::Event(event) => self.sink.event(&event),
                 Announcement::Publish(job) => self.publisher.ask(*job),
+                Announcement::Give(doc) => {
+                    self.sharing.iter().for_each(|sharing| sharing.give(at, doc.clone()));
+                }
             }
         }
     }
@@ -554,6 +572,18 @@ impl<'a> Build<'a> {
             let mut deciding =
                 Deciding { pipeline: self.pipeline, family, store: self.store, lookup: &mut self.lookup };
             deciding.decide(plan, &open.document, ticket.step, &found)?
+        };
+        let decision = match decision {
+            Decision::Run(work) => match self.taken(ticket, target, &work)? {
+                Some(result) => Decision::Settled(Box::new(result)),
+                None => Decision::Run(work),
+            },
+            settled @ Decision::Settled(_) => settled,
+        };
+        let (Some(open), Some(plan)) =
+            (self.open[ticket.doc.0 as usize].as_mut(), self.plans[target.0].as_ref())
+        else {
+            return Ok(());
         };
         match decision {
             Decision::Settled(result) => {

@@ -158,6 +158,11 @@ impl PlanMarks {
         self.asks_since(id, act, accept.number, None)
     }
 
+    /// Whether any mark speaks of a document: what others made of it does not count then.
+    pub fn covers(&self, id: &DocId) -> bool {
+        self.again.iter().any(|mark| mark.covers(id) && !self.is_withdrawn(mark, id))
+    }
+
     fn asks_since(&self, id: &DocId, act: &Act, known: u64, failed: Option<bool>) -> Option<u64> {
         let asks = |mark: &&Selected| {
             mark.number > known

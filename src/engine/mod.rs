@@ -2,7 +2,7 @@
 //!
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
 //! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `documents` · `kin`, `matching` ·
-//! `outline`, `supply` · `standing` · `build` with `opening`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
+//! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
 //! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
 pub mod accept;
@@ -54,6 +54,7 @@ pub mod scheduler;
 mod session;
 mod set_work;
 pub mod sets;
+mod sharing;
 mod sources;
 mod split;
 pub mod stale;
@@ -61,6 +62,7 @@ mod standing;
 mod strays;
 mod supply;
 mod survey;
+mod taking;
 pub mod tally;
 pub mod target;
 pub mod trial;
@@ -70,6 +72,7 @@ mod unsplit;
 pub mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -189,6 +192,8 @@ pub struct Parts<'a> {
     pub interpreter: String,
     /// By source: where it lies.
     pub roots: Vec<Arc<Roots>>,
+    /// The folder in which results are shared with others.
+    pub cache: Option<PathBuf>,
 }
 
 /// The hard limit of one document where none is stated.
@@ -207,14 +212,16 @@ impl<'a> Parts<'a> {
             None => (None, String::new()),
         };
         let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
-        Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots })
+        let cache = crate::env::cache_dir().map(|folder| pipeline.root.join(folder));
+        Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache })
     }
 
     /// The same for what starts no module: nothing is looked for.
     pub fn without_modules(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>) -> Self {
         let host = Arc::new(Host::of_this_program());
         let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
-        Parts { pipeline, pipelinefile, store, host, python: None, interpreter: String::new(), roots }
+        let (python, interpreter, cache) = (None, String::new(), None);
+        Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache }
     }
 
     /// How the workers of a target are started.

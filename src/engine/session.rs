@@ -391,12 +391,13 @@ fn work(
         result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
-    let Finished { counts, through, stopped, published, again: left, ran } = build.finish();
+    let Finished { counts, through, stopped, published, taken, again: left, ran } = build.finish();
     *again = left;
     summary.targets = counts;
     let to_do = summary.documents.saturating_sub(summary.up_to_date);
     summary.unfinished = if stopped.is_some() { to_do.saturating_sub(through) } else { 0 };
     summary.stopped = stopped;
+    summary.taken = taken;
     summary.published = published.written;
     summary.withdrawn = published.withdrawn;
     touched.clone_from(&published.targets);

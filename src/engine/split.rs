@@ -4,7 +4,7 @@
 //! asks. Knows nothing of what becomes of the children.
 
 use crate::engine::answers::Made;
-use crate::engine::build::{Build, InHand};
+use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::scheduler::WorkerIx;
 use crate::error::Result;
 use crate::model::action::{Act, Outcome, Output, Place};
@@ -51,8 +51,12 @@ impl Build<'_> {
             log: None,
             extras: String::new(),
         };
-        self.store.add_act(act, bytes.as_deref())?;
+        let (at, _) = self.store.add_act(act, bytes.as_deref())?;
         children::add(&mut in_hand.children.list, &child);
+        if self.sharing.is_some() {
+            let doc = open.document.id.child(name).to_string();
+            self.announce_at(at, Announcement::Give(doc));
+        }
         Ok(())
     }
 

@@ -196,6 +196,21 @@ pub struct Act {
     pub extras: String,
 }
 
+/// Who made a result that was taken from the shared cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The user's name.
+    pub user: String,
+    /// The machine.
+    pub host: String,
+    /// The project's folder.
+    pub project: String,
+    /// The document that it was made for, as that project calls it.
+    pub doc: String,
+    /// The run of that project.
+    pub run: u32,
+}
+
 /// The rare parts of an [`Act`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Extras {
@@ -217,6 +232,9 @@ pub struct Extras {
     /// Of a failure: how far the module had said that it was, and of how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<(f64, Option<f64>)>,
+    /// Whose it is, if it was taken from the shared cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// What the work on a document took of the machine.

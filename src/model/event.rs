@@ -311,6 +311,9 @@ pub struct Summary {
     pub blocked: u64,
     /// Sets that are not over all their members.
     pub sets: Vec<Incomplete>,
+    /// Results that were taken from the shared cache; they are among those reused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken: u64,
     /// Files written by publishing.
     pub published: u64,
     /// Files removed by publishing.
@@ -445,7 +448,6 @@ pub enum Stopped {
         message: String,
     },
 }
-
 impl Summary {
     /// The exit code of the build.
     pub fn exit_code(&self) -> u8 {

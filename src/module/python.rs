@@ -27,6 +27,18 @@ pub struct Python {
     pub sdk: PathBuf,
 }
 
+impl Python {
+    /// The folders in which the interpreter finds packages, as workers at `root` see them; empty if it does not say.
+    pub fn import_path(&self, root: &Path) -> Vec<PathBuf> {
+        let ask = "import sys; print('\\n'.join(sys.path[1:]))";
+        let asked =
+            Command::new(&self.executable).args(["-c", ask]).current_dir(root).stdin(Stdio::null()).output();
+        let text =
+            asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines().filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
+    }
+}
+
 /// An interpreter that was asked who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interpreter {

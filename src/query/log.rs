@@ -14,7 +14,9 @@ use crate::engine::policy::SET_ASIDE;
 use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Act, Extras, Outcome, Place, Position, Run, State, StoryEntry, Used};
+use crate::model::action::{
+    Act, Extras, Origin, Outcome, Place, Position, Run, State, StoryEntry, Used,
+};
 use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::model::reason::Reason;
@@ -204,6 +206,11 @@ pub enum Decision {
         run: u32,
         /// What is different about the code.
         why: String,
+    },
+    /// Somebody else's, from the shared cache.
+    Taken {
+        /// Whose.
+        origin: Origin,
     },
     /// It is a part of another document.
     Split {
@@ -495,7 +502,10 @@ impl Reader<'_> {
         if of.is_some_and(|of| of.route().is_some()) {
             step.by = self.store().recipe(act.recipe)?.map(|recipe| recipe.module.clone());
         }
-        if ran {
+        if let (true, Some(origin)) = (ran, &extras.origin) {
+            step.warnings = extras.warnings;
+            step.decision = Decision::Taken { origin: origin.clone() };
+        } else if ran {
             let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
             let (start, duration, worker, attempt) = (act.start, act.duration, act.worker, act.attempt);
             step.decision = Decision::Ran { reasons, start, duration, worker, attempt, used: extras.used };

@@ -57,7 +57,8 @@ fn counts(end: &Summary) -> String {
     let sum = |of: fn(&crate::model::event::TargetCounts) -> u64| end.targets.iter().map(of).sum::<u64>();
     let parts = [
         (sum(|target| target.built), "built"),
-        (sum(|target| target.reused), "reused"),
+        (sum(|target| target.reused).saturating_sub(end.taken), "reused"),
+        (end.taken, "taken from the shared cache"),
         (sum(|target| target.skipped), "skipped"),
         (end.failed(), "failed"),
         (end.blocked, "blocked"),

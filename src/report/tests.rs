@@ -126,6 +126,7 @@ fn summary() -> Summary {
         stopped: None,
         unfinished: 0,
         allowed: None,
+        taken: 0,
     }
 }
 

@@ -91,6 +91,8 @@ mod rows;
 mod sets;
 /// All shapes at once, against an oracle.
 mod shapes;
+/// The shared cache: `PIPE_CACHE`.
+mod sharing;
 /// Published files and people.
 mod shown;
 /// `with`: documents by id, shared results, what is missing.

@@ -1,7 +1,7 @@
 //! A folder with files, and `pipe` run in it.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +15,8 @@ pub(crate) struct Project {
     folder: Option<tempfile::TempDir>,
     root: PathBuf,
     variables: Vec<(OsString, OsString)>,
+    /// Whose commands these are, if not ours, and their group.
+    user: Option<(u32, u32)>,
 }
 
 impl Project {
@@ -22,7 +24,7 @@ impl Project {
     pub(crate) fn new() -> Project {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
-        Project { folder: Some(folder), root, variables: Vec::new() }
+        Project { folder: Some(folder), root, variables: Vec::new(), user: None }
     }
 
     /// The project's folder.
@@ -55,6 +57,14 @@ impl Project {
         self
     }
 
+    /// Commands are those of another user, whose folder this becomes. Only root can.
+    #[allow(dead_code, reason = "for the tests of the command, which have this file too")]
+    pub(crate) fn by_user(mut self, user: u32, group: u32) -> Project {
+        std::os::unix::fs::chown(&self.root, Some(user), Some(group)).unwrap();
+        self.user = Some((user, group));
+        self
+    }
+
     /// The command `pipe` in the project's folder, with nothing in its environment that a machine could decide.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
@@ -71,6 +81,9 @@ impl Project {
             command.env(name, value);
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
