@@ -1,7 +1,6 @@
 //! `pipe build`: brings the pipeline up to date.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::events;
@@ -71,10 +70,6 @@ pub(super) struct Args {
     #[arg(short, long, hide = true, conflicts_with = "fail_fast")]
     keep_going: bool,
 
-    /// Also write the event stream to a file
-    #[arg(long, value_name = "FILE")]
-    events: Option<PathBuf>,
-
     /// It is meant that a source, or most of its documents, is gone
     #[arg(long)]
     gone: bool,
@@ -129,7 +124,6 @@ impl Args {
             max_fail: None,
             allow_failures: None,
             keep_going: false,
-            events: None,
             gone: false,
         }
     }
@@ -175,7 +169,7 @@ impl Args {
         let ended =
             Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
                 .and_then(|parts| {
-                    let report = events::to_file(self.events.as_deref(), out.build_report(global))?;
+                    let report = events::to_file(global.events.as_deref(), false, out.build_report(global))?;
                     let report = events::Telling::begin(&project, report)?;
                     let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
                     let ended = engine::build(&parts, options, &mut sink, interrupts);

@@ -13,13 +13,19 @@ use crate::project::Project;
 use crate::report;
 use crate::sink::{About, Outlets, notify};
 
-/// The event stream into a file, which is begun anew, and `inner` beside it.
-pub(super) fn to_file(file: Option<&Path>, inner: Box<dyn Sink>) -> Result<Box<dyn Sink>> {
+/// The event stream into a file, and `inner` beside it. The file is begun anew, or `goes_on` from the build before.
+pub(super) fn to_file(
+    file: Option<&Path>,
+    goes_on: bool,
+    inner: Box<dyn Sink>,
+) -> Result<Box<dyn Sink>> {
     let Some(path) = file else { return Ok(inner) };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::fs::create_dir(folder)?;
     }
-    let file = std::fs::File::create(path).map_err(|e| Error::io("write", path, &e))?;
+    let mut how = std::fs::File::options();
+    how.create(true).write(true).truncate(!goes_on).append(goes_on);
+    let file = how.open(path).map_err(|e| Error::io("write", path, &e))?;
     Ok(report::with_events(Box::new(file), inner))
 }
 

@@ -48,6 +48,10 @@ pub(super) struct Global {
     )]
     pub(super) progress: Progress,
 
+    /// Also write the event stream of builds to a file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) events: Option<PathBuf>,
+
     /// Print JSON for programs: one object a line on stdout
     #[arg(long, global = true)]
     pub(super) json: bool,

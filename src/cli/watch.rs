@@ -278,6 +278,7 @@ impl Watcher<'_> {
         let mut options = options.clone();
         options.gone = gone;
         let report = self.out.build_report_of(self.global, changes.is_some());
+        let report = events::to_file(self.global.events.as_deref(), changes.is_some(), report)?;
         let report = events::Telling::begin(project, report)?;
         let mut sink = Hold::new(report, show, self.out.is_json());
         if let Some((changes, changed)) = changes {

@@ -14,9 +14,7 @@ use crate::engine::policy::SET_ASIDE;
 use crate::engine::sets::before;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{
-    Act, Extras, Origin, Outcome, Place, Position, Run, State, StoryEntry, Used,
-};
+use crate::model::action::{Act, Extras, Origin, Outcome, Place, Position, Run, State, StoryEntry, Used};
 use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::model::reason::Reason;
