@@ -37,9 +37,12 @@ pub fn without_accepted(note: &str) -> &str {
     }
 }
 
-/// Whether a glob names a document, or something that it was split from.
+/// Whether a glob names a document, or something that it was split from: by its id, or by its file name as it is. A glob
+/// with a `%` is about ids, in which that begins an escape.
 pub fn covers(glob: &Glob, id: &DocId) -> bool {
-    glob.covers(id.as_str()) || glob.covers(&unescape_name(id.as_str()).to_string_lossy())
+    let names_file =
+        || !glob.pattern().contains('%') && glob.covers(&unescape_name(id.as_str()).to_string_lossy());
+    glob.covers(id.as_str()) || names_file()
 }
 
 /// Which documents a mark speaks of.

@@ -176,7 +176,8 @@ pub fn replay_groups(
         let stopped = walk.segment(part)?;
         // A segment without a group may be gone tomorrow, or its header: the log ends where the last group does.
         let is_bare = stopped.end == Some(Position::new(part.number, FIRST_GROUP));
-        let stopped_at = if is_bare { part.after.or(stopped.end) } else { stopped.end };
+        let after = part.after.filter(|after| is_bare && after.segment() < part.number);
+        let stopped_at = after.or(stopped.end);
         end = stopped_at.filter(|_| end.is_none() || stopped.last.is_some()).or(end);
         last = stopped.last.or(last);
         torn = stopped.torn.or(torn);
