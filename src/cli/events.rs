@@ -14,11 +14,7 @@ use crate::report;
 use crate::sink::{About, Outlets, notify};
 
 /// The event stream into a file, and `inner` beside it. The file is begun anew, or `goes_on` from the build before.
-pub(super) fn to_file(
-    file: Option<&Path>,
-    goes_on: bool,
-    inner: Box<dyn Sink>,
-) -> Result<Box<dyn Sink>> {
+pub(super) fn to_file(file: Option<&Path>, goes_on: bool, inner: Box<dyn Sink>) -> Result<Box<dyn Sink>> {
     let Some(path) = file else { return Ok(inner) };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::fs::create_dir(folder)?;

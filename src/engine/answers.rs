@@ -466,7 +466,9 @@ impl Build<'_> {
     fn died(&mut self, worker: WorkerIx, died: Died) -> Result<()> {
         let ids = || died.suspects.iter().chain(&died.others);
         let had: Vec<Ticket> = ids().filter_map(|id| Some(self.in_hand.get(id)?.ticket)).collect();
-        let blamed = self.scheduler.died(worker, &had);
+        // What was lost may be lost again: it is counted, though nobody is to blame.
+        let anybody = !died.suspects.is_empty() || died.failure.kind == FailureKind::Lost;
+        let blamed = self.scheduler.died(worker, &had, anybody);
         for id in ids() {
             if blamed
                 .is_none_or(|ticket| self.in_hand.get(id).is_some_and(|request| request.ticket != ticket))

@@ -118,6 +118,10 @@ struct Worker {
     fatal: Option<Failure>,
     /// When the last answer arrived.
     answered: Option<(Instant, Millis)>,
+    /// What it was for.
+    answered_last: Option<u64>,
+    /// There were two answers for that.
+    spoke_twice: bool,
     /// The end of the log of the answer before.
     log_mark: u64,
     stray: usize,
@@ -186,6 +190,8 @@ impl Worker {
             limit: Some(begin + launch.setup_timeout),
             fatal: None,
             answered: None,
+            answered_last: None,
+            spoke_twice: false,
             log_mark,
             stray: 0,
             scratch_is_used: None,
@@ -458,6 +464,8 @@ impl Worker {
         line: &[u8],
     ) -> Result<(), Broken> {
         let Some(at) = self.in_hand.iter().position(|hand| hand.id == id) else {
+            // Whoever spoke twice has its answer: those in hand had no part in it.
+            self.spoke_twice = self.answered_last == Some(id);
             return Err(Broken::new(&format!("an answer for {id}, which is not in hand"), line, None));
         };
         // Only who works on several at once may answer out of order; else the oldest speaks for another.
@@ -481,6 +489,7 @@ impl Worker {
             _ => return Err(Broken::new("an answer is one of output, skip or error", line, Some(at))),
         };
         let Some(mut hand) = self.in_hand.remove(at) else { return Ok(()) };
+        self.answered_last = Some(id);
         let done = match (done, hand.refused.take()) {
             (Done::Output(_), Some(refused)) => Done::Failed(refused),
             (Done::Output(Output { body: OutputBody::Children(count), .. }), None)

@@ -106,7 +106,7 @@ mod tests {
                 count: 2,
                 samples,
                 set_aside: 0,
-                behind: Default::default(),
+                behind: std::collections::BTreeMap::default(),
             }],
             ..Summary::default()
         }

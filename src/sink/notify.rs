@@ -112,7 +112,7 @@ mod tests {
             count: 2,
             samples: Vec::new(),
             set_aside: 0,
-            behind: Default::default(),
+            behind: std::collections::BTreeMap::default(),
         };
         let failed = Summary { causes: vec![cause], ..fine.clone() };
         let stopped = Summary { stopped: Some(Stopped::Signal { signal: 2 }), ..failed.clone() };

@@ -46,13 +46,13 @@ fn fails(settings: &str, bad: &[(&str, &str)]) -> Project {
     project
 }
 
-/// A project whose one target is a shell command that notes its runs in the file `ran`.
+/// A project whose one target is a shell script, with the input as `$1` and the output as `$2`; it notes its runs in the file
+/// `ran`. (What a command itself names is code.)
 fn shell(command: &str, documents: usize) -> Project {
-    let text = format!(
-        "[source.docs]\npath = \"docs\"\n[target.read]\neach = \"docs\"\npublish = true\n\
-         shell = '''echo ran >> ran\n{command}'''\n"
-    );
-    let project = Project::new().file("Pipelinefile", &text);
+    let text = "[source.docs]\npath = \"docs\"\n[target.read]\neach = \"docs\"\npublish = true\n\
+                cmd = \"sh modules/read.sh {in} {out}\"\n";
+    let project = Project::new().file("Pipelinefile", text);
+    project.write("modules/read.sh", format!("echo ran >> ran\n{command}\n"));
     for n in 0..documents {
         project.write(&format!("docs/d{n}.txt"), format!("d{n}\n"));
     }
@@ -89,8 +89,8 @@ fn fault_e04_every_way_to_end_is_told_by_its_name() {
         ],
     );
     let filter = shell(
-        "read -r word < {in}; case $word in d0) exit 0;; d1) exit 9;; d2) kill -BUS $$;; d3) kill -9 $$;; d4) exit 77;; esac; \
-         cat {in} > {out}",
+        "read -r word < $1; case $word in d0) exit 0;; d1) exit 9;; d2) kill -BUS $$;; d3) kill -9 $$;; d4) exit 77;; esac; \
+         cat $1 > $2",
         6,
     );
     let text = filter.read("Pipelinefile").replace("publish = true", "publish = true\nretries = 0");
@@ -173,7 +173,7 @@ fn fault_e10_three_hundred_processes_end_with_the_build() {
 fn fault_e12_pipe_is_killed_while_programs_start() {
     let mut random = Random(12);
     for _ in 0..crate::times(4, 200) {
-        let project = shell("cat {in} > {out}; sleep 600", 40);
+        let project = shell("cat $1 > $2; sleep 600", 40);
         let mut running = project.start(&["build", "-j", "4"]);
         running.until_event("started");
         let mut left = random.below(2_000_000);
@@ -228,7 +228,7 @@ fn fault_e14_a_module_that_leaks_is_replaced_and_no_document_is_lost() {
 
 #[test]
 fn fault_e15_another_output_for_the_same_input_is_said() {
-    let project = shell("date +%N > {out}; head -c 8 /dev/urandom >> {out}", 1);
+    let project = shell("date +%N > $2; head -c 8 /dev/urandom >> $2", 1);
     drop(project.build().ends(0));
     let first = project.files("out");
     drop(project.build().ends(0));
@@ -239,7 +239,7 @@ fn fault_e15_another_output_for_the_same_input_is_said() {
 
 #[test]
 fn fault_e16_what_is_not_declared_is_not_seen_and_what_is_declared_is() {
-    let project = shell("cat conf {in} > {out}", 2);
+    let project = shell("cat ${3:-conf} $1 > $2", 2);
     project.write("conf", "one\n");
     drop(project.build().ends(0));
     project.write("conf", "two\n");
@@ -247,7 +247,7 @@ fn fault_e16_what_is_not_declared_is_not_seen_and_what_is_declared_is() {
     assert_eq!(ran(&project), 2, "nobody said that it counts");
     let text = project.read("Pipelinefile");
     let declared = text.replace("publish = true", "publish = true\nwith = { conf = \"file:conf\" }");
-    project.write("Pipelinefile", declared.replace("cat conf", "cat {with.conf}"));
+    project.write("Pipelinefile", declared.replace("{out}", "{out} {with.conf}"));
     drop(project.build().ends(0));
     assert_eq!(ran(&project), 2);
     project.write("conf", "three\n");
@@ -350,7 +350,7 @@ fn fault_e20_who_closes_its_pipes_has_crashed() {
 
 #[test]
 fn fault_e21_what_was_written_before_an_error_is_no_result() {
-    let project = shell("echo half > {out}; exit 1", 2);
+    let project = shell("echo half > $2; exit 1", 2);
     drop(project.build().ends(1));
     assert_eq!(project.names("out"), Vec::<String>::new());
     drop(project.pipe(&["cat", "read", "docs/d0.txt"]).ends(4).says("failed"));
@@ -358,7 +358,7 @@ fn fault_e21_what_was_written_before_an_error_is_no_result() {
 
 #[test]
 fn fault_e22_what_is_written_after_the_end_is_no_part_of_the_result() {
-    let project = shell("(while :; do echo more >> {out}; done) & head -c 600000 /dev/zero >> {out}", 2);
+    let project = shell("(while :; do echo more >> $2; done) & head -c 600000 /dev/zero >> $2", 2);
     drop(project.build().ends(0));
     drop(project.pipe(&["doctor"]).ends(0));
     let shown = project.files("out");
@@ -368,10 +368,8 @@ fn fault_e22_what_is_written_after_the_end_is_no_part_of_the_result() {
 
 #[test]
 fn fault_e23_a_module_that_edits_or_removes_its_input() {
-    let project = shell(
-        "read -r word < {in}; case $word in d0) rm {in};; d1) echo more >> {in};; esac; echo $word > {out}",
-        3,
-    );
+    let project =
+        shell("read -r word < $1; case $word in d0) rm $1;; d1) echo more >> $1;; esac; echo $word > $2", 3);
     // Large ones are handed over by a name for the file itself.
     project.write("docs/d1.txt", format!("d1\n{}", "x".repeat(50_000)));
     let ended = project.build().ends(1);

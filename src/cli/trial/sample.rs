@@ -341,7 +341,7 @@ fn describe(
         match lines {
             Some(lines) if !lines.is_empty() => tried.diff = lines,
             _ if matches!(output.body, OutputBody::Folder { .. }) => {
-                notes.push("its files differ".to_owned())
+                notes.push("its files differ".to_owned());
             }
             _ => notes.push(format!("{} → {}", text::size(before.length), text::size(length))),
         }

@@ -8,10 +8,10 @@ impl Scheduler {
     /// The process of a worker died or was killed, with these in hand, oldest first. What was sent to the worker and had
     /// not reached that process goes to the next one, and stays in hand. Returns the one to blame if it was alone with
     /// it: then settle that one with [`Scheduler::settle_fault`], or try it [`Scheduler::again`]. Else the oldest goes
-    /// out again alone, the others unblamed.
-    pub fn died(&mut self, worker: WorkerIx, had: &[Ticket]) -> Option<Ticket> {
+    /// out again alone, the others unblamed. Without `anybody` to blame all of them do.
+    pub fn died(&mut self, worker: WorkerIx, had: &[Ticket], anybody: bool) -> Option<Ticket> {
         let lane = self.lane_of(worker);
-        let alone = had.len() == 1;
+        let alone = anybody && had.len() == 1;
         for (place, ticket) in had.iter().copied().enumerate().rev() {
             if !self.take(worker, ticket) {
                 continue;

@@ -34,7 +34,7 @@ impl Scheduler {
     /// All that a worker has in hand was with the process that died.
     fn all_died(&mut self, worker: WorkerIx) -> Option<Ticket> {
         let had: Vec<Ticket> = self.in_hand(worker).collect();
-        self.died(worker, &had)
+        self.died(worker, &had, true)
     }
 }
 

@@ -90,6 +90,7 @@ impl Worker {
         let exit = minder.last_exit.take();
         let used = exit.filter(|_| !self.concurrent).map(|exit| self.meter.end(exit));
         let blamed = match failure.kind {
+            _ if self.spoke_twice => 0,
             FailureKind::Lost => 0,
             FailureKind::BadReply | FailureKind::ModuleError => 1,
             _ if self.concurrent => self.in_hand.len(),
