@@ -142,12 +142,12 @@ fn fault_e08_answers_that_are_none() {
     let project = project("", &words);
     let ended = project.build().ends(1);
     let failures = ended.failures();
-    for n in 0..broken.len() {
+    for (n, reply) in broken.iter().enumerate() {
         let id = format!("read docs/d{:02}-bad{n}.txt: ", n * 3);
         let failure = failures.iter().find(|failure| failure.starts_with(&id));
         let is_told = failure
             .is_some_and(|failure| failure.contains("bad-reply") || failure.contains("output-missing"));
-        assert!(is_told, "{}: {failure:?}\n{failures:#?}", broken[n]);
+        assert!(is_told, "{reply}: {failure:?}\n{failures:#?}");
     }
     assert_eq!(failures.len(), broken.len(), "{failures:#?}");
     assert_eq!(project.names("out").len(), 20, "nobody else's result was taken");
