@@ -151,6 +151,9 @@ class Outputs(Case):
         self.check("pathlib.Path(shutil.copy(doc.path, doc.tmp / 'x.PDF'))",
                    {"path": str(self.project / "t/x.PDF"), "ext": "pdf"}, "import shutil", tmp=str(self.project / "t"))
 
+    def test_folder(self):
+        self.check("pathlib.Path('modules')", {"path": str(self.project / "modules")})
+
     def test_result(self):
         self.check("Result('<p>', meta={'n': 1}, ext='.HTML')", {"text": "<p>", "ext": "html", "meta": {"n": 1}})
 
@@ -232,9 +235,9 @@ class Errors(Case):
         self.check("return '\\udc80'", "UnicodeEncodeError",
                    "'utf-8' codec can't encode character '\\udc80' in position 1: surrogates not allowed")
 
-    def test_folder(self):
-        self.check("import pathlib\nreturn pathlib.Path('modules')", "TypeError",
-                   "a folder as output: not yet in this version (modules)")
+    def test_folder_with_an_extension(self):
+        self.check("import pathlib\nreturn Result(pathlib.Path('modules'), ext='txt')", "ValueError",
+                   "ext='txt' is for files, and modules is a folder")
 
     def test_no_such_file(self):
         self.check("import pathlib\nreturn pathlib.Path('x.pdf')", "FileNotFoundError",
