@@ -1,4 +1,4 @@
-//! Linux calls: processes and their descendants, messages with descriptors, pipes, poll.
+//! Linux calls: processes and their descendants, messages with descriptors, pipes, poll, the grain of time stamps.
 //!
 //! The owner of `rustix` for processes, and the only place that may ask for `unsafe`. Knows nothing of modules:
 //! every function is a call of the kernel with its errors as `io::Error`.
@@ -24,6 +24,18 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 /// At most so many descriptors travel with one message.
 pub const MAX_FDS: usize = 3;
+
+/// How long after a file's last change its stamp cannot be trusted, in nanoseconds, by its file system.
+pub fn racy_window(file: &File) -> i128 {
+    const SECOND: i128 = 1_000_000_000;
+    // Stamps finer than a clock tick: ext2-4, xfs, btrfs, tmpfs, apfs. Two ticks of the slowest kernel clock.
+    const FINE: [u64; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x1A];
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs by platform")]
+    match rustix::fs::fstatfs(file) {
+        Ok(stat) if FINE.contains(&(stat.f_type as u64)) => SECOND / 50,
+        _ => 2 * SECOND,
+    }
+}
 
 /// How a process ended, and what it used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,9 +17,6 @@ use crate::hash::Digest;
 /// Raised whenever the format changes, or what counts as an import does.
 const VERSION: u32 = 1;
 
-/// A file that was changed less than this before it was read may change again without a new stamp.
-const RACY_NS: i128 = 2_000_000_000;
-
 /// Where entries are kept, each under the path of its file, relative to the project.
 pub trait Cache {
     /// The entry of a file.
@@ -60,9 +57,10 @@ impl FileStamp {
         }
     }
 
-    /// Whether a file with this stamp, read at `now_ns`, surely has another one after its next change.
-    pub(super) fn is_settled(&self, now_ns: i128) -> bool {
-        i128::from(self.mtime_ns.max(self.ctime_ns)) + RACY_NS <= now_ns
+    /// Whether a file with this stamp, read at `now_ns`, surely has another one after its next change: what changed less
+    /// than `window` nanoseconds before may change again under the same stamp.
+    pub(super) fn is_settled(&self, window: i128, now_ns: i128) -> bool {
+        i128::from(self.mtime_ns.max(self.ctime_ns)) + window <= now_ns
     }
 }
 
@@ -136,10 +134,10 @@ mod tests {
     #[test]
     fn a_file_changed_a_moment_ago_is_not_settled() {
         let changed = STAMP.mtime_ns.into();
-        assert!(!STAMP.is_settled(changed));
-        assert!(!STAMP.is_settled(changed + RACY_NS - 1));
-        assert!(STAMP.is_settled(changed + RACY_NS));
-        assert!(!STAMP.is_settled(0), "a stamp in the future is never trusted");
+        assert!(!STAMP.is_settled(20, changed));
+        assert!(!STAMP.is_settled(20, changed + 19));
+        assert!(STAMP.is_settled(20, changed + 20));
+        assert!(!STAMP.is_settled(20, 0), "a stamp in the future is never trusted");
     }
 
     proptest! {

@@ -179,7 +179,7 @@ impl<'a> Tree<'a> {
         let imports = source.map(|bytes| imports(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
         let facts = Facts { digest: hasher.finish(), imports };
         let after = FileStamp::of(&open.metadata().map_err(fail)?);
-        if before == after && before.is_settled(self.now_ns) {
+        if before == after && before.is_settled(crate::sys::racy_window(&open), self.now_ns) {
             self.cache.put(file, encode(before, &facts));
         }
         Ok(Some(facts))

@@ -167,7 +167,7 @@ fn one_file(store: &Store, path: &Path) -> Result<Digest> {
     let digest = hash(&file, path)?;
     if let Some(stamp) = stamp
         && file_stamp(path) == Some(stamp)
-        && stamp.mtime_ns.max(stamp.ctime_ns) + crate::scan::racy_window(&file) <= began
+        && stamp.mtime_ns.max(stamp.ctime_ns) + crate::sys::racy_window(&file) <= began
         && let Ok(entry) = serde_json::to_vec(&(stamp, digest))
     {
         store.keep("files", key, &entry)?;

@@ -227,18 +227,6 @@ pub(super) fn status_of(file: &File) -> io::Result<Status> {
     Ok(Status::of(&rustix::fs::fstat(file)?))
 }
 
-/// How long after a file's last change its stamp cannot be trusted, in nanoseconds, by its file system.
-pub fn racy_window(file: &File) -> i128 {
-    const SECOND: i128 = 1_000_000_000;
-    // Stamps finer than a clock tick: ext2-4, xfs, btrfs, tmpfs, apfs. Two ticks of the slowest kernel clock.
-    const FINE: [u64; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x1A];
-    #[allow(clippy::unnecessary_cast, reason = "the field's type differs by platform")]
-    match rustix::fs::fstatfs(file) {
-        Ok(stat) if FINE.contains(&(stat.f_type as u64)) => SECOND / 50,
-        _ => 2 * SECOND,
-    }
-}
-
 /// Whether an error says that the name is no longer what it was, rather than that it cannot be looked at.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     let code = error.raw_os_error();

@@ -25,7 +25,6 @@ use crate::model::document::{DocNumber, Stamp};
 use crate::text;
 
 pub use differences::{Differences, Found, Iter, Kind};
-pub use files::racy_window;
 pub use mime::mime_of;
 pub use peek::peek;
 pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};

@@ -193,7 +193,7 @@ impl Shared {
 
     fn window(&self, file: &File, device: u64) -> i128 {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        *windows.entry(device).or_insert_with(|| files::racy_window(file))
+        *windows.entry(device).or_insert_with(|| crate::sys::racy_window(file))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::document::{Stamp, escape_name};
 use crate::model::pipeline::Source;
-use crate::scan::files::{racy_window, status_followed, status_of};
+use crate::scan::files::{status_followed, status_of};
 use crate::text::thousands;
 
 pub use compare::{KnownRows, RowRequest, is_table, scan_rows};
@@ -188,8 +188,8 @@ impl Rows {
                 Ok(())
             })?;
             let file = table.file();
-            let is_old =
-                status_of(file).is_ok_and(|status| status.last_change() + racy_window(file) <= began);
+            let is_old = status_of(file)
+                .is_ok_and(|status| status.last_change() + crate::sys::racy_window(file) <= began);
             index.stamp = index.stamp.filter(|_| is_old);
             index.tables.push(table);
         }
