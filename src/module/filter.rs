@@ -200,11 +200,12 @@ impl Filter {
             End::Exit(end) => {
                 let lines = if end.code == Some(0) { Vec::new() } else { log.tail(mark) };
                 let verdict = self.verdict(end, Some(&lines), memory_kills);
-                let keep = minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
                 verdict.unwrap_or_else(|| match &self.launch.split {
                     Some(limits) => self.take_children(minder, request.id, &out, &folder, limits),
                     None => {
-                        let place = Place { ours: &folder, keep, ext: self.launch.ext.as_deref() };
+                        let ours = || folder.clone();
+                        let keep = || minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
+                        let place = Place { ours: &ours, keep: &keep, ext: self.launch.ext.as_deref() };
                         take_output(&place, &out, ext)
                     }
                 })
@@ -382,8 +383,9 @@ impl Filter {
             if let Err(failure) = sent.add(&name, size, limits) {
                 return Done::Failed(failure);
             }
-            let keep = minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, sent.count));
-            let body = match (Place { ours: folder, keep, ext: None }).take_file(&path) {
+            let ours = || folder.to_owned();
+            let keep = || minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, sent.count));
+            let body = match (Place { ours: &ours, keep: &keep, ext: None }).take_file(&path) {
                 Ok(body) => body,
                 Err(failure) => return Done::Failed(failure),
             };

@@ -107,7 +107,9 @@ impl Minder {
     /// Hands over what there is to say, in one piece.
     pub(super) fn flush(&mut self) {
         if !self.reports.is_empty() {
-            (self.deliver)(std::mem::take(&mut self.reports));
+            // The next piece will be about as long.
+            let next = Vec::with_capacity(self.reports.len());
+            (self.deliver)(std::mem::replace(&mut self.reports, next));
         }
     }
 

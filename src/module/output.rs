@@ -19,10 +19,11 @@ const IN_MEMORY: u64 = 256 * 1024;
 
 /// Where the results of a slot go.
 pub(super) struct Place<'a> {
-    /// The document's scratch folder: a file in it is ours to move, any other is copied.
-    pub(super) ours: &'a Path,
+    /// The document's scratch folder: a file in it is ours to move, any other is copied. Asked for when there is a file:
+    /// most results are none.
+    pub(super) ours: &'a dyn Fn() -> PathBuf,
     /// Where a file that must not vanish with its document's scratch folder goes. Unique.
-    pub(super) keep: PathBuf,
+    pub(super) keep: &'a dyn Fn() -> PathBuf,
     /// The extension that results get, whatever the module says.
     pub(super) ext: Option<&'a str>,
 }
@@ -93,6 +94,7 @@ impl Place<'_> {
             Failure::new(FailureKind::Lost, "lost", message)
         };
         let (mut files, mut large) = (Vec::new(), Vec::new());
+        let (ours, keep) = ((self.ours)(), (self.keep)());
         let none = SplitLimits { count: u64::MAX, size: u64::MAX, total: u64::MAX };
         for (name, path) in files_below(path, &none)? {
             let mut file = File::open(&path).map_err(|e| lost(&path, &e))?;
@@ -105,8 +107,8 @@ impl Place<'_> {
                 files.push((folder::File { path: name, length, digest, exec }, bytes));
                 continue;
             }
-            let keep = self.keep.with_extension(format!("{}.file", large.len()));
-            let (digest, length) = if path.starts_with(self.ours) && std::fs::rename(&path, &keep).is_ok() {
+            let keep = keep.with_extension(format!("{}.file", large.len()));
+            let (digest, length) = if path.starts_with(&ours) && std::fs::rename(&path, &keep).is_ok() {
                 let kept = File::open(&keep).map_err(|e| lost(&keep, &e))?;
                 copy_hashed(kept, &mut io::sink()).map_err(|e| lost(&keep, &e))?
             } else {
@@ -155,15 +157,16 @@ impl Place<'_> {
             }
         }
         // Only a plain file of the scratch folder is ours to move; whatever else is named stays where it is.
-        if meta.is_file() && path.starts_with(self.ours) && std::fs::rename(path, &self.keep).is_ok() {
-            let kept = File::open(&self.keep).map_err(|e| lost(&e))?;
+        let keep = (self.keep)();
+        if meta.is_file() && path.starts_with((self.ours)()) && std::fs::rename(path, &keep).is_ok() {
+            let kept = File::open(&keep).map_err(|e| lost(&e))?;
             let (digest, length) = copy_hashed(kept, &mut io::sink()).map_err(|e| lost(&e))?;
-            return Ok(OutputBody::File { path: self.keep.clone(), digest, length });
+            return Ok(OutputBody::File { path: keep, digest, length });
         }
-        let mut copy = File::create(&self.keep).map_err(|e| lost(&e))?;
+        let mut copy = File::create(&keep).map_err(|e| lost(&e))?;
         let file = File::open(path).map_err(|e| missing(&e))?;
         let (digest, length) = copy_hashed(file, &mut copy).map_err(|e| lost(&e))?;
-        Ok(OutputBody::File { path: self.keep.clone(), digest, length })
+        Ok(OutputBody::File { path: keep, digest, length })
     }
 }
 
@@ -210,8 +213,8 @@ pub(super) fn bad_reply(message: impl Into<String>) -> Done {
 mod tests {
     use super::*;
 
-    fn place(tmp: &Path) -> Place<'_> {
-        Place { ours: tmp, keep: tmp.join("kept"), ext: None }
+    fn placed<T>(tmp: &Path, take: impl FnOnce(Place<'_>) -> T) -> T {
+        take(Place { ours: &|| tmp.to_owned(), keep: &|| tmp.join("kept"), ext: None })
     }
 
     fn frame(json: &str) -> OutputFrame<'_> {
@@ -232,7 +235,7 @@ mod tests {
             (path.as_str(), "pdf"),
         ];
         for (json, ext) in forms {
-            match place(dir.path()).of_frame(frame(json)) {
+            match placed(dir.path(), |place| place.of_frame(frame(json))) {
                 Done::Output(output) => assert_eq!(output.ext, ext, "{json}"),
                 other => panic!("{json}: {other:?}"),
             }
@@ -245,7 +248,7 @@ mod tests {
         let forms =
             ["{}", "{\"text\":\"a\",\"json\":1}", "{\"base64\":\"*\"}", "{\"text\":\"a\",\"ext\":\"../x\"}"];
         for json in forms {
-            match place(dir.path()).of_frame(frame(json)) {
+            match placed(dir.path(), |place| place.of_frame(frame(json))) {
                 Done::Failed(failure) => assert_eq!(failure.kind, FailureKind::BadReply, "{json}"),
                 other => panic!("{json}: {other:?}"),
             }
@@ -259,7 +262,7 @@ mod tests {
         for (dir, stays) in [(&ours, false), (&theirs, true)] {
             let path = dir.path().join("result.bin");
             crate::fs::write_scratch(&path, &bytes).unwrap();
-            let body = place(ours.path()).take_file(&path).unwrap();
+            let body = placed(ours.path(), |place| place.take_file(&path)).unwrap();
             let kept = ours.path().join("kept");
             assert_eq!(
                 body,
@@ -281,7 +284,7 @@ mod tests {
             crate::fs::write_scratch(&made.join("sub/large.bin"), &large).unwrap();
             crate::fs::write_scratch(&made.join("small"), b"x").unwrap();
             crate::fs::set_mode(&made.join("small"), 0o755).unwrap();
-            let taken = place(ours.path()).take_file(&made).unwrap();
+            let taken = placed(ours.path(), |place| place.take_file(&made)).unwrap();
             let OutputBody::Folder { bytes, digest, large: kept } = taken else { panic!("{taken:?}") };
             digests.push(digest);
             let folder = folder::read(&bytes).unwrap();
@@ -292,10 +295,10 @@ mod tests {
         }
         assert_eq!(digests[0], digests[1]);
         std::os::unix::fs::symlink("/etc/passwd", theirs.path().join("made/link")).unwrap();
-        let refused = place(ours.path()).take_file(&theirs.path().join("made")).unwrap_err();
+        let refused = placed(ours.path(), |place| place.take_file(&theirs.path().join("made"))).unwrap_err();
         assert!(refused.message.contains("`link`"), "{}", refused.message);
         let path = format!("{{\"path\":{:?},\"ext\":\"html\"}}", ours.path());
-        match place(ours.path()).of_frame(frame(&path)) {
+        match placed(ours.path(), |place| place.of_frame(frame(&path))) {
             Done::Failed(failure) => assert!(failure.message.contains("is for files"), "{}", failure.message),
             other => panic!("{other:?}"),
         }
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_device_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let kind = |path: &Path| place(dir.path()).take_file(path).unwrap_err().kind;
+        let kind = |path: &Path| placed(dir.path(), |place| place.take_file(path)).unwrap_err().kind;
         assert_eq!(kind(&dir.path().join("none")), FailureKind::OutputMissing);
         assert_eq!(kind(Path::new("/dev/null")), FailureKind::OutputMissing);
     }

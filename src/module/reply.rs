@@ -39,8 +39,8 @@ fn of_frame(frame: Frame<'_>) -> Reply {
     match (frame.output, frame.skip, frame.error) {
         (Some(output), None, None) if output.path.is_some() => Reply::Answer(id, None),
         (Some(output), None, None) => {
-            let nowhere = std::path::Path::new("");
-            let place = Place { ours: nowhere, keep: nowhere.to_owned(), ext: None };
+            let nowhere = std::path::PathBuf::new;
+            let place = Place { ours: &nowhere, keep: &nowhere, ext: None };
             Reply::Answer(id, Some(place.of_frame(output)))
         }
         (None, Some(reason), None) => Reply::Answer(id, Some(Done::Skip(reason))),

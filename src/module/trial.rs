@@ -117,7 +117,8 @@ fn python(
     let Line::Frame(frame) = protocol::read_line(&said) else {
         return Ok(bad_reply("the Python package wrote no answer that can be read"));
     };
-    let place = Place { ours: &tmp, keep: kept(folder), ext: launch.ext.as_deref() };
+    let (ours, keep) = (|| tmp.clone(), || kept(folder));
+    let place = Place { ours: &ours, keep: &keep, ext: launch.ext.as_deref() };
     match (frame.fatal, frame.output, frame.skip, frame.error) {
         (Some(fault), ..) => Err(fault.into_failure()),
         (_, Some(output), None, None) if output.children.is_some() => {
@@ -148,7 +149,8 @@ fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Resu
     process.stdout(if filter.makes_file { prints(mode) } else { File::create(&out).map_err(lost)?.into() });
     let memory_kills = sys::out_of_memory_kills();
     let exit = sys::run_here(&mut process).map_err(|error| command.refused(&error))?;
-    let place = Place { ours: &tmp, keep: kept(folder), ext: None };
+    let (ours, keep) = (|| tmp.clone(), || kept(folder));
+    let place = Place { ours: &ours, keep: &keep, ext: None };
     Ok(filter.verdict(exit, None, memory_kills).unwrap_or_else(|| match &launch.split {
         None => take_output(&place, &out, ext),
         Some(limits) => match children::files_below(&out, limits) {

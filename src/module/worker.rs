@@ -6,6 +6,7 @@ mod lines;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lines::Lines;
@@ -129,6 +130,8 @@ struct Worker {
     scratch_is_used: Option<bool>,
     memory_kills: Option<u64>,
     meter: Meter,
+    /// The scratch folder, to which the name of a document's own is added.
+    tmp: PathBuf,
 }
 
 /// Starts the program: (input, output, its number).
@@ -197,6 +200,7 @@ impl Worker {
             scratch_is_used: None,
             memory_kills,
             meter: Meter::new(number),
+            tmp: minder.scratch.clone(),
         })
     }
 
@@ -258,8 +262,9 @@ impl Worker {
         while self.in_hand.len() < window
             && let Some(request) = minder.waiting.pop_front()
         {
-            let tmp = minder.scratch.join(request.id.to_string());
-            protocol::write_request(&mut self.outgoing, &minder.launch, &tmp, &request);
+            self.tmp.push(request.id.to_string());
+            protocol::write_request(&mut self.outgoing, &minder.launch, &self.tmp, &request);
+            self.tmp.pop();
             self.in_hand.push_back(Hand {
                 id: request.id,
                 children: Sent::default(),
@@ -388,7 +393,7 @@ impl Worker {
             self.limit = None;
             self.log_mark = self.log.length();
             // What the start took is no document's.
-            self.meter.read(Instant::now(), Duration::ZERO);
+            self.meter.begin(Instant::now());
             minder.reports.push(Report::Ready {
                 files: frame.files.unwrap_or_default(),
                 packages: protocol::packages(frame.packages.unwrap_or_default()),
@@ -438,9 +443,10 @@ impl Worker {
         if let Err(failure) = hand.children.add(&name, size, &limits) {
             return Err(Broken { failure, at: Some(at) });
         }
-        let keep = minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, hand.children.count));
-        let ours = minder.scratch.join(id.to_string());
-        let place = Place { ours: &ours, keep, ext: minder.launch.ext.as_deref() };
+        let count = hand.children.count;
+        let keep = || minder.launch.tmp.join(format!("{}-{id}-{count}.out", minder.number));
+        let ours = || minder.scratch.join(id.to_string());
+        let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
         match place.of_frame(child) {
             Done::Output(Output { body: OutputBody::Same | OutputBody::Children(_), .. }) => {
                 return Err(Broken::new("a child carries one of text, json, base64 or path", line, Some(at)));
@@ -476,9 +482,9 @@ impl Worker {
         let mut pause = None;
         let done = match (frame.output, frame.skip, frame.error) {
             (Some(output), None, None) => {
-                let keep = minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
-                let ours = minder.scratch.join(id.to_string());
-                let place = Place { ours: &ours, keep, ext: minder.launch.ext.as_deref() };
+                let keep = || minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
+                let ours = || minder.scratch.join(id.to_string());
+                let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
                 place.of_frame(output)
             }
             (None, Some(reason), None) => Done::Skip(reason),
@@ -547,7 +553,7 @@ impl Worker {
                 answer.start = Millis(answer.start.0.max(before) + i as u64 * share / 1000);
             }
             // Of several at once, and of quick ones, nobody knows what each took.
-            let used = self.meter.read(now, Duration::from_micros(share));
+            let used = self.meter.read(now, Duration::from_micros(share), answers.len() as u32);
             if let [answer] = &mut answers[..] {
                 answer.used = used;
             }
