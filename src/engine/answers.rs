@@ -368,8 +368,7 @@ impl Build<'_> {
             extras,
         };
         let (at, act) = self.store.add_act(act, ended.bytes.as_deref())?;
-        let name = &self.pipeline.target(target).name;
-        self.store.note_open(&open.document.id, name, at);
+        self.store.note_open(&open.document.id, target, at);
         Ok(Some((at, act, ended.bytes)))
     }
 

@@ -33,6 +33,7 @@ use crate::engine::tries::Faults;
 use crate::engine::unseen::Unseen;
 use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
+use crate::hash::{Map, Set};
 use crate::model::action::{Extras, Position, State};
 use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
@@ -108,7 +109,7 @@ pub(super) struct Build<'a> {
     pub(super) closed: Option<BTreeSet<(FamilyIx, Arc<str>, String)>>,
     /// What each worker had loaded, as recorded.
     pub(super) loads: Vec<Option<Position>>,
-    pub(super) in_hand: HashMap<u64, InHand>,
+    pub(super) in_hand: Map<u64, InHand>,
     pub(super) reader: Reader,
     pub(super) inbox: Receiver<Message>,
     pub(super) outbox: Sender<Message>,
@@ -118,9 +119,9 @@ pub(super) struct Build<'a> {
     pub(super) tally: Tally,
     pub(super) stopped: Option<Stopped>,
     pub(super) stopping_since: Option<Instant>,
-    pub(super) definitions: HashMap<DefinitionKey, Position>,
+    pub(super) definitions: Map<DefinitionKey, Position>,
     /// Every definition that entries of this build have.
-    pub(super) used_definitions: HashSet<Position>,
+    pub(super) used_definitions: Set<Position>,
     /// Load sets were learned while documents went through.
     pub(super) has_learned: bool,
     pub(super) mark: u64,
@@ -222,7 +223,7 @@ impl<'a> Build<'a> {
             again: Again::default(),
             closed: None,
             loads: Vec::new(),
-            in_hand: HashMap::new(),
+            in_hand: Map::default(),
             reader: Reader::new(parts.store.salt())?,
             inbox,
             outbox,
@@ -231,8 +232,8 @@ impl<'a> Build<'a> {
             tally: Tally::new(pipeline),
             stopped: None,
             stopping_since: None,
-            definitions: HashMap::new(),
-            used_definitions: HashSet::new(),
+            definitions: Map::default(),
+            used_definitions: Set::default(),
             has_learned: false,
             mark: parts.store.newest_mark(),
             replaced: HashSet::new(),

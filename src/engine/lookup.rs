@@ -4,7 +4,6 @@
 //! whole key is equal (its parts prove it), its load set holds, it is not damaged, its bytes are there, no mark asks
 //! for it to be done again, and it is a result: a passing fault answers nothing. Knows nothing of scheduling.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::loads::PresentCode;
@@ -12,7 +11,7 @@ use crate::engine::marks::PlanAccept;
 use crate::engine::policy::counts_against;
 use crate::engine::target::TargetPlan;
 use crate::error::Result;
-use crate::hash::Digest;
+use crate::hash::{Digest, Map};
 use crate::model::action::{Act, ActionKey, KeyInput, Outcome, Place, Position};
 use crate::model::document::DocId;
 use crate::model::pipeline::{Hold, Settings};
@@ -39,13 +38,13 @@ pub struct Wanted<'a> {
 pub struct Lookup {
     /// What load sets are compared with.
     pub present: PresentCode,
-    recipes: HashMap<Position, Digest>,
+    recipes: Map<Position, Digest>,
 }
 
 impl Lookup {
     /// A look-up that remembers nothing yet.
     pub fn new(present: PresentCode) -> Self {
-        Lookup { present, recipes: HashMap::new() }
+        Lookup { present, recipes: Map::default() }
     }
 
     /// The record that answers.

@@ -12,8 +12,9 @@
 //! A worker that dies with several requests in hand is sent the oldest alone; only a fault alone counts.
 //! Pictures: `docs/design/scheduling.md`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use crate::hash::Map;
 use crate::model::action::{ActionKey, State};
 use crate::model::pipeline::TargetIx;
 use crate::plan::family::{Families, Family, FamilyIx, Input, Split};
@@ -164,8 +165,8 @@ pub struct Scheduler {
     first_lanes: Vec<LaneIx>,
     workers: Vec<Worker>,
     /// Tickets that wait for an equal action.
-    in_flight: HashMap<ActionKey, Vec<Ticket>>,
-    keys: HashMap<Ticket, ActionKey>,
+    in_flight: Map<ActionKey, Vec<Ticket>>,
+    keys: Map<Ticket, ActionKey>,
     /// Workers that have suspects, or had.
     suspected: Vec<WorkerIx>,
     jobs: usize,
@@ -210,8 +211,8 @@ impl Scheduler {
             lanes,
             first_lanes,
             workers: Vec::new(),
-            in_flight: HashMap::new(),
-            keys: HashMap::new(),
+            in_flight: Map::default(),
+            keys: Map::default(),
             suspected: Vec::new(),
             jobs: jobs.max(1),
             open: 0,

@@ -76,7 +76,7 @@ impl Build<'_> {
             sharing.taken += 1;
         }
         if let Some(open) = self.open[ticket.doc.0 as usize].as_ref() {
-            self.store.note_open(&open.document.id, &self.pipeline.target(target).name, at);
+            self.store.note_open(&open.document.id, target, at);
         }
         let note = work.note.clone();
         Ok(Some(StepResult { act: Some(at), record: Some(act), ..StepResult::bare(state, note) }))

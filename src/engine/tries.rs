@@ -1,9 +1,10 @@
 //! What a build remembers of faults: tries of open actions, what waits to be tried again, errors in a row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::engine::scheduler::{Ticket, WorkerIx};
+use crate::hash::{Map, Set};
 use crate::model::failure::Failure;
 use crate::model::pipeline::{ModuleIx, TargetIx};
 
@@ -11,9 +12,9 @@ use crate::model::pipeline::{ModuleIx, TargetIx};
 #[derive(Default)]
 pub(super) struct Faults {
     /// The tries of an open action that were not its last.
-    pub(super) tried: HashMap<Ticket, Tried>,
+    pub(super) tried: Map<Ticket, Tried>,
     /// Those of them that want a fresh process.
-    pub(super) fresh: HashSet<Ticket>,
+    pub(super) fresh: Set<Ticket>,
     /// What is to be tried again, and when.
     pub(super) waiting: Vec<(Instant, WorkerIx, Ticket)>,
     /// The errors in a row, by module.

@@ -547,6 +547,7 @@ impl Reader<'_> {
     fn open_steps(&mut self, last: Option<&Before>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         for (target, at) in self.store().open_results(&self.found.id) {
+            let target = self.asked.pipeline.target(target).name.clone();
             let is_told =
                 last.and_then(|last| last.entry(&target)).is_some_and(|entry| entry.act == Some(at));
             if is_told {

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, io_text};
 use crate::hash::{Digest, StreamHasher};
@@ -21,8 +22,10 @@ use crate::time;
 /// How often a file that changes while it is read is read again.
 const TRIES: u32 = 3;
 
-/// So many files are read by one thread in a row, if that many wait.
-const BATCH: usize = 16;
+/// So many files at most are read by one thread in a row.
+const BATCH: usize = 128;
+/// What it takes to read the files of a batch should be worth waking a thread for it.
+const WORTH_WAKING: Duration = Duration::from_micros(500);
 
 /// What is read at once.
 const CHUNK: usize = 128 * 1024;
@@ -84,6 +87,8 @@ struct Shared {
     /// The racy window of each file system met, by device.
     windows: Mutex<HashMap<u64, i128>>,
     is_stopped: AtomicBool,
+    /// What the files of the last batch took each, in nanoseconds.
+    pace: AtomicU64,
 }
 
 impl Reader {
@@ -97,7 +102,12 @@ impl Reader {
             .map_err(|e| Error::unfinished("cannot start the threads that read files").caused_by(e))?;
         Ok(Reader {
             pool,
-            shared: Arc::new(Shared { salt, windows: Mutex::default(), is_stopped: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                salt,
+                windows: Mutex::default(),
+                is_stopped: AtomicBool::new(false),
+                pace: AtomicU64::new(u64::MAX),
+            }),
         })
     }
 
@@ -114,7 +124,8 @@ impl Reader {
         ask: Ask,
         done: impl Fn(Vec<(T, ReadOutcome)>) + Send + Sync + 'static,
     ) {
-        let batch = (files.len() / self.threads()).clamp(1, BATCH);
+        let quick = WORTH_WAKING.as_nanos() as u64 / self.shared.pace.load(Ordering::Relaxed).max(1);
+        let batch = (files.len() / self.threads()).clamp(1, BATCH / 8).max(BATCH.min(quick as usize));
         let done = Arc::new(done);
         let mut left = files.into_iter();
         loop {
@@ -122,10 +133,16 @@ impl Reader {
             if batch.is_empty() {
                 return;
             }
-            let (shared, done) = (Arc::clone(&self.shared), Arc::clone(&done));
+            let (shared, pace, done) =
+                (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&done));
             let read =
                 move |(beside, roots, rel): (T, Arc<Roots>, String)| (beside, shared.read(&roots, &rel, ask));
-            self.pool.spawn_fifo(move || done(batch.into_iter().map(read).collect()));
+            self.pool.spawn_fifo(move || {
+                let (began, count) = (Instant::now(), batch.len() as u64);
+                let outcomes = batch.into_iter().map(read).collect();
+                pace.pace.store(began.elapsed().as_nanos() as u64 / count, Ordering::Relaxed);
+                done(outcomes);
+            });
         }
     }
 

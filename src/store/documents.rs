@@ -1,11 +1,12 @@
 //! Documents of a store by name: their entries in the index, their stories, and those that are open in a running build.
 
 use crate::error::Result;
-use crate::model::action::{Position, Story};
+use crate::model::action::{Position, State, Story};
 use crate::model::document::{DocId, DocNumber};
-use crate::store::facade::Store;
+use crate::model::pipeline::TargetIx;
+use crate::store::facade::{Store, is_failed};
 use crate::store::frame::{Frame, Names};
-use crate::store::index::{Entry, Sums};
+use crate::store::index::{Entry, Flags, Sums};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -58,6 +59,11 @@ impl Store {
     /// The documents of one directory, in order of names, those that are gone among them.
     pub fn directory(&self, family: &str, dir: &str) -> Result<Vec<Entry>> {
         Ok(self.index.directory(family, dir)?)
+    }
+
+    /// Shows the same one by one, as long as `visit` says true.
+    pub fn each_in(&self, family: &str, dir: &str, visit: &mut dyn FnMut(&Entry) -> bool) -> Result<()> {
+        Ok(self.index.visit(family, dir, &mut |entry| !visit(entry))?)
     }
 
     /// The directories of a family that have documents.
@@ -146,9 +152,12 @@ impl Store {
     }
 
     /// A result of an open document.
-    pub fn note_open(&self, id: &DocId, target: &str, at: Position) {
+    pub fn note_open(&self, id: &DocId, target: TargetIx, at: Position) {
         let mut open = self.open_documents.lock().unwrap_or_else(PoisonError::into_inner);
-        open.entry(id.as_str().to_owned()).or_default().push((target.to_owned(), at));
+        match open.get_mut(id.as_str()) {
+            Some(results) => results.push((target, at)),
+            None => drop(open.insert(id.as_str().to_owned(), vec![(target, at)])),
+        }
     }
 
     /// The document has its story.
@@ -157,8 +166,35 @@ impl Store {
     }
 
     /// What an open document has so far.
-    pub fn open_results(&self, id: &DocId) -> Vec<(String, Position)> {
+    pub fn open_results(&self, id: &DocId) -> Vec<(TargetIx, Position)> {
         let open = self.open_documents.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(id.as_str()).cloned().unwrap_or_default()
+    }
+}
+
+/// The flags of an entry, as its story says.
+pub(super) fn flags_of(story: &Story) -> Flags {
+    let any = |state: State| story.entries.iter().any(|entry| entry.state == state);
+    Flags {
+        settled: story.settled,
+        racy: story.racy,
+        failed: story.entries.iter().any(is_failed),
+        blocked: any(State::Blocked),
+        skipped: any(State::Skipped),
+        gone: story.gone,
+    }
+}
+
+impl Store {
+    /// The entry that a story gives its document.
+    pub fn entry_of(name: &str, story: &Story, at: Position) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            flags: flags_of(story),
+            stamp: story.stamp,
+            doc: story.doc,
+            definition: story.definition,
+            story: at,
+        }
     }
 }

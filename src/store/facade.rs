@@ -12,8 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::hash::Digest;
+use crate::hash::{Digest, Map};
 use crate::model::action::{Definition, Loads, Mark, Position, Recipe, Run, State, StoryEntry};
+use crate::model::pipeline::TargetIx;
 use crate::store::blobs::Blobs;
 use crate::store::disk::Disk;
 use crate::store::format::Format;
@@ -82,7 +83,7 @@ pub struct Store {
     pub(super) last_run: AtomicU32,
     pub(super) begun: AtomicU32,
     pub(super) signal: Arc<SyncSignal>,
-    pub(super) open_documents: Mutex<HashMap<String, Vec<(String, Position)>>>,
+    pub(super) open_documents: Mutex<Map<String, Vec<(TargetIx, Position)>>>,
     pub(super) writer: Arc<PageWriter>,
     pub(super) checkpointed: AtomicU64,
     /// Something was written into the index since its last checkpoint.

@@ -157,6 +157,11 @@ pub struct FrameRef<'a> {
 }
 
 impl FrameRef<'_> {
+    /// Of a record, what finding it needs: the first bytes of its key, and the newest mark that it knew.
+    pub fn key_and_mark(&self) -> Option<(u64, u64)> {
+        (self.kind == Kind::Act).then(|| act::key_and_mark(&mut Reader::new(self.body), self.position))?
+    }
+
     /// The frame; nothing if the body is not what its kind says.
     pub fn decode(&self) -> Option<Frame> {
         let mut body = Reader::new(self.body);

@@ -3,11 +3,12 @@
 //! Equal values get one frame. Which frames there are is part of what the index remembers, so that opening reads none
 //! of them; each is read from the log when it is first asked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
+use crate::hash::Map;
 use crate::model::action::Position;
 
 /// Shared values of one kind.
@@ -17,14 +18,14 @@ pub(super) struct Interned<T> {
 
 struct State<T> {
     places: Vec<Position>,
-    values: HashMap<Position, Arc<T>>,
-    by_value: HashMap<Arc<T>, Position>,
+    values: Map<Position, Arc<T>>,
+    by_value: Map<Arc<T>, Position>,
 }
 
 impl<T: Hash + Eq> Interned<T> {
     /// Values that lie at these places.
     pub(super) fn new(places: Vec<Position>) -> Self {
-        Interned { state: Mutex::new(State { places, values: HashMap::new(), by_value: HashMap::new() }) }
+        Interned { state: Mutex::new(State { places, values: Map::default(), by_value: Map::default() }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State<T>> {

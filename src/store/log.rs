@@ -193,8 +193,17 @@ impl Log {
     /// Appends a frame and gives its position; with `payload` the bytes of the output whose record it is.
     /// Waits while the disk is behind. What is appended is not durable yet: see [`Log::synced`].
     pub fn append(&self, frame: &Frame, payload: Option<&[u8]>) -> Result<Position> {
+        self.append_placed(frame, payload).map(|(position, _)| position)
+    }
+
+    /// The same, and where the payload lies.
+    pub fn append_placed(
+        &self,
+        frame: &Frame,
+        payload: Option<&[u8]>,
+    ) -> Result<(Position, Option<PayloadPlace>)> {
         check(frame, payload)?;
-        self.shared.append(self.shared.lock(), frame, payload).map(|(_, position)| position)
+        self.shared.append(self.shared.lock(), frame, payload).map(|(_, appended)| appended)
     }
 
     /// Appends several frames one behind the other.
@@ -203,9 +212,9 @@ impl Log {
         let mut state = self.shared.lock();
         let mut positions = Vec::with_capacity(frames.len());
         for (frame, payload) in frames {
-            let position;
-            (state, position) = self.shared.append(state, frame, payload.as_ref().map(AsRef::as_ref))?;
-            positions.push(position);
+            let appended;
+            (state, appended) = self.shared.append(state, frame, payload.as_ref().map(AsRef::as_ref))?;
+            positions.push(appended.0);
         }
         Ok(positions)
     }
@@ -323,6 +332,9 @@ impl Drop for Log {
     }
 }
 
+/// Where a frame lies, and its payload.
+type Appended = (Position, Option<PayloadPlace>);
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -365,11 +377,11 @@ impl Shared {
         mut state: MutexGuard<'a, State>,
         frame: &Frame,
         payload: Option<&[u8]>,
-    ) -> Result<(MutexGuard<'a, State>, Position)> {
+    ) -> Result<(MutexGuard<'a, State>, Appended)> {
         if let Some(opening) = state.opening.take() {
             let done = self.place(state, &opening, None)?;
             state = done.0;
-            state.run_at = Some(done.1);
+            state.run_at = Some(done.1.0);
         }
         self.place(state, frame, payload)
     }
@@ -380,8 +392,8 @@ impl Shared {
         mut state: MutexGuard<'a, State>,
         frame: &Frame,
         payload: Option<&[u8]>,
-    ) -> Result<(MutexGuard<'a, State>, Position)> {
-        loop {
+    ) -> Result<(MutexGuard<'a, State>, Appended)> {
+        let place = loop {
             state.check()?;
             let State { filling, scratch, .. } = &mut *state;
             scratch.clear();
@@ -389,7 +401,7 @@ impl Shared {
             frame.encode(filling.next_frame(), place, scratch);
             let bytes = frame::frame_length(scratch.len()) + payload.map_or(0, <[u8]>::len);
             match self.fits(filling, scratch.len(), bytes) {
-                Fit::Now => break,
+                Fit::Now => break place,
                 Fit::Later => {
                     self.hurry(&mut state);
                     state = self.wait(state);
@@ -403,7 +415,7 @@ impl Shared {
                     return Err(Error::unfinished(format!("a record of {size} is too large for the store")));
                 }
             }
-        }
+        };
         let State { filling, scratch, run, .. } = &mut *state;
         if filling.count == 0 {
             filling.run = *run;
@@ -419,7 +431,7 @@ impl Shared {
             self.work.notify_one();
         }
         state.appended = true;
-        Ok((state, position))
+        Ok((state, (position, place)))
     }
 
     fn fits(&self, group: &Group, content: usize, bytes: usize) -> Fit {

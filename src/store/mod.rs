@@ -35,6 +35,7 @@ mod pages;
 #[cfg(test)]
 mod promise;
 mod records;
+mod tail;
 
 pub use facade::{CodeCache, Store, is_failed};
 pub use history::kept_pipelinefile;

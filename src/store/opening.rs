@@ -3,29 +3,30 @@
 //! The log is the truth. After a clean end nothing is read but the last bytes of the log; after a kill its tail; where
 //! the index is missing or unusable, all frames once. See `docs/design/store.md` and `engine.md` section 8 of the design.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result, io_text};
-use crate::model::action::{Mark, Position, State, Story};
-use crate::model::document::{CHILDREN, DocId, DocNumber};
+use crate::model::action::{Mark, Position};
+use crate::model::document::{CHILDREN, DocId};
 use crate::model::selection::Glob;
 use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal, is_failed};
+use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal};
 use crate::store::format::Format;
-use crate::store::frame::{Frame, FrameRef, Names};
-use crate::store::index::{Engine, Entry, Flags, Home, Index, is_unusable};
+use crate::store::frame::Frame;
+use crate::store::index::{Engine, Entry, Home, Index, is_unusable};
 use crate::store::interned::Interned;
 use crate::store::lock::{Lock, holder};
 use crate::store::log::{Limits, Log};
 use crate::store::pages::Pages;
-use crate::store::recover::{Damage, clean_end, replay};
+use crate::store::recover::{Damage, clean_end};
 use crate::store::segment::Segments;
 use crate::store::tables::Finder;
+use crate::store::tail::{Folder, Found};
 
 /// What came of trying to open a store.
 pub enum Opening {
@@ -149,8 +150,7 @@ impl Store {
         create("tmp")?;
         let home = setup.home(dir, &format);
         let segments = Segments::new(Arc::clone(&disk), dir, format);
-        let mut found =
-            Found { segments: &segments, names: None, tail: Tail::default(), notices: Vec::new() };
+        let (mut found, mut notices) = (Found::new(&segments), Vec::new());
         let clean = clean_end(&segments)?;
         let (index, applied, mut remembered, was_closed) = match derived {
             Derived::AsItIs => open_index(&home, &mut found)?,
@@ -166,20 +166,20 @@ impl Store {
         let mut index = index;
         let (mut is_partial, mut lost) = (false, 0u32);
         if !is_seen {
-            let mut result = read(&segments, from, applied, covered, &mut finder, &mut found)?;
+            let mut result = found.read(from, applied, covered, &mut finder)?;
             if result.start.end < from {
                 // The index or the tables know a log that is gone: everything derived is made again.
-                found.notices.push("the end of the log is gone; what it held is done again".to_owned());
+                notices.push("the end of the log is gone; what it held is done again".to_owned());
                 finder = Finder::fresh(&disk, &tables, format.salt)?;
                 index = Index::fresh(&home)?;
                 remembered = Remembered::default();
-                found.tail = Tail::default();
+                found.forget();
                 is_in_order = false;
                 from = Position(0);
-                result = read(&segments, from, from, from, &mut finder, &mut found)?;
+                result = found.read(from, from, from, &mut finder)?;
             }
             for damage in &result.damage {
-                found.notices.push(format!(
+                notices.push(format!(
                     "a stretch of the log is damaged ({} at {}); what it held is done again",
                     damage.what, damage.from.0
                 ));
@@ -210,8 +210,8 @@ impl Store {
                 }
             }),
         )?;
-        let Found { tail, notices, .. } = found;
-        tail.add_to(&mut remembered, start.run);
+        let tail = found.finish();
+        tail.add_to(&mut remembered);
         let news = News { marks: tail.remembered.marks.clone(), bad: tail.remembered.bad.clone() };
         let marks = read_marks(&log, &remembered.marks)?;
         let is_read = |at: &&Position| marks.iter().any(|(read, _)| read == *at);
@@ -248,7 +248,7 @@ impl Store {
             format,
             lock,
         });
-        store.put_found(tail.entries)?;
+        store.put_found(tail.folders)?;
         if applied.0 > 0 {
             store.unsettle_by(&news)?;
         }
@@ -266,11 +266,11 @@ impl Store {
         Ok((store, notices))
     }
 
-    fn put_found(&self, entries: BTreeMap<(String, String), BTreeMap<String, Entry>>) -> Result<()> {
+    fn put_found(&self, folders: Vec<Folder>) -> Result<()> {
         let marks = self.globs(|_| true);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut unsettled: Vec<DocId> = Vec::new();
-        for ((family, dir), entries) in entries {
+        for Folder { family, dir, entries } in folders {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
                 if self.is_concerned(&family, &dir, entry, &marks, &bad)? {
@@ -481,191 +481,8 @@ fn open_index(home: &Home, found: &mut Found<'_>) -> Result<(Index, Position, Re
             tracing::info!(reason = unusable.reason, "the index is built again from the log");
         }
     }
-    found.tail = Tail::default();
+    found.forget();
     Ok((Index::fresh(home)?, Position(0), Remembered::default(), false))
-}
-
-/// What reading the log brought to light.
-struct Found<'a> {
-    segments: &'a Segments,
-    /// The names read last: documents of one directory come together.
-    names: Option<(Position, Names)>,
-    tail: Tail,
-    notices: Vec<String>,
-}
-
-#[derive(Default)]
-struct Tail {
-    remembered: Remembered,
-    entries: BTreeMap<(String, String), BTreeMap<String, Entry>>,
-    /// By document: the states that its story gave, to see what changed.
-    newest: HashMap<DocNumber, Position>,
-}
-
-impl Tail {
-    fn add_to(&self, remembered: &mut Remembered, _run: u32) {
-        let tail = &self.remembered;
-        remembered.next_document = remembered.next_document.max(tail.next_document);
-        remembered.newest_mark = remembered.newest_mark.max(tail.newest_mark);
-        for (all, new) in [
-            (&mut remembered.recipes, &tail.recipes),
-            (&mut remembered.loads, &tail.loads),
-            (&mut remembered.definitions, &tail.definitions),
-            (&mut remembered.marks, &tail.marks),
-            (&mut remembered.runs, &tail.runs),
-            (&mut remembered.bad, &tail.bad),
-        ] {
-            for at in new {
-                if !all.contains(at) {
-                    all.push(*at);
-                }
-            }
-            all.sort_unstable();
-        }
-        for family in &tail.families {
-            if !remembered.families.contains(family) {
-                remembered.families.push(family.clone());
-            }
-        }
-        for (stream, at) in &tail.changes {
-            let last = remembered.changes.entry(stream.clone()).or_insert(*at);
-            *last = (*last).max(*at);
-        }
-    }
-}
-
-fn read(
-    segments: &Segments,
-    from: Position,
-    applied: Position,
-    covered: Position,
-    finder: &mut Finder,
-    found: &mut Found<'_>,
-) -> Result<crate::store::recover::Replay> {
-    replay(segments, from, None, &mut |_, frame| {
-        found.frame(&frame, applied, covered, finder);
-    })
-}
-
-impl Found<'_> {
-    fn frame(&mut self, frame: &FrameRef<'_>, applied: Position, covered: Position, finder: &mut Finder) {
-        let at = frame.position;
-        let Some(decoded) = frame.decode() else { return };
-        if let Frame::Act(act) = &decoded {
-            let newest = &mut self.tail.remembered.newest_mark;
-            *newest = (*newest).max(act.mark);
-            if at >= covered {
-                finder.insert(act.key, at);
-            }
-            return;
-        }
-        if at < applied {
-            return;
-        }
-        let remembered = &mut self.tail.remembered;
-        match decoded {
-            Frame::Names(names) => self.named(at, names),
-            Frame::Story(story) => self.story(at, &story),
-            Frame::Recipe(_) => remembered.recipes.push(at),
-            Frame::Loads(_) => remembered.loads.push(at),
-            Frame::Definition(_) => remembered.definitions.push(at),
-            Frame::Mark(_) => remembered.marks.push(at),
-            Frame::Run(_) => remembered.runs.push(at),
-            Frame::Bad(bad) => remembered.bad.push(bad.act),
-            Frame::Act(_) | Frame::Close(_) => {}
-        }
-    }
-
-    fn named(&mut self, at: Position, names: Names) {
-        let remembered = &mut self.tail.remembered;
-        let next = names.first.0.saturating_add(names.names.len() as u32);
-        remembered.next_document = remembered.next_document.max(next);
-        let family = family_of(&names, 0).0;
-        if !remembered.families.contains(&family) {
-            remembered.families.push(family);
-        }
-        self.names = Some((at, names));
-    }
-
-    fn story(&mut self, at: Position, story: &Story) {
-        // Whatever became of its name, the number was given.
-        let next = &mut self.tail.remembered.next_document;
-        *next = (*next).max(story.doc.0.saturating_add(1));
-        let known = self.names.as_ref().filter(|(names, _)| *names == story.names);
-        let names = if let Some((_, names)) = known {
-            names.clone()
-        } else {
-            // Read by its place, it may be there although the group around it cannot be walked through.
-            let Ok(Some(Frame::Names(names))) = self.segments.frame(story.names) else { return };
-            self.named(story.names, names.clone());
-            names
-        };
-        let Some(ix) = story.doc.0.checked_sub(names.first.0).filter(|ix| (*ix as usize) < names.names.len())
-        else {
-            return;
-        };
-        let (family, dir) = family_of(&names, ix as usize);
-        let name = if names.directory.is_empty() { String::new() } else { names.names[ix as usize].clone() };
-        let mut flags = flags_of(story);
-        // What it names was collected, so nothing needed it: whoever needs it again has to look.
-        flags.settled &=
-            !story.entries.iter().filter_map(|entry| entry.act).any(|act| self.segments.is_collected(act));
-        let entry = Entry {
-            name: name.clone(),
-            flags,
-            stamp: story.stamp,
-            doc: story.doc,
-            definition: story.definition,
-            story: at,
-        };
-        // Which of its targets changed is not asked: a set looks at its members once more than needed.
-        self.tail.remembered.changes.insert(family.clone(), at);
-        if let Ok(Some(Frame::Definition(definition))) = self.segments.frame(story.definition) {
-            for target in definition.targets {
-                self.tail.remembered.changes.insert(target.name, at);
-            }
-        }
-        self.tail.newest.insert(story.doc, at);
-        self.tail.entries.entry((family, dir)).or_default().insert(name, entry);
-    }
-}
-
-/// The family and the folder of a named document.
-fn family_of(names: &Names, ix: usize) -> (String, String) {
-    match names.directory.split_once('/') {
-        Some((family, dir)) => (family.to_owned(), dir.to_owned()),
-        None if names.directory.is_empty() => {
-            (names.names.get(ix).cloned().unwrap_or_default(), String::new())
-        }
-        None => (names.directory.clone(), String::new()),
-    }
-}
-
-/// The flags of an entry, as its story says.
-pub(super) fn flags_of(story: &Story) -> Flags {
-    let any = |state: State| story.entries.iter().any(|entry| entry.state == state);
-    Flags {
-        settled: story.settled,
-        racy: story.racy,
-        failed: story.entries.iter().any(is_failed),
-        blocked: any(State::Blocked),
-        skipped: any(State::Skipped),
-        gone: story.gone,
-    }
-}
-
-impl Store {
-    /// The entry that a story gives its document.
-    pub fn entry_of(name: &str, story: &Story, at: Position) -> Entry {
-        Entry {
-            name: name.to_owned(),
-            flags: flags_of(story),
-            stamp: story.stamp,
-            doc: story.doc,
-            definition: story.definition,
-            story: at,
-        }
-    }
 }
 
 fn read_marks(log: &Log, places: &[Position]) -> Result<Vec<(Position, Mark)>> {

@@ -105,16 +105,17 @@ impl Store {
             output.place = Place::Blob;
             payload = None;
         }
-        let key = act.key;
-        let at = {
+        let (key, frame) = (act.key, Frame::Act(act));
+        let (at, place) = {
             let _found = self.found.read().unwrap_or_else(PoisonError::into_inner);
-            let at = self.log.append(&Frame::Act(act), payload)?;
+            let (at, place) = self.log.append_placed(&frame, payload)?;
             self.finder.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
-            at
+            (at, place)
         };
-        let Some(act) = self.log.read_act(at)? else {
-            return Err(Error::unfinished("a record cannot be read back").hint("pipe doctor"));
-        };
+        let Frame::Act(mut act) = frame else { return Err(Error::unfinished("a record is no record")) };
+        if let (Outcome::Output(output), Some(place)) = (&mut act.outcome, place) {
+            output.place = Place::Payload(place);
+        }
         Ok((at, Arc::new(act)))
     }
 

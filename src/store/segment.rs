@@ -4,14 +4,13 @@
 //! digest, each time it comes from disk. A collected segment is read through its map, as if nothing had moved
 //! (`extents`). Knows nothing of what is not on disk yet (`log`) and of damage (`recover`).
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::hash::Digest;
+use crate::hash::{Digest, Map};
 use crate::model::action::{Act, PayloadPlace, Position, Story};
 use crate::store::disk::{Access, Disk, DiskFile};
 use crate::store::extents::{Extents, Mapped};
@@ -92,7 +91,7 @@ pub struct Segments {
     dir: PathBuf,
     format: Format,
     seal: Seal,
-    files: Mutex<HashMap<u32, Held>>,
+    files: Mutex<Map<u32, Held>>,
     /// How often the disk could not read.
     unreadable: AtomicU64,
 }
@@ -113,7 +112,7 @@ impl Segments {
             dir: dir.join("segments"),
             format,
             seal: format.seal(),
-            files: Mutex::new(HashMap::new()),
+            files: Mutex::default(),
             unreadable: AtomicU64::new(0),
         }
     }

@@ -144,6 +144,22 @@ pub(super) fn decode(body: &mut Reader<'_>, own: Position) -> Option<Act> {
     })
 }
 
+/// The key, and the newest mark, without the rest.
+pub(super) fn key_and_mark(body: &mut Reader<'_>, own: Position) -> Option<(u64, u64)> {
+    let key = body.fixed64()?;
+    let flags = body.byte()?;
+    if flags & MARK == 0 {
+        return Some((key, 0));
+    }
+    let _run = body.small::<u32>()?;
+    let recipe = body.position(own)?;
+    if flags & LOADS != 0 {
+        body.beside(recipe)?;
+    }
+    let _doc = body.small::<u32>()?;
+    Some((key, body.number()?))
+}
+
 fn encode_input(input: &KeyInput, out: &mut Vec<u8>) {
     let no_digest = if input.digest.is_none() { NO_DIGEST } else { 0 };
     match (input.facts.as_str(), plain_extension(&input.facts)) {

@@ -355,6 +355,14 @@ proptest! {
     }
 
     #[test]
+    fn what_finding_needs_of_a_record_is_what_it_says(frame in act(), own in position()) {
+        let bytes = whole(&frame, own);
+        let Found::Frame(read, _) = read(&bytes, Seal::new(SALT), own) else { panic!("{frame:?}") };
+        let Frame::Act(act) = &frame else { panic!("{frame:?}") };
+        prop_assert_eq!(read.key_and_mark(), Some((act.key, act.mark)));
+    }
+
+    #[test]
     fn any_bytes_decode_without_a_panic(code in 0u8..12, body: Vec<u8>) {
         if let Some(kind) = Kind::from_code(code) {
             drop(FrameRef { position: OWN, kind, body: &body }.decode());

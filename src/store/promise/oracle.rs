@@ -8,8 +8,8 @@ use crate::model::action::{Act, Outcome, Output, Place, Position, Story};
 use crate::model::document::DocNumber;
 use crate::model::selection::Glob;
 use crate::store::Store;
+use crate::store::documents::flags_of;
 use crate::store::frame::{Frame, Names};
-use crate::store::opening::flags_of;
 
 /// Something that was appended.
 #[derive(Clone, Debug)]

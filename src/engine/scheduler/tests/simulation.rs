@@ -1,7 +1,7 @@
 //! Whole builds at random: a driver whose modules take their time, crash, are stopped and restarted. After every step
 //! the promises of the scheduler are checked against what the driver itself has seen.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::prelude::*;
 
