@@ -19,7 +19,7 @@ use crate::model::event::{Event, Planned, Scanned, Sink};
 use crate::model::pipeline::{SourceIx, TargetIx};
 use crate::model::selection::GlobSet;
 use crate::plan::family::{Families, FamilyIx, Origin};
-use crate::scan::{self, Known, Scan};
+use crate::scan::{self, Glance, Known, Scan};
 use crate::store::{Entry, Store};
 
 /// Remembers by which rules sources were scanned, now that what they retired is on disk.
@@ -44,6 +44,14 @@ impl scan::Before for FromIndex<'_> {
         Ok(entries.into_iter().filter(|entry| !entry.flags.gone).map(known_of).collect())
     }
 
+    fn each(&self, source: &str, dir: &str, visit: &mut dyn FnMut(Glance<'_>) -> bool) -> Result<()> {
+        self.0.each_in(source, dir, &mut |entry| {
+            let Entry { name, stamp, .. } = entry;
+            let (trusted, tag) = (is_trusted(entry), entry.definition.0);
+            entry.flags.gone || visit(Glance { name, stamp: *stamp, trusted, tag })
+        })
+    }
+
     fn directories(&self, source: &str) -> Result<Vec<String>> {
         self.0.directories(source)
     }
@@ -53,22 +61,11 @@ impl scan::Before for FromIndex<'_> {
     }
 
     fn document(&self, source: &str, dir: &str, name: &str) -> Result<Option<Known>> {
-        Ok(self.0.entry(source, dir, name)?.filter(|entry| !entry.flags.gone).map(known))
+        Ok(self.0.entry(source, dir, name)?.filter(|entry| !entry.flags.gone).map(known_of))
     }
 
     fn directories_below(&self, source: &str, dir: &str) -> Result<Vec<String>> {
         self.0.directories_below(source, dir)
-    }
-}
-
-fn known(entry: Entry) -> Known {
-    Known {
-        name: entry.name,
-        stamp: entry.stamp,
-        number: entry.doc,
-        trusted: entry.flags.settled && !entry.flags.racy,
-        extra: entry.story.0,
-        tag: entry.definition.0,
     }
 }
 
@@ -107,7 +104,7 @@ pub(super) fn scan_limited(
         let began = Instant::now();
         let last = family.last_stratum();
         let rules = Rules::new(parts, ix)?;
-        let is_current = |known: &Known| outline.covers_family(parts, Position(known.tag), family, last);
+        let is_current = |tag: u64| outline.covers_family(parts, Position(tag), family, last);
         let roots = &parts.roots[ix.0];
         let changes = match limits {
             Some(limits) => limits.of(&family.name, roots, present(parts.store, &family.name)?),
@@ -161,12 +158,7 @@ pub(super) fn scan_limited(
 const ROWS: &str = "rows";
 
 /// Compares the rows of a source with those that the index knows.
-fn rows_of(
-    store: &Store,
-    source: &str,
-    rows: &scan::Rows,
-    is_current: &dyn Fn(&Known) -> bool,
-) -> Result<Scan> {
+fn rows_of(store: &Store, source: &str, rows: &scan::Rows, is_current: &dyn Fn(u64) -> bool) -> Result<Scan> {
     let known = |visit: &mut dyn FnMut(&str, Known)| {
         store.scan(source, &mut |dir, entry| {
             if !entry.flags.gone {
@@ -180,12 +172,16 @@ fn rows_of(
     scan::scan_rows(&scan::RowRequest { source, rows, known: &known, files_before, is_current })
 }
 
+fn is_trusted(entry: &Entry) -> bool {
+    entry.flags.settled && !entry.flags.racy
+}
+
 fn known_of(entry: Entry) -> Known {
     Known {
+        trusted: is_trusted(&entry),
         name: entry.name,
         stamp: entry.stamp,
         number: entry.doc,
-        trusted: entry.flags.settled && !entry.flags.racy,
         extra: entry.story.0,
         tag: entry.definition.0,
     }

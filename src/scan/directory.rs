@@ -2,6 +2,7 @@
 //!
 //! A long directory is cut into stretches of names that any thread may take. A known file costs one stat, a new one none (reading it tells the rest); globs are asked about new names only.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{Result, io_text};
 use crate::model::document::unescape_name;
 use crate::scan::differences::{Block, join};
-use crate::scan::files::{self, Listing, Sort, Status};
+use crate::scan::files::{self, Listing, Names, Sort, Status};
 use crate::scan::{Counts, Ignored, Known, Problem, Request};
 
 /// How many names one thread takes at once; few in tests, so that they cut directories too.
@@ -58,6 +59,8 @@ pub(super) struct Stretch {
     of: Arc<Open>,
     names: Range<usize>,
     known: Vec<Known>,
+    /// So many of them, the first ones, were found unchanged already.
+    unchanged: usize,
 }
 
 /// A directory in hand.
@@ -103,7 +106,17 @@ pub(super) struct Worker<'a> {
     hasher: &'a RandomState,
     any_known: bool,
     buffer: Vec<u8>,
+    /// A tag that was asked about last, and whether it is current: documents side by side mostly have the same.
+    tag: Cell<Option<(u64, bool)>>,
     pub(super) tally: Tally,
+}
+
+/// What there is in a directory.
+enum Listed {
+    /// All of its names.
+    Read(Names),
+    /// Those that were asked for.
+    Asked(Listing),
 }
 
 /// What a name turned out to be.
@@ -129,7 +142,14 @@ struct Here {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(request: &'a Request<'a>, hasher: &'a RandomState, any_known: bool) -> Self {
-        Worker { request, hasher, any_known, buffer: Vec::new(), tally: Tally::default() }
+        Worker {
+            request,
+            hasher,
+            any_known,
+            buffer: Vec::new(),
+            tag: Cell::new(None),
+            tally: Tally::default(),
+        }
     }
 
     /// Compares a directory, or a part of it, with what was known of it; returns the work that it makes.
@@ -148,7 +168,7 @@ impl<'a> Worker<'a> {
 
     /// Opens a directory and cuts it; nothing if that cannot be done.
     fn open(&mut self, directory: Waiting) -> Result<Vec<Stretch>> {
-        let (fd, listing) = match self.list(&directory) {
+        let (fd, names) = match self.list(&directory) {
             Ok(listed) => listed,
             // Gone between the listing above it and now: what was known of it is found missing at the end.
             Err(error) if files::is_gone(&error) && !directory.limited => return Ok(Vec::new()),
@@ -158,6 +178,18 @@ impl<'a> Worker<'a> {
                 self.tally.unreadable.push(Problem { rel: directory.rel.as_ref().to_owned(), text });
                 self.tally.unread.push(directory.rel);
                 return Ok(Vec::new());
+            }
+        };
+        let mut unchanged = 0;
+        let listing = match names {
+            Listed::Asked(listing) => listing,
+            Listed::Read(names) => {
+                let is_all;
+                (unchanged, is_all) = self.as_before(&directory, &fd, &names)?;
+                if is_all {
+                    return Ok(self.all_as_before(directory, fd, &names, unchanged));
+                }
+                names.in_order()
             }
         };
         let mut known = Vec::new();
@@ -182,7 +214,8 @@ impl<'a> Worker<'a> {
                 _ => known.partition_point(|known| known.name.as_str() < of.listing.name_at(start)),
             };
             let names = start..(start + STRETCH).min(length);
-            stretches.push(Stretch { of: Arc::clone(&of), names, known: known.split_off(from) });
+            let known = known.split_off(from);
+            stretches.push(Stretch { of: Arc::clone(&of), names, known, unchanged });
         }
         Ok(stretches)
     }
@@ -209,32 +242,92 @@ impl<'a> Worker<'a> {
         Ok(Vec::new())
     }
 
-    fn list(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listing)> {
+    fn list(&mut self, directory: &Waiting) -> io::Result<(OwnedFd, Listed)> {
         if let Some(names) = &directory.only {
             let fd = files::open_to_look_up(&directory.path)?;
-            return Ok((fd, Listing::of_names(names.iter().map(String::as_str))));
+            return Ok((fd, Listed::Asked(Listing::of_names(names.iter().map(String::as_str)))));
         }
         let fd = files::open_directory(&directory.path)?;
-        let listing = Listing::read(&fd, &mut self.buffer)?;
-        Ok((fd, listing))
+        let names = Names::read(&fd, &mut self.buffer)?;
+        Ok((fd, Listed::Read(names)))
+    }
+
+    /// How many documents of a directory, from the first on, are surely as they were, and whether these are all that
+    /// there is. An unchanged stamp has the time of a file's last renaming in it, so such a file was there under its
+    /// name all the time: as many unchanged documents as the directory has files are these files, and no name
+    /// need be compared.
+    fn as_before(&self, directory: &Waiting, fd: &OwnedFd, names: &Names) -> Result<(usize, bool)> {
+        let is_long = names.len() > STRETCH;
+        let Some(files) = names.files().filter(|_| self.any_known && self.request.same_rules && !is_long)
+        else {
+            return Ok((0, false));
+        };
+        let (mut unchanged, mut is_all) = (0, true);
+        self.request.before.each(self.request.source, &directory.rel, &mut |known| {
+            let is_as_it_was = |status: Status| {
+                status.sort() == Sort::File && status.stamp(self.request.salt) == known.stamp
+            };
+            is_all = known.trusted
+                && self.is_current(known.tag)
+                && status_in(fd, known.name).is_ok_and(is_as_it_was);
+            unchanged += usize::from(is_all);
+            is_all
+        })?;
+        Ok((unchanged, is_all && unchanged == files))
+    }
+
+    /// Counts the documents of a directory in which nothing changed; returns what is below it.
+    fn all_as_before(
+        &mut self,
+        directory: Waiting,
+        fd: OwnedFd,
+        names: &Names,
+        documents: usize,
+    ) -> Vec<Stretch> {
+        let documents = documents as u64;
+        if documents > 0 {
+            self.tally.known += documents;
+            self.tally.counts.current += documents;
+            self.tally.visited.push(self.hasher.hash_one(&*directory.rel));
+            self.request.seen.fetch_add(documents, Ordering::Relaxed);
+        }
+        let others = names.others();
+        if others.len() == 0 {
+            return Vec::new();
+        }
+        let names = 0..others.len();
+        let of = Arc::new(Open { directory, fd, listing: others });
+        vec![Stretch { of, names, known: Vec::new(), unchanged: 0 }]
+    }
+
+    fn is_current(&self, tag: u64) -> bool {
+        match self.tag.get() {
+            Some((last, is_current)) if last == tag => is_current,
+            _ => {
+                let is_current = (self.request.is_current)(tag);
+                self.tag.set(Some((tag, is_current)));
+                is_current
+            }
+        }
     }
 
     fn merge(&mut self, stretch: Stretch) -> Vec<Work> {
-        let Stretch { of, names, known } = stretch;
+        let Stretch { of, names, known, unchanged } = stretch;
         let block = Block::of(Arc::clone(&of.directory.rel), names.start);
         let mut here = Here { of: Arc::clone(&of), block, below: Vec::new() };
         let present = self.tally.counts.present();
-        let mut known = known.into_iter().peekable();
+        let mut known = known.into_iter().enumerate().peekable();
         for (name, sort) in of.listing.iter(names) {
-            while let Some(gone) = known.next_if(|known| known.name.as_str() < name) {
+            while let Some((_, gone)) = known.next_if(|(_, known)| known.name.as_str() < name) {
                 self.gone(&of.directory.rel, &mut here.block, gone);
             }
-            match known.next_if(|known| known.name == name) {
-                Some(known) => self.known(&mut here, known, sort),
+            match known.next_if(|(_, known)| known.name == name) {
+                Some((at, _)) if at < unchanged => self.tally.counts.current += 1,
+                Some((_, known)) => self.known(&mut here, known, sort),
                 None => self.unknown(&mut here, name, sort),
             }
         }
-        known.for_each(|gone| self.gone(&of.directory.rel, &mut here.block, gone));
+        known.for_each(|(_, gone)| self.gone(&of.directory.rel, &mut here.block, gone));
         self.request.seen.fetch_add(self.tally.counts.present() - present, Ordering::Relaxed);
         if !here.block.is_empty() {
             self.tally.blocks.push(here.block);
@@ -263,11 +356,12 @@ impl<'a> Worker<'a> {
     }
 
     fn compare(&mut self, here: &mut Here, known: Known, status: Option<Status>) {
+        let is_current = known.trusted && self.is_current(known.tag);
         let counts = &mut self.tally.counts;
         if status.is_none_or(|status| status.stamp(self.request.salt) != known.stamp) {
             counts.changed += 1;
             here.block.push_changed(known);
-        } else if known.trusted && (self.request.is_current)(&known) {
+        } else if is_current {
             counts.current += 1;
         } else {
             counts.untrusted += 1;
@@ -386,9 +480,13 @@ impl Here {
     }
 
     fn status(&self, name: &str) -> io::Result<Status> {
-        if name.contains('%') {
-            return files::status_in(&self.of.fd, unescape_name(name).as_bytes());
-        }
-        files::status_in(&self.of.fd, name.as_bytes())
+        status_in(&self.of.fd, name)
     }
+}
+
+fn status_in(fd: &OwnedFd, name: &str) -> io::Result<Status> {
+    if name.contains('%') {
+        return files::status_in(fd, unescape_name(name).as_bytes());
+    }
+    files::status_in(fd, name.as_bytes())
 }

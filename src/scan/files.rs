@@ -3,6 +3,7 @@
 //! Symbolic links are never followed unless a function says so, and nothing is opened that could block.
 //! Knows nothing of documents or of what is made of an answer.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -120,6 +121,16 @@ impl Status {
     }
 }
 
+/// The names in a directory as they came, bytes on disk: often how many there are is all that must be known.
+#[derive(Default)]
+pub(super) struct Names {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    files: usize,
+    /// Of each the directory itself says whether it is a file, and none is a link.
+    is_sure: bool,
+}
+
 /// The names in a directory, escaped and in byte order.
 #[derive(Default)]
 pub(super) struct Listing {
@@ -133,6 +144,68 @@ struct Entry {
     sort: Sort,
 }
 
+impl Entry {
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + usize::from(self.length)
+    }
+}
+
+impl Names {
+    /// Reads a directory to its end.
+    pub(super) fn read(directory: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<Self> {
+        buffer.clear();
+        buffer.reserve(LIST_BUFFER);
+        let mut names = Names { is_sure: true, ..Names::default() };
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            // A name has at most 255 bytes, on some file systems 255 characters.
+            let Ok(length) = u16::try_from(name.len()) else { continue };
+            if name != b"." && name != b".." {
+                let sort = Sort::of(entry.file_type());
+                names.files += usize::from(sort == Sort::File);
+                names.is_sure &= !matches!(sort, Sort::Link | Sort::Unknown);
+                names.entries.push(Entry { start: names.bytes.len(), length, sort });
+                names.bytes.extend_from_slice(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// How many names.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many files, if the directory says of all its names what they are.
+    pub(super) fn files(&self) -> Option<usize> {
+        self.is_sure.then_some(self.files)
+    }
+
+    /// All names, escaped and in byte order.
+    pub(super) fn in_order(&self) -> Listing {
+        self.those(|_| true)
+    }
+
+    /// The same of what is no file.
+    pub(super) fn others(&self) -> Listing {
+        self.those(|sort| sort != Sort::File)
+    }
+
+    fn those(&self, wanted: impl Fn(Sort) -> bool) -> Listing {
+        let mut listing = Listing::default();
+        let wanted = self.entries.iter().filter(|entry| wanted(entry.sort));
+        wanted.for_each(|entry| listing.push(&self.name(entry), entry.sort));
+        listing.order();
+        listing
+    }
+
+    fn name(&self, entry: &Entry) -> Cow<'_, str> {
+        escape_name(std::ffi::OsStr::from_bytes(&self.bytes[entry.range()]))
+    }
+}
+
 impl Listing {
     /// Names that are asked for one by one.
     pub(super) fn of_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
@@ -140,23 +213,6 @@ impl Listing {
         names.into_iter().for_each(|name| listing.push(name, Sort::Unknown));
         listing.order();
         listing
-    }
-
-    /// Reads a directory to its end.
-    pub(super) fn read(directory: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<Self> {
-        buffer.clear();
-        buffer.reserve(LIST_BUFFER);
-        let mut listing = Listing::default();
-        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                listing.push(&escape_name(std::ffi::OsStr::from_bytes(name)), Sort::of(entry.file_type()));
-            }
-        }
-        listing.order();
-        Ok(listing)
     }
 
     /// How many names.
@@ -175,11 +231,11 @@ impl Listing {
     }
 
     fn name(&self, entry: &Entry) -> &str {
-        &self.text[entry.start..entry.start + usize::from(entry.length)]
+        &self.text[entry.range()]
     }
 
     fn push(&mut self, name: &str, sort: Sort) {
-        // A name has at most 255 bytes (some file systems: 255 characters), an escaped byte three.
+        // An escaped byte has three.
         if let Ok(length) = u16::try_from(name.len()) {
             self.entries.push(Entry { start: self.text.len(), length, sort });
             self.text.push_str(name);
@@ -188,8 +244,7 @@ impl Listing {
 
     fn order(&mut self) {
         let text = self.text.as_bytes();
-        let name = |entry: &Entry| &text[entry.start..entry.start + usize::from(entry.length)];
-        self.entries.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        self.entries.sort_unstable_by(|a, b| text[a.range()].cmp(&text[b.range()]));
     }
 }
 

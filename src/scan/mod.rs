@@ -53,6 +53,17 @@ pub trait Before: Sync {
     /// The documents of one directory (relative, escaped, `""` at the top), in byte order of names.
     fn directory(&self, source: &str, dir: &str) -> Result<Vec<Known>>;
 
+    /// Shows the same one by one, until `visit` says false.
+    fn each(&self, source: &str, dir: &str, visit: &mut dyn FnMut(Glance<'_>) -> bool) -> Result<()> {
+        for known in self.directory(source, dir)? {
+            let Known { name, stamp, trusted, tag, .. } = &known;
+            if !visit(Glance { name, stamp: *stamp, trusted: *trusted, tag: *tag }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Every directory that has documents itself. Asked only if some are missing.
     fn directories(&self, source: &str) -> Result<Vec<String>>;
 
@@ -69,6 +80,19 @@ pub trait Before: Sync {
         let is_below = |other: &String| other == dir || differences::below(other, dir).is_some();
         Ok(self.directories(source)?.into_iter().filter(is_below).collect())
     }
+}
+
+/// Of a [`Known`] what tells whether anything is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance<'a> {
+    /// As in [`Known`].
+    pub name: &'a str,
+    /// As in [`Known`].
+    pub stamp: Stamp,
+    /// As in [`Known`].
+    pub trusted: bool,
+    /// As in [`Known`].
+    pub tag: u64,
 }
 
 /// Nothing is known: the first scan.
@@ -107,8 +131,8 @@ pub struct Request<'a> {
     pub salt: u64,
     /// What was there before.
     pub before: &'a dyn Before,
-    /// Whether nothing but the file itself could make work for a document (its tag is the present one).
-    pub is_current: &'a (dyn Fn(&Known) -> bool + Sync),
+    /// Whether nothing but the file itself could make work for a document with this tag.
+    pub is_current: &'a (dyn Fn(u64) -> bool + Sync),
     /// Whether the file of this path, relative to the source and escaped, is a document.
     pub accept: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether nothing in the folder of this path is a document.

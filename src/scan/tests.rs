@@ -150,7 +150,7 @@ impl<'a> Look<'a> {
             roots: self.roots,
             salt: SALT,
             before: self.before,
-            is_current: &|known| known.tag == self.tag,
+            is_current: &|tag| tag == self.tag,
             accept: self.accept,
             prune: self.prune,
             same_rules: self.same_rules,
