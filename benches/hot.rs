@@ -226,6 +226,7 @@ fn scans(criterion: &mut Criterion) {
         include: Vec::new(),
         exclude: Vec::new(),
         rows: None,
+        project: None,
     };
     let roots = Roots::open(&source);
     let (cancel, seen) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -272,7 +273,7 @@ fn schedules(criterion: &mut Criterion) {
         splits: Vec::new(),
         below: Vec::new(),
         handed: std::collections::BTreeSet::new(),
-        rows: false,
+        given: false,
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };
     let limits = [TargetLimits { workers: None, window: 64 }; 5];

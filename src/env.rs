@@ -59,6 +59,9 @@ pub const VARIABLES: &[Variable] = &[
     },
 ];
 
+/// The folder of a project's store, where none is set.
+pub const STORE: &str = ".pipe";
+
 /// The folder of the store, if it is set.
 pub fn store_dir() -> Option<PathBuf> {
     non_empty("PIPE_DIR").map(PathBuf::from)

@@ -5,6 +5,7 @@
 
 mod functions;
 mod globs;
+mod others;
 mod rows;
 
 #[cfg(test)]
@@ -19,8 +20,7 @@ use crate::pipelinefile::{
     self, FILE_NAME, Inspection, Loaded, Mistake, Mistakes, Override, Severity, Style, discover,
 };
 
-/// The folder of the store, beside the Pipelinefile.
-const STORE: &str = ".pipe";
+pub use others::Taken;
 
 /// Where to look for the project, as the command line says.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +70,8 @@ pub struct Report {
     pub mistakes: Mistakes,
     /// What is probably not meant.
     pub warnings: Mistakes,
+    /// What sources take of other projects.
+    pub taken: Vec<Taken>,
 }
 
 /// What the command can do without.
@@ -129,7 +131,13 @@ impl Report {
         if let Some(loaded) = &report.loaded {
             let list = std::mem::take(&mut report.warnings.list);
             report.mistakes.list.extend(rows::wrong(loaded));
-            let list = list.into_iter().chain(globs::unmatched(loaded)).collect();
+            let mut list: Vec<Mistake> = list.into_iter().chain(globs::unmatched(loaded)).collect();
+            // Where the other project is not as it is named, that is told already.
+            if report.mistakes.is_empty() {
+                let (taken, warnings) = others::taken(loaded);
+                report.taken = taken;
+                list.extend(warnings);
+            }
             report.warnings = Mistakes::new(list, &report.warnings.name, report.warnings.text.clone());
         }
         report
@@ -153,6 +161,7 @@ impl Report {
             loaded,
             mistakes: Mistakes::new(list, &name, text.clone()),
             warnings: Mistakes::new(warnings, &name, text),
+            taken: Vec::new(),
         }
     }
 
@@ -195,7 +204,7 @@ impl Project {
         let place = Place::find(locate)?;
         let (loaded, mistakes) = pipelinefile::inspect(&place.file, &place.overrides);
         let warnings = Mistakes::default();
-        Report { place, loaded, mistakes, warnings }.into_project(Need::Text)
+        Report { place, loaded, mistakes, warnings, taken: Vec::new() }.into_project(Need::Text)
     }
 
     /// Everything that can be said of it without running any of it; an error only where there is no Pipelinefile.
@@ -205,7 +214,7 @@ impl Project {
 
     fn new(place: Place, loaded: Loaded) -> Project {
         let root = loaded.pipeline.root.clone();
-        let store_dir = root.join(env::store_dir().unwrap_or_else(|| STORE.into()));
+        let store_dir = root.join(env::store_dir().unwrap_or_else(|| env::STORE.into()));
         Project { place, root, loaded, store_dir }
     }
 

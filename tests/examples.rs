@@ -135,6 +135,19 @@ fn invoices_redoes_the_invoice_of_an_edited_row() {
     example.has("out/ledger/software.csv", ",,,506.20");
 }
 
+#[test]
+fn two_projects_redo_in_the_second_what_changed_in_the_first() {
+    let example = Example::new("two-projects");
+    assert_eq!(example.build("texts", &[]), runs(&[("text", 6)]));
+    assert_eq!(example.build("words", &[]), runs(&[("words", 6), ("contents", 1)]));
+    assert_eq!(example.build("words", &[]), runs(&[]));
+    example.append("texts/inbox/contributing.en.html", "<p>One more.</p>\n");
+    assert_eq!(example.build("words", &[]), runs(&[]));
+    assert_eq!(example.build("texts", &[]), runs(&[("text", 1)]));
+    assert_eq!(example.build("words", &[]), runs(&[("words", 1), ("contents", 1)]));
+    example.has("words/out/contents.txt", "   590  Chapter 13");
+}
+
 /// `scripts/test` makes the environment by the example's own `setup`.
 #[test]
 fn classifier_trains_only_when_it_is_told_to() {

@@ -7,7 +7,7 @@ use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::pipelinefile::{Mistake, Mistakes, Style};
-use crate::project::{Project, Report};
+use crate::project::{Project, Report, Taken};
 use crate::text::count;
 
 /// Read the Pipelinefile and the code it names, report every mistake, run nothing
@@ -29,6 +29,8 @@ struct Answer {
     modules: usize,
     mistakes: Vec<Remark>,
     warnings: Vec<Remark>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    taken: Vec<Taken>,
 }
 
 /// A mistake or a warning as data.
@@ -56,6 +58,10 @@ impl Args {
         if !drawn.is_empty() {
             out.drawn(&drawn);
             out.drawn("\n");
+        }
+        for taken in &report.taken {
+            let Taken { source, project, target, told, .. } = taken;
+            out.line(format!("source `{source}` is what `{target}` made in {project}: {told}"))?;
         }
         out.line(verdict(&report))?;
         Ok(exit)
@@ -99,6 +105,7 @@ fn answer(report: &Report) -> Answer {
         modules,
         mistakes: remarks(&report.mistakes),
         warnings: remarks(&report.warnings),
+        taken: report.taken.clone(),
     }
 }
 

@@ -397,6 +397,9 @@ fn lineage_lines(lineage: &Lineage) -> Vec<String> {
     };
     let words = |link: &Link| match link {
         Link::File { path } => format!("from  the file {path}"),
+        Link::Project { project, target, doc } => {
+            format!("from  {doc} by {target} in {project}    pipe -C {project} log {doc}")
+        }
         Link::Parent { doc } => format!("from  {doc}, which was split"),
         Link::Members { stream, docs, count } => {
             let many = count.map_or_else(|| "documents".to_owned(), |count| text::count(count, "document"));

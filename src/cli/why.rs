@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::State;
 use crate::model::reason::Reason;
+use crate::query::lineage::Link;
 use crate::query::log::Shown;
 use crate::query::why::{
     Group, Kind, Last, Now, Routed, SourceState, TargetWhy, Verdict, WhyDocument, WhyTarget,
@@ -53,6 +54,10 @@ fn document(why: &WhyDocument) -> Vec<String> {
     let width = names.max().unwrap_or_default().clamp(8, 24);
     if let Some(source) = source(&why.source) {
         lines.push(format!("  {:width$}  {source}", "document"));
+    }
+    if let Some(Link::Project { project, target, doc }) = &why.origin {
+        lines.push(format!("  {:width$}  {doc} by {target} in {project}", "from"));
+        lines.push(format!("  {:width$}  pipe -C {project} why {doc}", ""));
     }
     for verdict in &why.targets {
         lines.extend(verdict_lines(verdict, width));

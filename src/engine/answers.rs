@@ -153,7 +153,7 @@ impl Build<'_> {
                 self.scheduler.answered(worker, ticket, State::Failed, answer.duration_us);
             } else {
                 self.scheduler.answered(worker, ticket, State::Unfinished, answer.duration_us);
-                self.read_again(ticket.doc);
+                self.read_again(ticket.doc)?;
             }
             return Ok(());
         }

@@ -45,7 +45,7 @@ pub fn clean(
 ) -> Result<Clean> {
     let mut found = Clean::default();
     let mut stale: Vec<(String, String, Entry, Story)> = Vec::new();
-    for source in &pipeline.sources {
+    for source in pipeline.sources.iter().filter(|source| !source.is_given()) {
         let roots = Roots::open(source);
         let mut failed = None;
         store.scan(&source.name, &mut |dir, entry| {

@@ -10,7 +10,7 @@ use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::{Bytes, Job, Owned};
 use crate::engine::requests::origin;
 use crate::engine::scheduler::DocIx;
-use crate::engine::sets::{before, result_of};
+use crate::engine::sets::{before, file_of, result_of};
 use crate::error::Result;
 use crate::model::action::{DefinedTarget, Definition, Outcome, Position, State, Story, StoryEntry};
 use crate::model::event::Event;
@@ -67,7 +67,7 @@ impl Build<'_> {
         // What is wrong with a row is known for as long as the row is the same; what keeps a set or a group from being
         // made, for as long as its members are.
         let is_over_members = family.is_set() || family.is_group();
-        (document.digest.is_some() || document.is_row || is_over_members)
+        (document.digest.is_some() || document.is_given || is_over_members)
             && !document.unsettled_children
             && document.results.iter().enumerate().all(decided)
     }
@@ -503,8 +503,10 @@ pub(super) fn bytes_of(
             Some(Bytes::Stored(output.clone()))
         }
         Input::Origin => match family.origin {
-            Origin::Source(_) if document.is_row => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
-            Origin::Source(ix) => Some(Bytes::Source(roots[ix.0].path_of(document.id.rel()))),
+            Origin::Source(ix) => match file_of(&roots[ix.0], document) {
+                Some(path) => Some(Bytes::Source(path)),
+                None => document.content.as_ref()?.bytes.clone().map(Bytes::Row),
+            },
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         },
     }

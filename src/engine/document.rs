@@ -21,10 +21,19 @@ pub struct Content {
     pub bytes: Option<Arc<[u8]>>,
     /// Told from the content, where the pipeline asks.
     pub mime: Option<String>,
-    /// Of a row its scalars.
-    pub meta: Option<Arc<Meta>>,
+    /// Of a document that is no file: what it brings along.
+    pub given: Option<Arc<Facts>>,
     /// The source file; of a set its manifest, once it is written.
     pub path: PathBuf,
+}
+
+/// What a document that is no file brings along.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Its extension.
+    pub ext: String,
+    /// Of a row its scalars, of a result of another project all that it has there.
+    pub meta: Meta,
 }
 
 /// How the document stands in one step.
@@ -69,7 +78,7 @@ impl StepResult {
     }
 }
 
-/// The extension of a row's content.
+/// The extension of what is given, where nothing is known of it: most are rows.
 const ROW_EXT: &str = "json";
 
 /// An open document.
@@ -80,8 +89,8 @@ pub struct Document {
     pub number: DocNumber,
     /// Its family.
     pub family: FamilyIx,
-    /// It is a row of a file.
-    pub is_row: bool,
+    /// It is no file: a row, or a result of another project.
+    pub is_given: bool,
     /// The folder in the index.
     pub dir: Arc<str>,
     /// The name in that folder; empty for a set.
@@ -151,7 +160,7 @@ impl Document {
         Document {
             number: DocNumber(0),
             family,
-            is_row: of.rows,
+            is_given: of.given,
             dir: Arc::from(dir),
             name: name.to_owned(),
             id,
@@ -205,7 +214,10 @@ impl Document {
     /// The digest and extension of an input.
     pub fn input_facts(&self, input: Input) -> Option<(Digest, String)> {
         match input {
-            Input::Origin if self.is_row => Some((self.digest?, ROW_EXT.to_owned())),
+            Input::Origin if self.is_given => {
+                let given = self.content.as_ref().and_then(|content| content.given.as_ref());
+                Some((self.digest?, given.map_or_else(|| ROW_EXT.to_owned(), |given| given.ext.clone())))
+            }
             Input::Origin => Some((self.digest?, self.id.ext())),
             Input::Step(step) => {
                 let output = self.results[step].as_ref()?.output()?;
@@ -233,8 +245,8 @@ impl Document {
         if input != Input::Origin {
             return None;
         }
-        let of_row = self.content.as_ref().and_then(|content| look_up(content.meta.as_ref()?, path));
-        of_row.or_else(|| self.above.iter().find_map(|meta| look_up(meta, path))).cloned()
+        let given = self.content.as_ref().and_then(|content| look_up(&content.given.as_ref()?.meta, path));
+        given.or_else(|| self.above.iter().find_map(|meta| look_up(meta, path))).cloned()
     }
 
     /// All meta that is seen at an input, a layer a result, the nearest first.
@@ -253,8 +265,8 @@ impl Document {
                 _ => return layers,
             }
         }
-        let of_row = self.content.as_ref().and_then(|content| content.meta.as_deref());
-        layers.extend(of_row.cloned());
+        let given = self.content.as_ref().and_then(|content| content.given.as_ref());
+        layers.extend(given.map(|given| given.meta.clone()));
         layers.extend(self.above.iter().cloned());
         layers
     }

@@ -5,18 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::engine::document::{Before, Content, Document, StepResult};
-use crate::engine::requests::{origin, put_meta};
-use crate::engine::sets::{above, before, id_of, result_of, row_content};
+use crate::engine::others;
+use crate::engine::requests::{merged, origin};
+use crate::engine::sets::{above, before, content_of_given, given_content, id_of, result_of};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, State};
 use crate::model::document::{DocId, DocNumber, Meta};
 use crate::model::pipeline::{Node, Pipeline, TargetIx};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::scan::{Roots, RowRead};
+use crate::scan::{Given, GivenBody, Roots};
 use crate::store::{Entry, Store};
 
 /// The documents of a store, seen through a pipeline.
@@ -62,22 +61,7 @@ impl Passing<'_> {
 
     /// All meta that the document has at its place: its own, over what it inherits.
     pub fn meta(&self) -> Meta {
-        let layers = self.document.layers(self.family, self.place);
-        let mut all = Meta::new();
-        for (name, value) in layers.into_iter().rev().flatten() {
-            match value {
-                // Objects are merged name by name, as each path is looked up by itself.
-                Value::Object(inner) if all.get(&name).is_some_and(Value::is_object) => {
-                    for (key, value) in inner {
-                        put_meta(&mut all, &format!("{name}.{key}"), value);
-                    }
-                }
-                value => {
-                    all.insert(name, value);
-                }
-            }
-        }
-        all
+        merged(self.document.layers(self.family, self.place))
     }
 }
 
@@ -87,7 +71,7 @@ pub enum Bytes<'a> {
     Stored(&'a Output),
     /// The document's own file, and the digest that it had.
     Source(PathBuf, Option<Digest>),
-    /// A row, as it is now, and the digest that it had.
+    /// Held: as it is now, and the digest that it had.
     Row(Vec<u8>, Option<Digest>),
 }
 
@@ -95,7 +79,7 @@ impl<'a> Documents<'a> {
     /// All that a pipeline has.
     pub fn new(pipeline: &'a Pipeline, store: &'a Arc<Store>) -> Self {
         let families = Families::new(pipeline, &(0..pipeline.targets.len()).map(TargetIx).collect());
-        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
+        let roots = others::roots(pipeline);
         Documents { pipeline, store, families, roots }
     }
 
@@ -109,7 +93,7 @@ impl<'a> Documents<'a> {
     pub fn as_told(&self, ix: FamilyIx, dir: &str, entry: &Entry, told: Before) -> Result<Document> {
         let mut document = self.bare(ix, dir, entry, told);
         self.fill(&mut document, 0..self.families.family(ix).steps.len())?;
-        self.with_row(&mut document)?;
+        self.with_given(&mut document)?;
         self.inherit(&mut document)?;
         Ok(document)
     }
@@ -197,7 +181,7 @@ impl<'a> Documents<'a> {
         match (depth, place) {
             (Depth::All, _) => {
                 self.fill(&mut document, 0..family.steps.len())?;
-                self.with_row(&mut document)?;
+                self.with_given(&mut document)?;
                 self.inherit(&mut document)?;
             }
             (Depth::Place, Input::Step(step)) => {
@@ -207,7 +191,7 @@ impl<'a> Documents<'a> {
                     self.fill(&mut document, 0..step)?;
                 }
             }
-            (Depth::Place, Input::Origin) => {}
+            (Depth::Place, Input::Origin) => self.with_given(&mut document)?,
         }
         let state = state_at(&document, place);
         visit(&Passing { document: &document, family, place, state })
@@ -217,25 +201,28 @@ impl<'a> Documents<'a> {
     pub fn bytes<'d>(&self, document: &'d Document, place: Input) -> Option<Bytes<'d>> {
         let family = self.families.family(document.family);
         match origin(family, document, place) {
-            Input::Origin if document.is_row => Some(Bytes::Row(self.row(document)?, document.digest)),
+            Input::Origin if document.is_given => match self.given(document)? {
+                GivenBody::Bytes(bytes) => Some(Bytes::Row(bytes.to_vec(), document.digest)),
+                GivenBody::File { path, .. } => Some(Bytes::Source(path, document.digest)),
+            },
             Input::Origin => Some(Bytes::Source(self.source_path(document)?, document.digest)),
             Input::Step(step) => document.results[step].as_ref()?.output().map(Bytes::Stored),
         }
     }
 
-    /// The content of a row, where it is still the one that was built: its values are meta.
-    fn with_row(&self, document: &mut Document) -> Result<()> {
+    /// The content of what is no file, where it is still the one that was built: it brings meta.
+    fn with_given(&self, document: &mut Document) -> Result<()> {
         match self.families.family(document.family).origin {
-            Origin::Source(ix) => row_content(&self.roots[ix.0], document),
+            Origin::Source(ix) => given_content(&self.roots[ix.0], document),
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => Ok(()),
         }
     }
 
-    /// A row as it is now; nothing if it is no row, or none that can be read.
-    pub fn row(&self, document: &Document) -> Option<Vec<u8>> {
+    /// What is no file, as it is now; nothing if it is one, or cannot be read.
+    pub fn given(&self, document: &Document) -> Option<GivenBody> {
         let Origin::Source(ix) = self.families.family(document.family).origin else { return None };
-        match self.roots[ix.0].rows()?.read(document.id.rel()).ok()? {
-            RowRead::Row { row, .. } => Some(row.bytes),
+        match self.roots[ix.0].giver()?.read(document.id.rel()).ok()? {
+            Given::Document(given) => Some(given.body),
             _ => None,
         }
     }
@@ -251,7 +238,7 @@ impl<'a> Documents<'a> {
     /// The document of a source that a file is: (its family, its path in it).
     pub fn of_file(&self, path: &Path) -> Option<(FamilyIx, String)> {
         self.families.list.iter().enumerate().find_map(|(ix, family)| match family.origin {
-            Origin::Source(_) if family.rows => None,
+            Origin::Source(_) if family.given => None,
             Origin::Source(source) => Some((FamilyIx(ix), self.roots[source.0].rel_of(path)?)),
             Origin::Set(_) | Origin::Children(_) | Origin::Group(_) | Origin::Merges(_) => None,
         })
@@ -277,17 +264,20 @@ impl<'a> Documents<'a> {
     /// Asks the file system for the size of a document's file, which `size` in a test may want.
     pub fn with_size(&self, document: &mut Document) {
         let digest = document.digest.unwrap_or_default();
-        if document.is_row {
-            let length = self.row(document).map_or(0, |row| row.len() as u64);
-            let mime = Some("application/json".to_owned());
-            document.content =
-                Some(Content { digest, length, bytes: None, mime, meta: None, path: PathBuf::new() });
+        if document.is_given {
+            // As it is now, also where another one was built.
+            if let Origin::Source(ix) = self.families.family(document.family).origin
+                && let Some(giver) = self.roots[ix.0].giver()
+                && let Ok(Given::Document(given)) = giver.read(document.id.rel())
+            {
+                document.content = Some(content_of_given(*given));
+            }
             return;
         }
         let Some(path) = self.source_path(document) else { return };
         let Ok(metadata) = std::fs::metadata(&path) else { return };
         let length = metadata.len();
-        document.content = Some(Content { digest, length, bytes: None, mime: None, meta: None, path });
+        document.content = Some(Content { digest, length, bytes: None, mime: None, given: None, path });
     }
 }
 

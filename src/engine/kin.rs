@@ -12,7 +12,7 @@ use crate::engine::document::{Document, StepResult, place_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::requests::origin;
-use crate::engine::sets::{parent_of, set_result, stored};
+use crate::engine::sets::{file_of, parent_of, set_result, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{Found, Grouping, Handed, Match, MatchContent};
 use crate::error::Result;
@@ -37,15 +37,13 @@ pub fn match_of(parts: &Parts<'_>, families: &Families, document: &Document, pla
             let at = result.and_then(|result| result.act);
             output.zip(at).map(|(output, at)| MatchContent::Stored(output, at))
         }
-        (Input::Origin, Origin::Source(_)) if family.rows => {
-            let row = document.content.as_ref().and_then(|content| content.bytes.clone());
-            row.map(MatchContent::Row)
-        }
-        (Input::Origin, Origin::Source(source)) => Some(MatchContent::File {
-            path: parts.roots[source.0].path_of(document.id.rel()),
-            source,
-            stamp: document.stamp,
-        }),
+        (Input::Origin, Origin::Source(source)) => match file_of(&parts.roots[source.0], document) {
+            Some(path) => Some(MatchContent::File { path, source, stamp: document.stamp }),
+            None => {
+                let held = document.content.as_ref().and_then(|content| content.bytes.clone());
+                held.map(MatchContent::Row)
+            }
+        },
         (Input::Origin, _) => None,
     };
     let failed = match place {

@@ -15,7 +15,7 @@ use crate::engine::document::{Document, MainInput, place_of};
 use crate::engine::kin::{self, match_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
-use crate::engine::sets::{Streams, above, row_content, stored};
+use crate::engine::sets::{Streams, above, given_content, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{ByValue, Found, Match, Table, canonical, hash_of};
 use crate::engine::{Parts, SampleFilter};
@@ -273,7 +273,7 @@ impl Matching<'_> {
         let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), &entry, &|_| true)?;
         let Some(mut document) = document else { return Ok(None) };
         if let Origin::Source(source) = family.origin {
-            row_content(&parts.roots[source.0], &mut document)?;
+            given_content(&parts.roots[source.0], &mut document)?;
         }
         if family.is_children() {
             document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, dir)?;

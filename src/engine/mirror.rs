@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, is_below, missing, own, owned};
-use crate::engine::sets::{above, before, id_of, result_of, row_content, stored};
+use crate::engine::sets::{above, before, given_content, id_of, result_of, stored};
 use crate::engine::standing::Limits;
 use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
@@ -314,7 +314,7 @@ pub(super) fn add_published(
     let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| true)?;
     let Some(mut document) = document else { return Ok(()) };
     if let Origin::Source(source) = family.origin {
-        row_content(&parts.roots[source.0], &mut document)?;
+        given_content(&parts.roots[source.0], &mut document)?;
     }
     if family.is_children() {
         document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, id.place().0)?;

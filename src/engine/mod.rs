@@ -1,7 +1,7 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
-//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `documents` · `kin`, `matching` ·
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `others` · `documents` · `kin`, `matching` ·
 //! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
 //! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
@@ -39,6 +39,7 @@ pub mod members;
 mod mirror;
 pub mod modules;
 mod opening;
+pub mod others;
 pub mod outline;
 pub mod past;
 pub mod policy;
@@ -211,7 +212,7 @@ impl<'a> Parts<'a> {
             Some((python, version)) => (Some(python), version),
             None => (None, String::new()),
         };
-        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
+        let roots = others::roots(pipeline);
         let cache = crate::env::cache_dir().map(|folder| pipeline.root.join(folder));
         Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache })
     }
@@ -219,7 +220,7 @@ impl<'a> Parts<'a> {
     /// The same for what starts no module: nothing is looked for.
     pub fn without_modules(pipeline: &'a Pipeline, pipelinefile: Digest, store: &'a Arc<Store>) -> Self {
         let host = Arc::new(Host::of_this_program());
-        let roots = pipeline.sources.iter().map(|source| Arc::new(Roots::open(source))).collect();
+        let roots = others::roots(pipeline);
         let (python, interpreter, cache) = (None, String::new(), None);
         Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::build::{Build, Message, Open};
 use crate::engine::document::{Content, Document, StepResult};
 use crate::engine::requests::INLINE;
-use crate::engine::sets::{before, content_of_row, id_of, result_of, source_content};
+use crate::engine::sets::{before, content_of_given, id_of, result_of, source_content};
 use crate::engine::supply::{Unopened, Why};
 use crate::error::Result;
 use crate::model::action::{Position, State};
@@ -13,7 +13,7 @@ use crate::model::document::Stamp;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::SourceIx;
 use crate::plan::family::Origin;
-use crate::scan::{Ask, ReadOutcome, Roots, RowRead};
+use crate::scan::{Ask, Given, ReadOutcome, Roots};
 
 /// So many sources are handed to the readers before anything else goes on.
 const READ_AT_ONCE: usize = 64;
@@ -50,7 +50,7 @@ impl Build<'_> {
             id,
             number,
             family,
-            is_row: of.rows,
+            is_given: of.given,
             dir,
             name,
             names,
@@ -89,7 +89,7 @@ impl Build<'_> {
             (Origin::Set(_), _) | (_, Why::Again(_)) => false,
             _ => !is_known || self.options.reads_all,
         };
-        if let (Origin::Source(ix), Some(digest), false) = (of.origin, document.digest, of.rows)
+        if let (Origin::Source(ix), Some(digest), false) = (of.origin, document.digest, of.given)
             && !must_read
         {
             let roots = &self.parts.roots[ix.0];
@@ -109,7 +109,7 @@ impl Build<'_> {
         self.open[ix] =
             Some(Open { work: vec![None; document.results.len()], document, reading: 0, feed: None, group });
         match of.origin {
-            Origin::Source(source) if of.rows => self.read_row(doc, source, &rel)?,
+            Origin::Source(source) if of.given => self.read_given(doc, source, &rel)?,
             Origin::Source(source) if must_read => {
                 self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
             }
@@ -143,10 +143,10 @@ impl Build<'_> {
     }
 
     /// Reads a document's source again and decides everything of it anew: it changed while it was worked on.
-    pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) {
+    pub(super) fn read_again(&mut self, doc: crate::engine::scheduler::DocIx) -> Result<()> {
         // What a child has of a file comes from the document that it was split from.
         let doc = self.root_of(doc);
-        let Some(open) = self.open[doc.0 as usize].as_mut() else { return };
+        let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
         open.document.restarts += 1;
         let family = self.families.family(open.document.family);
         for (step, place) in family.steps.iter().enumerate() {
@@ -156,10 +156,14 @@ impl Build<'_> {
             }
         }
         let (Origin::Source(source), rel) = (family.origin, open.document.id.rel().to_owned()) else {
-            return;
+            return Ok(());
         };
         self.scheduler.restart(doc);
+        if family.given {
+            return self.read_given(doc, source, &rel);
+        }
         self.read_source(doc, Arc::clone(&self.parts.roots[source.0]), rel);
+        Ok(())
     }
 
     /// A source file was read.
@@ -185,7 +189,7 @@ impl Build<'_> {
                     length: read.length,
                     bytes: read.bytes,
                     mime: read.mime.map(str::to_owned),
-                    meta: None,
+                    given: None,
                     path: self.parts.roots[source.0].path_of(document.id.rel()),
                 });
                 self.scheduler.ready(doc);
@@ -216,29 +220,34 @@ impl Build<'_> {
         }
     }
 
-    /// Rows are small, and where they are is known: they are read at once.
-    fn read_row(&mut self, doc: crate::engine::scheduler::DocIx, source: SourceIx, rel: &str) -> Result<()> {
-        let Some(rows) = self.parts.roots[source.0].rows() else { return Ok(()) };
-        let read = rows.read(rel)?;
+    /// What is no file is read at once: it is small, or only looked up.
+    fn read_given(
+        &mut self,
+        doc: crate::engine::scheduler::DocIx,
+        source: SourceIx,
+        rel: &str,
+    ) -> Result<()> {
+        let Some(giver) = self.parts.roots[source.0].giver() else { return Ok(()) };
+        let read = giver.read(rel)?;
         let Some(open) = self.open[doc.0 as usize].as_mut() else { return Ok(()) };
         let document = &mut open.document;
         document.racy = false;
         match read {
             // What an earlier stratum made of it is of other bytes.
-            RowRead::Row { digest, .. } if document.stratum > 0 && document.digest != Some(digest) => {}
-            RowRead::Row { row, digest, stamp } => {
-                document.stamp = stamp;
-                document.digest = Some(digest);
-                document.content = Some(content_of_row(row, digest));
+            Given::Document(given) if document.stratum > 0 && document.digest != Some(given.digest) => {}
+            Given::Document(given) => {
+                document.stamp = given.stamp;
+                document.digest = Some(given.digest);
+                document.content = Some(content_of_given(*given));
                 self.scheduler.ready(doc);
                 return Ok(());
             }
-            RowRead::Broken { problem, stamp } => {
+            Given::Broken { problem, stamp } => {
                 document.stamp = stamp;
                 return self.unreadable(doc, problem);
             }
-            RowRead::Absent => return self.vanished(doc),
-            RowRead::Changing => {}
+            Given::Absent => return self.vanished(doc),
+            Given::Changing => {}
         }
         document.racy = true;
         self.unreadable(doc, "its file was written while it was read".to_owned())

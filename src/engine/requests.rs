@@ -250,6 +250,25 @@ pub fn put_meta(meta: &mut Meta, path: &str, value: Value) {
     }
 }
 
+/// Layers of meta as one, the nearest first.
+pub fn merged(layers: Vec<Meta>) -> Meta {
+    let mut all = Meta::new();
+    for (name, value) in layers.into_iter().rev().flatten() {
+        match value {
+            // Objects are merged name by name, as each path is looked up by itself.
+            Value::Object(inner) if all.get(&name).is_some_and(Value::is_object) => {
+                for (key, value) in inner {
+                    put_meta(&mut all, &format!("{name}.{key}"), value);
+                }
+            }
+            value => {
+                all.insert(name, value);
+            }
+        }
+    }
+    all
+}
+
 fn body(
     deciding: &Deciding<'_>,
     inputs: &mut Inputs,

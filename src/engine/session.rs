@@ -314,7 +314,7 @@ pub fn is_set_current(
         let before = Families::closure(parts.pipeline, targets);
         names.extend(before.into_iter().map(|ix| parts.pipeline.target(ix).name.as_str()));
         let rows = stream_families(families, parts.pipeline, target);
-        let rows = rows.iter().map(|(member, _)| families.family(*member)).filter(|member| member.rows);
+        let rows = rows.iter().map(|(member, _)| families.family(*member)).filter(|member| member.given);
         names.extend(rows.map(|member| member.name.as_str()));
     }
     // A document that goes changes its source, whatever target it was a member of.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::engine::Parts;
 use crate::engine::decide::Deciding;
-use crate::engine::document::{Before, Content, Document, MainInput, StepResult};
+use crate::engine::document::{Before, Content, Document, Facts, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
 use crate::engine::members::{Group, visit_group};
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::model::document::{DocId, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Glob, IdPart};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::scan::{Roots, Row, RowRead};
+use crate::scan::{Given, GivenBody, GivenDocument, Roots};
 use crate::store::{Entry, Store};
 
 /// One document of a stream that has a result there.
@@ -187,9 +187,7 @@ impl<'a> Gate<'a> {
         let source = crate::engine::requests::origin(passing.family, document, *place);
         let result = if let Input::Step(step) = source { document.results[step].as_ref() } else { None };
         let path = match passing.family.origin {
-            Origin::Source(ix) if source == Input::Origin && !passing.family.rows => {
-                Some(self.streams.roots[ix.0].path_of(document.id.rel()))
-            }
+            Origin::Source(ix) if source == Input::Origin => file_of(&self.streams.roots[ix.0], document),
             _ => None,
         };
         let row = document.content.as_ref().filter(|_| source == Input::Origin && path.is_none());
@@ -287,7 +285,7 @@ impl Streams<'_> {
         if let Origin::Source(source) = family.origin
             && (deep || places.contains(&Input::Origin) || passes_on(&document))
         {
-            row_content(&self.roots[source.0], &mut document)?;
+            given_content(&self.roots[source.0], &mut document)?;
         }
         if deep && family.is_children() {
             document.above = above(self.store, self.pipeline, self.families, self.roots, ix, dir)?;
@@ -535,7 +533,7 @@ pub fn parent_of(
         let found = stored(store, pipeline, (ix, family), parent.clone(), &entry, &|_| true)?;
         let Some(mut document) = found else { continue };
         if let Origin::Source(source) = family.origin {
-            row_content(&roots[source.0], &mut document)?;
+            given_content(&roots[source.0], &mut document)?;
         }
         if family.is_children() {
             document.above = above(store, pipeline, families, roots, ix, folder)?;
@@ -557,36 +555,49 @@ fn split_layers(family: &Family, document: &Document, children: FamilyIx) -> Vec
 
 /// The source file of a document.
 pub fn source_content(roots: &crate::scan::Roots, rel: &str, digest: Digest) -> Content {
-    Content { digest, length: 0, bytes: None, mime: None, meta: None, path: roots.path_of(rel) }
+    Content { digest, length: 0, bytes: None, mime: None, given: None, path: roots.path_of(rel) }
 }
 
-/// Puts the content of a row into its document, if it is still the one that was built.
-pub fn row_content(roots: &Roots, document: &mut Document) -> Result<()> {
-    let Some(rows) = roots.rows() else { return Ok(()) };
-    if let RowRead::Row { row, digest, .. } = rows.read(document.id.rel())?
-        && document.digest.is_none_or(|built| built == digest)
+/// Puts the content of what is no file into its document, if it is still the one that was built.
+pub fn given_content(roots: &Roots, document: &mut Document) -> Result<()> {
+    let Some(giver) = roots.giver() else { return Ok(()) };
+    if let Given::Document(given) = giver.read(document.id.rel())?
+        && document.digest.is_none_or(|built| built == given.digest)
     {
-        document.content = Some(content_of_row(row, digest));
+        document.content = Some(content_of_given(*given));
     }
     Ok(())
 }
 
-/// A row as the bytes of a document.
-pub fn content_of_row(row: Row, digest: Digest) -> Content {
-    Content {
-        digest,
-        length: row.bytes.len() as u64,
-        bytes: Some(row.bytes.into()),
-        mime: Some("application/json".to_owned()),
-        meta: Some(Arc::new(row.meta)),
-        path: PathBuf::new(),
+/// A document that was given, as the bytes of a document.
+pub fn content_of_given(given: GivenDocument) -> Content {
+    let GivenDocument { body, digest, ext, meta, .. } = given;
+    let (bytes, path, length) = match body {
+        GivenBody::Bytes(bytes) => (Some(bytes), PathBuf::new(), None),
+        GivenBody::File { path, length } => (None, path, Some(length)),
+    };
+    let mime = match &bytes {
+        _ if ext == "json" => "application/json".to_owned(),
+        Some(bytes) => crate::scan::mime_of(bytes, &ext).to_owned(),
+        None => crate::scan::mime_of_file(&path, &ext).to_owned(),
+    };
+    let length = length.unwrap_or_else(|| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+    Content { digest, length, bytes, mime: Some(mime), given: Some(Arc::new(Facts { ext, meta })), path }
+}
+
+/// The file in which the bytes of a document of a source lie; nothing where they are held.
+pub fn file_of(roots: &Roots, document: &Document) -> Option<PathBuf> {
+    if !document.is_given {
+        return Some(roots.path_of(document.id.rel()));
     }
+    let content = document.content.as_ref()?;
+    content.bytes.is_none().then(|| content.path.clone())
 }
 
 /// Whether a result of it has the bytes of what it was made from.
 fn passes_on(document: &Document) -> bool {
     let outputs = document.results.iter().flatten().filter_map(StepResult::output);
-    document.is_row && outputs.into_iter().any(|output| output.place == Place::Input)
+    document.is_given && outputs.into_iter().any(|output| output.place == Place::Input)
 }
 
 /// Whether a glob of `--docs` names a document, something that it was split from, or a child of it: then it is to be

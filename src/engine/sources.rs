@@ -27,8 +27,9 @@ pub(super) fn remember_rules(parts: &Parts<'_>, families: &Families) -> Result<(
     for family in families.list.iter().filter(|family| family.is_needed()) {
         if let Origin::Source(ix) = family.origin {
             Rules::new(parts, ix)?.remember(parts.store)?;
-            if let Some(stamp) = parts.roots[ix.0].rows().and_then(scan::Rows::files_stamp_to_keep) {
-                parts.store.keep(ROWS, family.name.as_bytes(), &stamp.0)?;
+            if let Some(kept) = parts.roots[ix.0].giver().and_then(scan::Giver::state_to_keep) {
+                let value = [&kept.state.0[..], kept.note.as_bytes()].concat();
+                parts.store.keep(GIVEN, family.name.as_bytes(), &value)?;
             }
         }
     }
@@ -110,8 +111,8 @@ pub(super) fn scan_limited(
             Some(limits) => limits.of(&family.name, roots, present(parts.store, &family.name)?),
             None => None,
         };
-        let found = match roots.rows() {
-            Some(rows) => rows_of(parts.store, &family.name, rows, &is_current)?,
+        let found = match roots.giver() {
+            Some(giver) => given_of(parts.store, &family.name, giver, &is_current)?,
             None => scan::scan(&scan::Request {
                 source: &family.name,
                 roots,
@@ -154,11 +155,17 @@ pub(super) fn scan_limited(
     Ok(scans)
 }
 
-/// Where the index keeps what stamp the files of rows had when all their rows were dealt with.
-const ROWS: &str = "rows";
+/// Where the index keeps the state that whoever gives the documents of a source had when all of them were dealt with, and
+/// what was left out.
+const GIVEN: &str = "rows";
 
-/// Compares the rows of a source with those that the index knows.
-fn rows_of(store: &Store, source: &str, rows: &scan::Rows, is_current: &dyn Fn(u64) -> bool) -> Result<Scan> {
+/// Compares the documents of a source that are no files with those that the index knows.
+fn given_of(
+    store: &Store,
+    source: &str,
+    giver: &dyn scan::Giver,
+    is_current: &dyn Fn(u64) -> bool,
+) -> Result<Scan> {
     let known = |visit: &mut dyn FnMut(&str, Known)| {
         store.scan(source, &mut |dir, entry| {
             if !entry.flags.gone {
@@ -167,9 +174,12 @@ fn rows_of(store: &Store, source: &str, rows: &scan::Rows, is_current: &dyn Fn(u
             true
         })
     };
-    let kept = store.kept(ROWS, source.as_bytes())?;
-    let files_before = kept.and_then(|kept| kept.try_into().ok()).map(Digest);
-    scan::scan_rows(&scan::RowRequest { source, rows, known: &known, files_before, is_current })
+    let kept = store.kept(GIVEN, source.as_bytes())?;
+    let before = kept.as_deref().and_then(|kept| {
+        let (state, note) = kept.split_first_chunk()?;
+        Some(scan::Kept { state: Digest(*state), note: String::from_utf8_lossy(note).into_owned() })
+    });
+    scan::scan_given(&scan::GivenRequest { source, giver, known: &known, before, is_current })
 }
 
 fn is_trusted(entry: &Entry) -> bool {
@@ -190,6 +200,9 @@ fn known_of(entry: Entry) -> Known {
 fn problems(found: &Scan) -> Vec<String> {
     let text = |problem: &scan::Problem| format!("{}/{}: {}", found.source, problem.rel, problem.text);
     let mut problems: Vec<String> = found.unreadable.iter().map(text).collect();
+    if !found.note.is_empty() {
+        problems.push(found.note.clone());
+    }
     if found.ignored.count > 0 {
         let example =
             found.ignored.examples.first().map(|problem| format!("{}: {}", problem.rel, problem.text));

@@ -12,7 +12,7 @@ use crate::engine::lookup::Lookup;
 use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
-use crate::engine::sets::{Streams, content_of_row, stored};
+use crate::engine::sets::{Streams, content_of_given, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
 use crate::module::{self, Launch, OutputBody, Request};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
-use crate::scan::{Ask, ReadOutcome, Reader, RowRead};
+use crate::scan::{Ask, Given, ReadOutcome, Reader};
 use crate::text;
 
 /// The folder of trials in a store.
@@ -302,16 +302,16 @@ impl Preparing<'_> {
         let mut document = known.unwrap_or_else(unknown);
         let Origin::Source(source) = family.origin else { return Ok(document) };
         let roots = &self.parts.roots[source.0];
-        if let Some(rows) = roots.rows() {
-            let problem = match rows.read(doc.rel())? {
-                RowRead::Row { row, digest, .. } => {
-                    document.digest = Some(digest);
-                    document.content = Some(content_of_row(row, digest));
+        if let Some(giver) = roots.giver() {
+            let problem = match giver.read(doc.rel())? {
+                Given::Document(given) => {
+                    document.digest = Some(given.digest);
+                    document.content = Some(content_of_given(*given));
                     return Ok(document);
                 }
-                RowRead::Broken { problem, .. } => problem,
-                RowRead::Absent => "there is no such row".to_owned(),
-                RowRead::Changing => "its file is being written".to_owned(),
+                Given::Broken { problem, .. } => problem,
+                Given::Absent => "there is no such document".to_owned(),
+                Given::Changing => "it is being written".to_owned(),
             };
             return Err(Error::no_match(format!("cannot read `{doc}`: {problem}")));
         }
@@ -332,7 +332,7 @@ impl Preparing<'_> {
                     length: read.length,
                     bytes: read.bytes,
                     mime: read.mime.map(str::to_owned),
-                    meta: None,
+                    given: None,
                     path: roots.path_of(doc.rel()),
                 });
                 return Ok(document);

@@ -64,6 +64,28 @@ pub struct Source {
     pub exclude: Vec<String>,
     /// Each row is a document, named by this column.
     pub rows: Option<String>,
+    /// The documents are results of another project.
+    pub project: Option<OtherProject>,
+}
+
+impl Source {
+    /// Whether its documents are no files: rows, or results of another project.
+    pub fn is_given(&self) -> bool {
+        self.rows.is_some() || self.project.is_some()
+    }
+}
+
+/// A target of another project whose results are documents of a source: `project:../ocr#text`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherProject {
+    /// Its folder, as written.
+    pub written: String,
+    /// The same. Absolute.
+    pub root: PathBuf,
+    /// Where its store lies. Absolute.
+    pub store: PathBuf,
+    /// The target.
+    pub target: String,
 }
 
 /// One folder or file of a source.

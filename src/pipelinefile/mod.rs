@@ -18,6 +18,7 @@ mod module;
 mod names;
 mod not_yet;
 mod overrides;
+mod project;
 mod publish;
 mod publish_check;
 mod section;

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::disk;
 use super::keys;
 use super::mistake::{Mistake, Span};
+use super::project;
 use super::section::{At, Log, Section};
-use crate::model::pipeline::{Source, SourcePath};
+use crate::model::pipeline::{OtherProject, Source, SourcePath};
 use crate::model::selection::{Glob, GlobSet};
 
 /// A source with the place of its name.
@@ -15,6 +16,21 @@ pub(super) struct DraftSource {
     pub(super) span: Span,
     /// The globs, where they can be read.
     pub(super) globs: Option<GlobSet>,
+}
+
+impl DraftSource {
+    fn of_project(name: &At<&str>, project: Option<(SourcePath, OtherProject)>) -> Self {
+        let (path, project) = project.unzip();
+        let source = Source {
+            name: name.value.to_owned(),
+            paths: path.into_iter().collect(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            rows: None,
+            project,
+        };
+        DraftSource { source, span: name.span.clone(), globs: GlobSet::new(&[], &[]).ok() }
+    }
 }
 
 /// Reads a source; what is wrong is noted, and what is right is kept.
@@ -27,25 +43,38 @@ pub(super) fn read(root: &Path, name: &At<&str>, section: &Section<'_>, log: &Lo
         );
     }
     let rows = section.text("rows");
+    let written = section.texts("path").unwrap_or_default();
+    if let [path] = written.as_slice()
+        && path.value.starts_with(project::SCHEME)
+    {
+        let project = project::read(root, path, section, log);
+        return DraftSource::of_project(name, project);
+    }
     for key in ["include", "exclude"].into_iter().filter(|key| rows.is_some() && section.has(key)) {
         log.add(
             Mistake::at(section.key_span(key), format!("`{key}` chooses files; the documents here are rows"))
                 .help("to choose rows, give a target a `where`, as in { meta.country = \"DE\" }"),
         );
     }
-    let paths = section.texts("path").unwrap_or_default();
     let paths: Vec<SourcePath> =
-        paths.iter().filter_map(|path| read_path(root, path, rows.is_some(), log)).collect();
+        written.iter().filter_map(|path| read_path(root, path, rows.is_some(), log)).collect();
     let include = read_globs("include", section, log);
     let exclude = read_globs("exclude", section, log);
     let globs = GlobSet::new(&include, &exclude).ok();
     let rows = rows.map(|rows| rows.value);
-    let source = Source { name: name.value.to_owned(), paths, include, exclude, rows };
+    let source = Source { name: name.value.to_owned(), paths, include, exclude, rows, project: None };
     DraftSource { source, span: name.span.clone(), globs }
 }
 
 fn read_path(root: &Path, written: &At<String>, rows: bool, log: &Log) -> Option<SourcePath> {
     let text = &written.value;
+    if text.starts_with(project::SCHEME) {
+        log.add(
+            Mistake::at(written.span.clone(), "the results of another project are a source of their own")
+                .help("give them a [source] table, and name both sources: each = [\"a\", \"b\"]"),
+        );
+        return None;
+    }
     if text.contains("://") {
         log.add(
             Mistake::at(written.span.clone(), format!("`{text}`: remote sources are not supported yet"))

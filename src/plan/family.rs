@@ -36,8 +36,8 @@ pub struct Family {
     pub name: String,
     /// What they go through, in the pipeline's order; the first of a set's or of children is the target that makes them.
     pub steps: Vec<Step>,
-    /// The documents are rows of a file, not files.
-    pub rows: bool,
+    /// The documents are no files: rows, or results of another project.
+    pub given: bool,
     /// Whether a set, or a side input by value, takes the documents as they are, straight from their source.
     pub feeds_set: bool,
     /// The steps that split a document, and the families of their children.
@@ -353,9 +353,9 @@ impl Family {
                 || target.with.iter().any(by_value)
         };
         let feeds_set = wanted.iter().any(takes);
-        let rows = matches!(origin, Origin::Source(ix) if pipeline.source(ix).rows.is_some());
+        let given = matches!(origin, Origin::Source(ix) if pipeline.source(ix).is_given());
         let (steps, splits, below) = (Vec::new(), Vec::new(), Vec::new());
-        Family { origin, name, steps, rows, feeds_set, splits, below, handed: BTreeSet::new() }
+        Family { origin, name, steps, given, feeds_set, splits, below, handed: BTreeSet::new() }
     }
 
     /// Where the documents of this family leave for a stream.

@@ -127,8 +127,8 @@ fn by_path(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Result<O
         && !id.rel().is_empty()
     {
         let unknown = documents.unknown(ix, id.clone(), id.place().0, id.place().1);
-        let is_file = |path: PathBuf| !unknown.is_row && path.is_file();
-        if documents.row(&unknown).is_some() || documents.source_path(&unknown).is_some_and(is_file) {
+        let is_file = |path: PathBuf| !unknown.is_given && path.is_file();
+        if documents.given(&unknown).is_some() || documents.source_path(&unknown).is_some_and(is_file) {
             return Ok(Some(Found::of(id, None, None)));
         }
     }

@@ -14,12 +14,13 @@ use crate::engine::document::Document;
 use crate::engine::documents::{Depth, Documents, state_at};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
+use crate::engine::others::id_there;
 use crate::engine::published_path;
 use crate::engine::sets::{before, result_of};
 use crate::error::Result;
 use crate::model::action::State;
 use crate::model::document::{DocId, GROUPS};
-use crate::model::pipeline::{TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{Source, TargetIx, Verb, WithFrom};
 use crate::model::selection::{Field, Template};
 use crate::plan::family::{FamilyIx, Input, Origin, PARENT, by_target};
 use crate::query::Asked;
@@ -52,6 +53,15 @@ pub enum Link {
     File {
         /// Relative to the project's folder if it lies in it.
         path: String,
+    },
+    /// The document is a result of another project.
+    Project {
+        /// Its folder, as the Pipelinefile says.
+        project: String,
+        /// The target there.
+        target: String,
+        /// The id there.
+        doc: String,
     },
     /// It was split from this document.
     Parent {
@@ -110,6 +120,13 @@ pub fn shown_at(
     published_path(&template, document, family, Input::Step(step), documents.pipeline.target(target))
 }
 
+/// The result of another project that a document of a source is; nothing if it is none.
+pub fn project_of(source: &Source, id: &DocId) -> Option<Link> {
+    let of = source.project.as_ref()?;
+    let (project, target) = (of.written.clone(), of.target.clone());
+    Some(Link::Project { project, target, doc: id_there(id).to_string() })
+}
+
 /// The lineage of a document.
 pub fn lineage(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -> Result<Lineage> {
     let Some(ix) = found.family(documents) else { return Ok(Lineage::default()) };
@@ -137,14 +154,19 @@ impl Tracer<'_> {
         }
         let family = self.documents.families.family(ix);
         if let Origin::Source(source) = family.origin {
-            let file = match &pipeline.source(source).rows {
-                Some(_) => pipeline.source(source).paths.first().map(|path| path.path.clone()),
-                None => {
-                    let unknown = self.documents.unknown(ix, found.id.clone(), &found.dir, &found.name);
-                    self.documents.source_path(&unknown)
-                }
-            };
-            links.extend(file.map(|path| Link::File { path: self.relative(&path) }));
+            let of = pipeline.source(source);
+            if let Some(link) = project_of(of, &found.id) {
+                links.push(link);
+            } else {
+                let file = match &of.rows {
+                    Some(_) => of.paths.first().map(|path| path.path.clone()),
+                    None => {
+                        let unknown = self.documents.unknown(ix, found.id.clone(), &found.dir, &found.name);
+                        self.documents.source_path(&unknown)
+                    }
+                };
+                links.extend(file.map(|path| Link::File { path: self.relative(&path) }));
+            }
         }
         let over = match family.origin {
             Origin::Set(target) => Some((target, None)),

@@ -161,9 +161,9 @@ fn listed(documents: &Documents<'_>, passing: &Passing<'_>) -> Listed {
     let Some(result) = passing.result() else {
         listed.digest = document.digest;
         if passing.place == Input::Origin {
-            listed.ext = Some(document.id.ext());
-            let path = documents.source_path(document);
-            listed.size = path.and_then(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len());
+            let facts = document.input_facts(Input::Origin);
+            listed.ext = Some(facts.map_or_else(|| document.id.ext(), |(_, ext)| ext));
+            listed.size = passed_on(documents, document, Input::Origin);
         }
         return listed;
     };

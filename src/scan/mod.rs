@@ -6,6 +6,7 @@
 mod differences;
 mod directory;
 mod files;
+mod given;
 mod limited;
 mod mime;
 mod peek;
@@ -25,11 +26,12 @@ use crate::model::document::{DocNumber, Stamp};
 use crate::text;
 
 pub use differences::{Differences, Found, Iter, Kind};
+pub use given::{Given, GivenBody, GivenDocument, GivenRequest, Giver, Kept, KnownGiven, Listed, scan_given};
 pub use mime::mime_of;
-pub use peek::peek;
+pub use peek::{mime_of_file, peek};
 pub use reader::{Ask, ReadOutcome, Reader, Reading, restamp};
 pub use roots::Roots;
-pub use rows::{KnownRows, Row, RowRead, RowRequest, Rows, is_table, row_name, scan_rows};
+pub use rows::{Rows, is_table, row_name};
 
 /// A document that was there when its source was scanned before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +168,8 @@ pub struct Scan {
     pub ignored: Ignored,
     /// Folders and files of the source that are not there, as written.
     pub missing: Vec<String>,
+    /// What whoever gives the documents left out, in words; empty: nothing.
+    pub note: String,
     /// A symbolic link was met: what changes in one place may be a document in another.
     pub links: bool,
 }

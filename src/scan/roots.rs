@@ -14,6 +14,7 @@ use crate::model::document::{escape_name, unescape_name};
 use crate::model::pipeline::{Source, SourcePath};
 use crate::scan::differences::{below, join};
 use crate::scan::files;
+use crate::scan::given::Giver;
 use crate::scan::rows::Rows;
 
 /// The folders and files of one source, as they are now.
@@ -27,8 +28,8 @@ pub struct Roots {
     missing: Vec<String>,
     /// What could not be looked at, by relative path, and why.
     unreadable: BTreeMap<String, String>,
-    /// Where the documents are rows of these files.
-    rows: Option<Arc<Rows>>,
+    /// Where the documents are no files.
+    giver: Option<Arc<dyn Giver>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,13 +57,21 @@ impl Roots {
         for written in &source.paths {
             all.add(written, single);
         }
-        all.rows = Rows::of(source, &|path| all.rel_of(path)).map(Arc::new);
+        if let Some(rows) = Rows::of(source, &|path| all.rel_of(path)) {
+            all.giver = Some(Arc::new(rows));
+        }
         all
     }
 
-    /// The rows of a source whose documents are rows.
-    pub fn rows(&self) -> Option<&Rows> {
-        self.rows.as_deref()
+    /// The same, where somebody else gives the documents.
+    #[must_use]
+    pub fn given_by(self, giver: Arc<dyn Giver>) -> Self {
+        Roots { giver: Some(giver), ..self }
+    }
+
+    /// Who gives the documents of a source, where they are no files.
+    pub fn giver(&self) -> Option<&dyn Giver> {
+        self.giver.as_deref()
     }
 
     fn add(&mut self, source: &SourcePath, single: bool) {
@@ -262,6 +271,7 @@ mod tests {
             include: Vec::new(),
             exclude: Vec::new(),
             rows: None,
+            project: None,
         })
     }
 

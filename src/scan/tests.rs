@@ -57,6 +57,7 @@ impl Tree {
             include: Vec::new(),
             exclude: Vec::new(),
             rows: None,
+            project: None,
         })
     }
 }
@@ -618,6 +619,7 @@ fn a_file_whose_length_is_a_lie_is_not_believed() {
         include: Vec::new(),
         exclude: Vec::new(),
         rows: None,
+        project: None,
     };
     let reader = Reader::new(SALT).unwrap();
     assert_eq!(reader.read(&Roots::open(&source), "status", Ask::default()), ReadOutcome::Changing);

@@ -160,6 +160,7 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan> {
         known,
         unreadable: tally.unreadable,
         ignored: tally.ignored,
+        note: String::new(),
         missing: request.roots.missing().to_vec(),
         links: tally.links,
     })

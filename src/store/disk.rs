@@ -1,6 +1,7 @@
 //! Every file operation of the store, behind one narrow trait, so that tests can make each of them fail or be lost.
 //! Knows nothing of what the files hold. `docs/design/crashes.md` tells what the tests make of it.
 
+mod aside;
 #[cfg(test)]
 pub(crate) mod crash;
 #[cfg(test)]
@@ -11,6 +12,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+pub use aside::AsideDisk;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

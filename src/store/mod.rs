@@ -4,7 +4,7 @@
 //! the files. [`Store`] is what the rest of the program sees.
 //!
 //! In this order, imports point to the left: `disk` · `bytes`, `format`, `lock`, `quarantine`, `reserve` · `frame` ·
-//! `extents` · `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top, `examine` and `gc` above.
+//! `extents` · `group` · `segment` · `recover` · `log`; `blobs`, `tables` and `index` beside them; `facade` and its parts on top, `examine`, `gc` and `aside` above.
 
 pub mod blobs;
 pub mod bytes;
@@ -26,6 +26,7 @@ pub mod examine;
 pub mod gc;
 
 mod ancestors;
+mod aside;
 mod documents;
 mod facade;
 mod history;

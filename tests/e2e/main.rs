@@ -71,6 +71,8 @@ mod odd_files;
 mod partial;
 /// What modules print.
 mod prints;
+/// Sources that are targets of another project.
+mod projects;
 /// Results as files: where they are, when they go.
 mod publishing;
 /// `pipe status`, `why`, `log`, `ls`, `cat`.

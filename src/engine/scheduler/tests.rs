@@ -22,7 +22,7 @@ fn family(steps: &[(usize, &[usize], usize)]) -> Family {
         origin: Origin::Source(SourceIx(0)),
         name: "docs".into(),
         steps,
-        rows: false,
+        given: false,
         feeds_set: false,
         splits: Vec::new(),
         below: Vec::new(),

@@ -14,6 +14,7 @@ impl Draft {
             include: Vec::new(),
             exclude: Vec::new(),
             rows: None,
+            project: None,
         };
         let sources = sources.iter().map(source).collect();
         Draft(Pipeline {

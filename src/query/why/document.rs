@@ -12,7 +12,7 @@ use crate::engine::is_set_current;
 use crate::engine::marks::accepted_why;
 use crate::engine::matching::{self, Matching};
 use crate::engine::route;
-use crate::engine::sets::{Streams, content_of_row, result_of};
+use crate::engine::sets::{Streams, content_of_given, result_of};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -23,9 +23,10 @@ use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Family, FamilyIx, Input, Origin, Step, needs};
 use crate::query::Asked;
 use crate::query::find::{self, Found};
+use crate::query::lineage::{self, Link};
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;
-use crate::scan::{Ask, ReadOutcome, Reader, RowRead, restamp};
+use crate::scan::{Ask, Given, ReadOutcome, Reader, restamp};
 use crate::text;
 use crate::time::Millis;
 
@@ -36,6 +37,9 @@ pub struct WhyDocument {
     pub doc: String,
     /// Its own bytes, now.
     pub source: SourceState,
+    /// The other project that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Link>,
     /// The newest run in which anything happened to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
@@ -255,7 +259,11 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         targets.push(Verdict { target: name.clone(), route, last, now });
     }
     let run = told.last().map(|newest| newest.story.run);
-    Ok(WhyDocument { doc: found.id.to_string(), source, run, targets })
+    let origin = match documents.families.family(ix).origin {
+        Origin::Source(ix) => lineage::project_of(asked.pipeline.source(ix), &found.id),
+        _ => None,
+    };
+    Ok(WhyDocument { doc: found.id.to_string(), source, origin, run, targets })
 }
 
 struct Asker<'a> {
@@ -279,8 +287,8 @@ impl Asker<'_> {
         };
         let (roots, rel) = (&self.present.parts.roots[source.0], document.id.rel().to_owned());
         let salt = self.asked.store.salt();
-        if let Some(rows) = roots.rows() {
-            return Ok(self.row(document, rows.read(&rel)?));
+        if let Some(giver) = roots.giver() {
+            return Ok(self.given(document, giver.read(&rel)?));
         }
         let Some(stamp) = restamp(roots, &rel, salt) else { return Ok(SourceState::Gone) };
         let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
@@ -293,7 +301,8 @@ impl Asker<'_> {
             && stamp == document.stamp
             && !(document.racy || was_gone || asks_content)
         {
-            document.content = Some(Content { digest, length: 0, bytes: None, mime: None, meta: None, path });
+            document.content =
+                Some(Content { digest, length: 0, bytes: None, mime: None, given: None, path });
             return Ok(SourceState::Same);
         }
         let read = match Reader::new(salt)?.read(roots, &rel, Ask { keep: 0, mime: asks_content }) {
@@ -311,7 +320,7 @@ impl Asker<'_> {
         let mime = read.mime.map(str::to_owned);
         document.digest = Some(new);
         document.content =
-            Some(Content { digest: new, length: read.length, bytes: None, mime, meta: None, path });
+            Some(Content { digest: new, length: read.length, bytes: None, mime, given: None, path });
         Ok(match old {
             _ if was_gone => SourceState::New,
             Some(old) if old == new => SourceState::Same,
@@ -319,23 +328,24 @@ impl Asker<'_> {
         })
     }
 
-    /// The same of a row.
-    fn row(&self, document: &mut Document, read: RowRead) -> SourceState {
+    /// The same of what is no file.
+    fn given(&self, document: &mut Document, read: Given) -> SourceState {
         let was_gone = self.found.entry.as_ref().is_none_or(|entry| entry.flags.gone);
         let old = document.digest;
         match read {
-            RowRead::Row { row, digest, .. } => {
+            Given::Document(given) => {
+                let digest = given.digest;
                 document.digest = Some(digest);
-                document.content = Some(content_of_row(row, digest));
+                document.content = Some(content_of_given(*given));
                 match old {
                     _ if was_gone => SourceState::New,
                     Some(old) if old == digest => SourceState::Same,
                     old => SourceState::Changed { old, new: digest },
                 }
             }
-            RowRead::Broken { problem, .. } => SourceState::Unreadable { why: problem },
-            RowRead::Absent => SourceState::Gone,
-            RowRead::Changing => SourceState::Unreadable { why: "its file is being written".into() },
+            Given::Broken { problem, .. } => SourceState::Unreadable { why: problem },
+            Given::Absent => SourceState::Gone,
+            Given::Changing => SourceState::Unreadable { why: "it is being written".into() },
         }
     }
 

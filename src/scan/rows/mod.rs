@@ -4,7 +4,6 @@
 //! hash of its content, so an edited row is one changed document, wherever in the file it stands by then. As long as
 //! the files themselves have the stamps that they had, nothing is read.
 
-mod compare;
 mod table;
 
 use std::collections::HashMap;
@@ -16,10 +15,8 @@ use crate::hash::{Digest, FieldHasher};
 use crate::model::document::{Stamp, escape_name};
 use crate::model::pipeline::Source;
 use crate::scan::files::{status_followed, status_of};
+use crate::scan::given::{Given, GivenBody, GivenDocument, Giver, Kept, Listed};
 use crate::text::thousands;
-
-pub use compare::{KnownRows, RowRequest, is_table, scan_rows};
-pub use table::Row;
 
 use table::{Spot, Table};
 
@@ -68,31 +65,6 @@ impl Slot {
     }
 }
 
-/// A row as it is now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RowRead {
-    /// Its content.
-    Row {
-        /// What is in it.
-        row: Row,
-        /// Of its content.
-        digest: Digest,
-        /// The hash of the row.
-        stamp: Stamp,
-    },
-    /// It cannot be read as a row: why, with its line.
-    Broken {
-        /// In words.
-        problem: String,
-        /// The hash of what is there.
-        stamp: Stamp,
-    },
-    /// There is no such row.
-    Absent,
-    /// The file is another than a moment ago.
-    Changing,
-}
-
 impl Rows {
     /// The rows of a source; nothing if its documents are files. `lead_of` says what leads the names of a file's rows,
     /// where there are several files. Opens no file.
@@ -110,37 +82,6 @@ impl Rows {
             missing: missing.map(|path| path.written.clone()).collect(),
             index: Mutex::new(None),
         })
-    }
-
-    /// What is wrong with the files as a whole: a column that is not there.
-    pub fn check(&self) -> Result<()> {
-        self.files
-            .iter()
-            .filter(|(_, path)| path.is_file())
-            .try_for_each(|(_, path)| Table::open(path, &self.column).map(drop))
-    }
-
-    /// The row of this name (relative to the source).
-    pub fn read(&self, rel: &str) -> Result<RowRead> {
-        let index = self.index()?;
-        let Some(at) = index.find(rel) else { return Ok(RowRead::Absent) };
-        let slot = &index.slots[at];
-        if let Some(problem) = index.problems.get(&at) {
-            return Ok(RowRead::Broken { problem: problem.clone(), stamp: slot.stamp });
-        }
-        let Some(row) = index.tables[slot.table as usize].read(slot.spot).and_then(|found| found.row.ok())
-        else {
-            return Ok(RowRead::Changing);
-        };
-        if Self::stamp(&row.bytes) != slot.stamp {
-            return Ok(RowRead::Changing);
-        }
-        Ok(RowRead::Row { digest: Digest::of(&row.bytes), stamp: slot.stamp, row })
-    }
-
-    /// Forgets what was read: the next question reads the files again.
-    pub fn forget(&self) {
-        *self.index.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(super) fn index(&self) -> Result<Arc<Index>> {
@@ -170,8 +111,8 @@ impl Rows {
             table.each(&mut |spot, found| {
                 let (name, problem) = self.named(lead, &found, &|| table.line(spot));
                 let stamp = match (&found.row, &problem) {
-                    (Ok(row), None) => Self::stamp(&row.bytes),
-                    _ => Self::stamp(problem.as_deref().unwrap_or_default().as_bytes()),
+                    (Ok(row), None) => Self::stamp_of(&row.bytes),
+                    _ => Self::stamp_of(problem.as_deref().unwrap_or_default().as_bytes()),
                 };
                 if let Some(problem) = problem {
                     broken.insert((number, spot.offset), problem);
@@ -217,7 +158,7 @@ impl Rows {
                         None => format!("the same `{}` in {} and {}", self.column, line(first), line(&slot)),
                     };
                     first.stamp =
-                        Self::stamp(format!("{problem} {} {}", first.stamp.0, slot.stamp.0).as_bytes());
+                        Self::stamp_of(format!("{problem} {} {}", first.stamp.0, slot.stamp.0).as_bytes());
                     index.problems.insert(at - 1, problem);
                 }
                 _ => {
@@ -260,7 +201,7 @@ impl Rows {
         }
     }
 
-    fn stamp(content: &[u8]) -> Stamp {
+    fn stamp_of(content: &[u8]) -> Stamp {
         Stamp(FieldHasher::new("pipe row").bytes(content).finish().prefix())
     }
 
@@ -273,6 +214,85 @@ impl Rows {
             hasher.text(lead).number(status.stamp(0).0);
         }
         Some(hasher.finish())
+    }
+}
+
+impl Giver for Rows {
+    fn state(&self) -> Option<Digest> {
+        self.files_stamp()
+    }
+
+    fn list(&self) -> Result<Arc<dyn Listed>> {
+        let index: Arc<dyn Listed> = self.index()?;
+        Ok(index)
+    }
+
+    fn forget(&self) {
+        *self.index.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn read(&self, rel: &str) -> Result<Given> {
+        let index = self.index()?;
+        let Some(at) = index.find(rel) else { return Ok(Given::Absent) };
+        let slot = &index.slots[at];
+        if let Some(problem) = index.problems.get(&at) {
+            return Ok(Given::Broken { problem: problem.clone(), stamp: slot.stamp });
+        }
+        let Some(row) = index.tables[slot.table as usize].read(slot.spot).and_then(|found| found.row.ok())
+        else {
+            return Ok(Given::Changing);
+        };
+        if Self::stamp_of(&row.bytes) != slot.stamp {
+            return Ok(Given::Changing);
+        }
+        Ok(Given::Document(Box::new(GivenDocument {
+            digest: Digest::of(&row.bytes),
+            stamp: slot.stamp,
+            body: GivenBody::Bytes(row.bytes.into()),
+            ext: "json".to_owned(),
+            meta: row.meta,
+        })))
+    }
+
+    fn stamp(&self, rel: &str) -> Option<Stamp> {
+        let index = self.index().ok()?;
+        index.find(rel).map(|at| index.slots[at].stamp)
+    }
+
+    /// A column that is not there.
+    fn check(&self) -> Result<()> {
+        self.files
+            .iter()
+            .filter(|(_, path)| path.is_file())
+            .try_for_each(|(_, path)| Table::open(path, &self.column).map(drop))
+    }
+
+    fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    fn state_to_keep(&self) -> Option<Kept> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = index.as_ref()?.stamp?;
+        Some(Kept { state, note: String::new() })
+    }
+}
+
+impl Listed for Index {
+    fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn name_at(&self, at: usize) -> &str {
+        self.name(at)
+    }
+
+    fn stamp_at(&self, at: usize) -> Stamp {
+        self.slots[at].stamp
+    }
+
+    fn note(&self) -> &'static str {
+        ""
     }
 }
 
@@ -302,6 +322,12 @@ pub fn row_name(value: &str) -> String {
         }
     }
     name
+}
+
+/// Whether a path is one of the files that rows are read from.
+pub fn is_table(path: &Path) -> bool {
+    let ext = path.extension().and_then(|ext| ext.to_str()).unwrap_or_default().to_lowercase();
+    matches!(ext.as_str(), "csv" | "tsv" | "jsonl")
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(super) struct Spot {
 
 /// A row that was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub(super) struct Row {
     /// Its content: a JSON object.
     pub bytes: Vec<u8>,
     /// Its scalars by name.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::document::DocNumber;
 use crate::model::pipeline::SourcePath;
-use crate::scan::{Kind, Known, Scan};
+use crate::scan::{GivenRequest, Kind, Known, Scan, scan_given};
 
 struct Folder(tempfile::TempDir);
 
@@ -26,6 +26,7 @@ impl Folder {
             include: Vec::new(),
             exclude: Vec::new(),
             rows: Some(column.into()),
+            project: None,
         };
         Rows::of(&source, &|path| Some(path.file_name().unwrap().to_str().unwrap().to_owned())).unwrap()
     }
@@ -33,8 +34,11 @@ impl Folder {
 
 fn text(rows: &Rows, rel: &str) -> String {
     match rows.read(rel).unwrap() {
-        RowRead::Row { row, .. } => String::from_utf8(row.bytes).unwrap(),
-        RowRead::Broken { problem, .. } => problem,
+        Given::Document(row) => {
+            let GivenBody::Bytes(bytes) = row.body else { panic!("a row is held") };
+            String::from_utf8(bytes.to_vec()).unwrap()
+        }
+        Given::Broken { problem, .. } => problem,
         other => format!("{other:?}"),
     }
 }
@@ -57,7 +61,8 @@ fn compare(rows: &Rows, known: &BTreeMap<String, Stamp>) -> (Vec<String>, BTreeM
     (found, now)
 }
 
-fn scan(rows: &Rows, known: &BTreeMap<String, Stamp>, files_before: Option<Digest>) -> Scan {
+fn scan(rows: &Rows, known: &BTreeMap<String, Stamp>, state: Option<Digest>) -> Scan {
+    let before = state.map(|state| Kept { state, note: String::new() });
     let visit_known = |visit: &mut dyn FnMut(&str, Known)| {
         for (rel, stamp) in known {
             let (dir, name) = rel.rsplit_once('/').unwrap_or(("", rel));
@@ -74,8 +79,8 @@ fn scan(rows: &Rows, known: &BTreeMap<String, Stamp>, files_before: Option<Diges
         Ok(())
     };
     let request =
-        RowRequest { source: "rows", rows, known: &visit_known, files_before, is_current: &|_| true };
-    scan_rows(&request).unwrap()
+        GivenRequest { source: "rows", giver: rows, known: &visit_known, before, is_current: &|_| true };
+    scan_given(&request).unwrap()
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What the index asks of a sorted map on disk. Knows nothing of what it stores.
 
-#[cfg(test)]
 pub(super) mod plain;
 mod sled;
 

@@ -1,5 +1,5 @@
-//! A sorted map that lies in one plain file of a (simulated) disk, for tests: what sled is to the store, with nothing of
-//! its own that could go wrong. Every flush appends what changed; opening reads it all.
+//! A sorted map that lies in one plain file, where no real disk is written: what sled is to the store, with nothing of its
+//! own that could go wrong. Every flush appends what changed; opening reads it all.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
