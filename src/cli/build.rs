@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cli::events;
 use crate::cli::exit::Exit;
+use crate::cli::gate;
 use crate::cli::global::{Define, Global};
 use crate::cli::interrupt;
 use crate::cli::output::Output;
@@ -30,10 +31,6 @@ pub(super) struct Args {
     /// Targets, or modules (all targets that use them), with everything they need
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
-
-    /// How many module processes may be busy at once: a number, or a share of the cores (50%)
-    #[arg(short, long, value_name = "N", env = "PIPE_JOBS", hide_env = true, value_parser = jobs)]
-    jobs: Option<usize>,
 
     /// Show what would be done; do nothing
     #[arg(short = 'n', long)]
@@ -66,6 +63,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N|P%")]
     allow_failures: Option<Allowance>,
 
+    /// Do nothing if in any target more than this would be done again although no document changed (a gate for CI): a
+    /// number, or a share of its documents (5%)
+    #[arg(long, value_name = "N|P%", conflicts_with = "sample")]
+    max_recompute: Option<Allowance>,
+
     /// Go on after failures (that is what it does)
     #[arg(short, long, hide = true, conflicts_with = "fail_fast")]
     keep_going: bool,
@@ -73,18 +75,6 @@ pub(super) struct Args {
     /// It is meant that a source, or most of its documents, is gone
     #[arg(long)]
     gone: bool,
-}
-
-pub(super) fn jobs(text: &str) -> std::result::Result<usize, String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let number = match text.strip_suffix('%') {
-        Some(share) => share.parse::<usize>().map(|share| (cores * share).div_ceil(100)),
-        None => text.parse(),
-    };
-    match number {
-        Ok(0) | Err(_) => Err("a number from 1 on, or a share of the cores such as 50%".to_owned()),
-        Ok(jobs) => Ok(jobs),
-    }
 }
 
 impl Args {
@@ -114,7 +104,6 @@ impl Args {
     pub(super) fn of_all(define: Define) -> Self {
         Args {
             names: Vec::new(),
-            jobs: None,
             dry_run: false,
             define,
             docs: None,
@@ -123,6 +112,7 @@ impl Args {
             fail_fast: false,
             max_fail: None,
             allow_failures: None,
+            max_recompute: None,
             keep_going: false,
             gone: false,
         }
@@ -146,7 +136,7 @@ impl Args {
         };
         let options = Options {
             wanted,
-            jobs: self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            jobs: global.jobs(),
             docs,
             not_named: HashMap::new(),
             sample_size: self.sample,
@@ -163,6 +153,18 @@ impl Args {
         };
         let interrupts = interrupt::watch()?;
         let store = owner::open(&project, out)?;
+        if let Some(limit) = self.max_recompute {
+            let gate = gate::Gate {
+                limit,
+                wanted: &options.wanted,
+                update: &options.update,
+                docs: options.docs.as_ref(),
+            };
+            if let Err(refused) = gate.pass(&project, &store) {
+                store.close()?;
+                return Err(refused);
+            }
+        }
         if !self.dry_run {
             store.keep_pipelinefile(&project.loaded.digest, project.loaded.text());
         }

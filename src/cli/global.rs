@@ -48,6 +48,18 @@ pub(super) struct Global {
     )]
     pub(super) progress: Progress,
 
+    /// How many module processes may be busy at once: a number, or a share of the cores (50%)
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        env = "PIPE_JOBS",
+        hide_env = true,
+        value_parser = jobs,
+        global = true
+    )]
+    pub(super) jobs: Option<usize>,
+
     /// Also write the event stream of builds to a file
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) events: Option<PathBuf>,
@@ -55,6 +67,18 @@ pub(super) struct Global {
     /// Print JSON for programs: one object a line on stdout
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+fn jobs(text: &str) -> std::result::Result<usize, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let number = match text.strip_suffix('%') {
+        Some(share) => share.parse::<usize>().map(|share| (cores * share).div_ceil(100)),
+        None => text.parse(),
+    };
+    match number {
+        Ok(0) | Err(_) => Err("a number from 1 on, or a share of the cores such as 50%".to_owned()),
+        Ok(jobs) => Ok(jobs),
+    }
 }
 
 /// `--color`.
@@ -92,6 +116,11 @@ pub(super) struct Define {
 }
 
 impl Global {
+    /// How many module processes may be busy at once.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
     /// Where the project is, for commands that take no parameters.
     pub(super) fn locate(&self, colour: bool) -> Locate {
         self.locate_with(&Define::default(), colour)

@@ -15,6 +15,7 @@ mod completions;
 mod doctor;
 mod events;
 mod export;
+mod gate;
 mod gc;
 mod global;
 mod graph;

@@ -56,10 +56,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "GLOB", requires = "sample")]
     docs: Option<String>,
 
-    /// With --sample: so many documents at once; without it as many as there are cores
-    #[arg(short, long, value_name = "N", requires = "sample", value_parser = super::build::jobs)]
-    jobs: Option<usize>,
-
     /// Open the debugger at the line that fails (Python modules)
     #[arg(long, conflicts_with = "json")]
     debug: bool,
@@ -110,7 +106,6 @@ impl Args {
             doc: Some(doc.to_owned()),
             sample: None,
             docs: None,
-            jobs: None,
             debug: false,
             define,
         }
@@ -120,7 +115,7 @@ impl Args {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let ix = self.chosen(&project)?;
         if let Some(size) = self.sample {
-            return self.on_sample(&project, ix, size.get(), out);
+            return self.on_sample(&project, ix, size.get(), global.jobs(), out);
         }
         let host = Arc::new(Host::of_this_program());
         let mut folder = None;

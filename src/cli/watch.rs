@@ -39,10 +39,6 @@ pub(super) struct Args {
     #[arg(value_name = "TARGET")]
     names: Vec<String>,
 
-    /// How many module processes may be busy at once: a number, or a share of the cores (50%)
-    #[arg(short, long, value_name = "N", env = "PIPE_JOBS", hide_env = true, value_parser = super::build::jobs)]
-    jobs: Option<usize>,
-
     #[command(flatten)]
     define: Define,
 

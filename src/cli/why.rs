@@ -325,7 +325,8 @@ fn target_lines(why: &TargetWhy) -> Vec<String> {
     lines
 }
 
-fn group_words(group: &Group) -> String {
+/// Why, without the values.
+pub(super) fn group_words(group: &Group) -> String {
     match &group.kind {
         Kind::New => "new".to_owned(),
         Kind::Changed => "the file changed".to_owned(),

@@ -31,8 +31,11 @@ mod edits;
 mod export;
 /// Passing faults and the breaker.
 mod faults;
-/// `pipe gc`.
+/// Folders as results.
 mod folders;
+/// `--max-recompute`.
+mod gate;
+/// `pipe gc`.
 mod gc;
 /// Documents that are gone.
 mod gone;

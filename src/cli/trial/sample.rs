@@ -98,6 +98,7 @@ impl Args {
         project: &Project,
         ix: TargetIx,
         size: usize,
+        jobs: usize,
         out: &mut Output,
     ) -> Result<Exit> {
         let name = project.pipeline().target(ix).name.clone();
@@ -116,7 +117,7 @@ impl Args {
             out.say(described(&prepared.sample));
         }
         let stop = || interrupted.load(Ordering::Relaxed);
-        let done = self.run_sample(&host, &prepared, &folder, &stop)?;
+        let done = self.run_sample(&host, &prepared, jobs, &folder, &stop)?;
         if stop() {
             out.say("Stopped: nothing was recorded");
             return Ok(Exit::INTERRUPTED);
@@ -180,6 +181,7 @@ impl Args {
         &self,
         host: &Arc<Host>,
         prepared: &Prepared,
+        jobs: usize,
         folder: &Folder,
         stop: &dyn Fn() -> bool,
     ) -> Result<std::collections::HashMap<u64, Done>> {
@@ -189,8 +191,6 @@ impl Args {
             let (_, requests) = calls.entry(*call).or_insert_with(|| (trial.launch.clone(), Vec::new()));
             requests.push(Request { id: number as u64 + 1, ..trial.request.clone() });
         }
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.unwrap_or_else(cores);
         let mut done = std::collections::HashMap::new();
         for (call, (launch, requests)) in calls {
             let folder = folder.path().join(format!("call-{call}"));

@@ -34,10 +34,9 @@ impl View {
             out.drawn(&warnings);
             out.drawn("\n");
         }
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options {
             wanted,
-            jobs: args.jobs.unwrap_or_else(cores),
+            jobs: global.jobs(),
             docs: None,
             not_named: std::collections::HashMap::new(),
             sample_size: None,

@@ -1,10 +1,11 @@
 //! Why something ran, would run, did not, or failed: the parts of old keys against those of now.
 //!
 //! From records and stamps alone; nothing is run. In this order, imports point to the left: `present` · `document`,
-//! `target`.
+//! `target` · `redone`.
 
 mod document;
 pub mod present;
+mod redone;
 mod target;
 
 use crate::engine::documents::Documents;
@@ -13,6 +14,7 @@ use crate::model::pipeline::Verb;
 use crate::query::{Asked, find};
 
 pub use document::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
+pub use redone::{Ask, Redone, redone};
 pub use target::{Group, Kind, TargetWhy, WhyTarget};
 
 /// The answer.

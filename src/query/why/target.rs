@@ -78,6 +78,18 @@ pub enum Kind {
 const PROBED: u64 = 64;
 
 pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[TargetIx]) -> Result<WhyTarget> {
+    looked_at(asked, documents, targets, &mut |_| Ok(true), &|_| true)
+}
+
+/// The same of the documents that `is_in` names; `differs` says of a source document with another stamp whether its
+/// bytes are others.
+pub(super) fn looked_at(
+    asked: &Asked<'_>,
+    documents: &Documents<'_>,
+    targets: &[TargetIx],
+    differs: &mut dyn FnMut(&Touched<'_>) -> Result<bool>,
+    is_in: &dyn Fn(&DocId) -> bool,
+) -> Result<WhyTarget> {
     let mut present = Present::new(asked, &documents.families)?;
     let scans = if asked.building { Vec::new() } else { present.scan(&documents.families)? };
     let mut answer = WhyTarget { targets: Vec::new(), building: asked.is_build() };
@@ -93,11 +105,22 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[Targe
                     total += scan.counts.present();
                     for found in &scan.found {
                         let id = id_of(&family.name, &found.dir, &found.name);
+                        if !is_in(&id) {
+                            continue;
+                        }
                         match found.kind {
                             Difference::New => groups.add(Kind::New, Vec::new(), &id),
-                            Difference::Changed(_) => groups.add(Kind::Changed, Vec::new(), &id),
                             Difference::Gone(_) => {}
-                            Difference::Untrusted(known) => {
+                            Difference::Changed(known)
+                                if differs(&Touched {
+                                    source: &family.name,
+                                    id: &id,
+                                    story: Position(known.extra),
+                                })? =>
+                            {
+                                groups.add(Kind::Changed, Vec::new(), &id);
+                            }
+                            Difference::Changed(known) | Difference::Untrusted(known) => {
                                 counting.count(
                                     &mut groups,
                                     &id,
@@ -108,7 +131,7 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[Targe
                         }
                     }
                 }
-                None => total += counting.all(&mut groups)?,
+                None => total += counting.all(&mut groups, is_in)?,
             }
         }
         let to_do: u64 = groups.0.iter().map(|group| group.documents).sum();
@@ -121,6 +144,14 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, targets: &[Targe
         });
     }
     Ok(answer)
+}
+
+/// A source document whose file has another stamp than it had when it was built.
+pub(super) struct Touched<'a> {
+    pub(super) source: &'a str,
+    pub(super) id: &'a DocId,
+    /// What is told of it.
+    pub(super) story: Position,
 }
 
 #[derive(Default)]
@@ -165,7 +196,7 @@ struct Counting<'c, 'a> {
 
 impl Counting<'_, '_> {
     /// All documents of a family that was not scanned.
-    fn all(&mut self, groups: &mut Groups) -> Result<u64> {
+    fn all(&mut self, groups: &mut Groups, is_in: &dyn Fn(&DocId) -> bool) -> Result<u64> {
         let (store, name) = (self.asked.store, self.family.name.clone());
         let (mut total, mut outcome) = (0, Ok(()));
         store.scan(&name, &mut |dir, entry| {
@@ -173,7 +204,10 @@ impl Counting<'_, '_> {
                 return true;
             }
             total += 1;
-            outcome = self.count(groups, &id_of(&name, dir, &entry.name), entry.story, entry.definition);
+            let id = id_of(&name, dir, &entry.name);
+            if is_in(&id) {
+                outcome = self.count(groups, &id, entry.story, entry.definition);
+            }
             outcome.is_ok()
         })?;
         outcome.map(|()| total)
