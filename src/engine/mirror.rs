@@ -125,6 +125,9 @@ pub(super) fn is_published(present: &Publishing, owned: &Owned) -> bool {
 /// that was shown there last.
 pub(super) fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Result<()> {
     let mut ours = Vec::new();
+    if !is_anything_shown(parts.store)? {
+        return Ok(());
+    }
     for (ix, family) in families.list.iter().enumerate() {
         let mut failed = None;
         parts.store.scan(&family.name, &mut |dir, entry| {
@@ -148,6 +151,20 @@ pub(super) fn restore_ownership(parts: &Parts<'_>, families: &Families) -> Resul
         own(parts.store, &path, &owner)?;
     }
     Ok(())
+}
+
+/// Whether a story was ever written for a target that publishes.
+fn is_anything_shown(store: &Store) -> Result<bool> {
+    for at in store.definition_places() {
+        // One that cannot be read may have shown something.
+        if store
+            .definition(at)?
+            .is_none_or(|found| found.targets.iter().any(|target| target.publish.is_some()))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a document shows, or showed before it was gone, that nobody owns and that lies there unchanged.
