@@ -49,9 +49,9 @@ pub fn redone(asked: &Asked<'_>, ask: &Ask<'_>) -> Result<Vec<Redone>> {
     // A fresh checkout gives every file a new stamp: what changed is told by bytes alone.
     let mut differs = |touched: &Touched<'_>| {
         let Some(told) = before(asked.store, touched.story)? else { return Ok(true) };
-        let source = pipeline.find_source(touched.source);
-        let roots = source.map(|source| scan::Roots::open(pipeline.source(source)));
-        let Some(roots) = roots.filter(|roots| roots.rows().is_none()) else { return Ok(true) };
+        let source = pipeline.find_source(touched.source).map(|source| pipeline.source(source));
+        let Some(source) = source.filter(|source| !source.is_given()) else { return Ok(true) };
+        let roots = scan::Roots::open(source);
         Ok(match reader.read(&roots, touched.id.rel(), scan::Ask { keep: 0, mime: false }) {
             ReadOutcome::Read(read) => told.story.content != Some(read.digest),
             _ => true,
