@@ -1,9 +1,9 @@
-//! Ctrl-C, SIGTERM, SIGHUP: counted. The first asks for an orderly end, the second ends what is in hand, the third the process.
+//! Ctrl-C, SIGTERM, SIGHUP: counted; SIGUSR1 asks how far a build is. The first asks for an orderly end, the second ends what is in hand, the third the process.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -27,11 +27,15 @@ pub(super) fn watch() -> Result<&'static Interrupts> {
     if let Some(watched) = INTERRUPTS.get() {
         return Ok(watched);
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
         .map_err(|e| Error::unfinished("cannot listen to signals").caused_by(e))?;
     let interrupts = INTERRUPTS.get_or_init(Interrupts::default);
     let listen = move || {
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                interrupts.ask();
+                continue;
+            }
             interrupts.add(signal);
             // A disk that does not answer can hold up whatever would end in order.
             if interrupts.seen().is_some_and(|(_, count)| count >= AT_ONCE) {

@@ -47,7 +47,14 @@ impl Build<'_> {
     pub(super) fn report(&mut self, worker: WorkerIx, report: Report) -> Result<()> {
         match report {
             Report::Ready { files, packages } => self.loaded(worker, &files, packages),
-            Report::Answer(answer) => self.answer(worker, *answer),
+            Report::Answer(answer) => {
+                self.asked.answered(worker);
+                self.answer(worker, *answer)
+            }
+            Report::Stack { lines } => {
+                self.asked.stack(worker, lines);
+                Ok(())
+            }
             Report::Child { id, name, output, weight: _ } => self.child(worker, id, &name, output),
             Report::Progress { id, done, total } => {
                 if let Some((doc, target)) = self.names(id) {

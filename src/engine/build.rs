@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::engine::asked::Asked;
 use crate::engine::bounds::Limits;
 use crate::engine::collected::Collected;
 use crate::engine::crew::Worker;
@@ -131,6 +132,7 @@ pub(super) struct Build<'a> {
     pub(super) said_otherwise: HashSet<TargetIx>,
     pub(super) faults: Faults,
     pub(super) limits: Limits,
+    pub(super) asked: Asked,
     pub(super) readings: u32,
     unseen: Unseen,
     pub(super) feeds: Feeds,
@@ -240,6 +242,7 @@ impl<'a> Build<'a> {
             said_otherwise: HashSet::new(),
             faults: Faults::default(),
             limits: Limits::default(),
+            asked: Asked::default(),
             readings: 0,
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
             feeds: Feeds::default(),
@@ -414,6 +417,7 @@ impl<'a> Build<'a> {
         }
         let counts = self.tally.counts(|target| self.scheduler.running_of(target));
         self.sink.event(&Event::Counts(counts));
+        self.look_at_questions();
     }
 
     fn look_at_interrupts(&mut self) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::Position;
+use crate::model::pipeline::Program;
 use crate::module::{Host, Launch, Report, Request, Slot};
 
 /// Who is told what a worker says.
@@ -63,6 +64,15 @@ impl Worker {
 
     pub(super) fn kill(&self) {
         self.slot.kill();
+    }
+
+    /// Asks where it stands: whether that will be told.
+    pub(super) fn tell_stack(&self) -> bool {
+        let can = matches!(self.launch.program, Program::Python { .. });
+        if can {
+            self.slot.tell_stack();
+        }
+        can
     }
 
     pub(super) fn join(self) {

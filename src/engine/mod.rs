@@ -2,11 +2,12 @@
 //!
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
 //! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `others` · `documents` · `kin`, `matching` ·
-//! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
+//! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `asked`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
 //! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
 pub mod accept;
 mod answers;
+mod asked;
 mod bounds;
 mod build;
 pub mod by;
@@ -102,6 +103,8 @@ pub struct Interrupts {
     pub signal: AtomicI32,
     /// How many came.
     pub count: AtomicUsize,
+    /// How often somebody asked what is in hand, since that was said.
+    pub questions: AtomicUsize,
     /// One came: ends a scan early.
     pub cancel: AtomicBool,
     /// Who waits for something else, and is woken.
@@ -117,6 +120,16 @@ impl Interrupts {
         if let Some(sleeper) = self.sleeper.get() {
             sleeper.unpark();
         }
+    }
+
+    /// Somebody asks what is in hand.
+    pub fn ask(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether anybody asked since this was asked last.
+    pub fn take_question(&self) -> bool {
+        self.questions.swap(0, Ordering::Relaxed) > 0
     }
 
     /// The last signal and how many came; nothing if none did.

@@ -63,6 +63,7 @@ impl Past {
         let share = actions as f64 / self.actions as f64;
         let at_once = settings.workers.unwrap_or(jobs).clamp(1, actions.max(1) as usize);
         planned.seconds = Some(self.micros as f64 / 1e6 * share / at_once as f64);
+        planned.each = Some(self.micros as f64 / self.actions as f64);
         planned.counts = self.counts.iter().map(|(name, sum)| (name.clone(), sum * share)).collect();
     }
 }

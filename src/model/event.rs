@@ -121,6 +121,11 @@ pub enum Event {
         /// So far.
         seconds: u64,
     },
+    /// Somebody asked what is in hand (SIGUSR1).
+    InHand {
+        /// One for each worker that has anything in hand.
+        workers: Vec<Hand>,
+    },
     /// Counts of all targets, at most ten times a second.
     #[serde(serialize_with = "as_targets")]
     Counts(Vec<TargetCounts>),
@@ -211,6 +216,9 @@ pub struct Planned {
     /// So many seconds they take, by what they took before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// Microseconds of one of them, by what they took before.
+    #[serde(skip)]
+    pub each: Option<f64>,
     /// What the module will count, by what it counted before.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, f64>,
@@ -253,6 +261,27 @@ pub struct Finished {
     /// How it ran.
     #[serde(flatten)]
     pub ran: Option<Ran>,
+}
+
+/// What a worker is at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Hand {
+    /// Its number in the run.
+    pub worker: u32,
+    /// The target.
+    pub target: String,
+    /// The document that it has had for longest: as a rule the one that it works on.
+    pub doc: String,
+    /// Since it was handed out, or since the answer before it.
+    pub milliseconds: u64,
+    /// How far the module says it is, and of how much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(f64, Option<f64>)>,
+    /// So many more documents it has in hand.
+    pub more: usize,
+    /// Where it stands, innermost first; only of Python modules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
 }
 
 /// How an action ran.

@@ -34,15 +34,20 @@ impl Log {
         drop((&self.0).write_all(bytes));
     }
 
-    /// The last lines of what was written from `from` on.
-    pub(super) fn tail(&self, from: u64) -> Vec<String> {
+    /// The end of what was written from `from` on.
+    pub(super) fn since(&self, from: u64) -> String {
         let length = self.length();
         let from = from.max(length.saturating_sub(TAIL_BYTES)).min(length);
         let mut bytes = vec![0; (length - from) as usize];
         if self.0.read_exact_at(&mut bytes, from).is_err() {
-            return Vec::new();
+            return String::new();
         }
-        let text = String::from_utf8_lossy(&bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The last lines of what was written from `from` on.
+    pub(super) fn tail(&self, from: u64) -> Vec<String> {
+        let text = self.since(from);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
     }

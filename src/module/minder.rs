@@ -29,6 +29,8 @@ pub(super) enum Command {
     Send(Vec<Request>),
     /// A new process for what comes.
     Restart,
+    /// Say where the process stands.
+    TellStack,
     /// Nothing more will come.
     Finish,
     /// End at once.
@@ -77,6 +79,8 @@ pub(super) struct Minder {
     pub(super) restart: bool,
     /// All is to end at once.
     pub(super) killed: bool,
+    /// Somebody wants to know where the process stands.
+    pub(super) tell_stack: bool,
     pub(super) channel: Option<Channel>,
     /// Children that were reported and not dealt with yet.
     pub(super) unheard: Unheard,
@@ -98,6 +102,7 @@ impl Minder {
             match command {
                 Command::Send(requests) => self.waiting.extend(requests),
                 Command::Restart => self.restart = true,
+                Command::TellStack => self.tell_stack = true,
                 Command::Finish => self.finishing = true,
                 Command::Kill => self.killed = true,
             }

@@ -38,6 +38,11 @@ pub enum Report {
         /// `{"message": …}` and what else it says.
         warning: serde_json::Value,
     },
+    /// Where the process stands, innermost first.
+    Stack {
+        /// `modules/ocr.py:41 in page`.
+        lines: Vec<String>,
+    },
     /// Numbers to be summed up.
     Count {
         /// The request.

@@ -44,6 +44,7 @@ impl Slot {
             finishing: false,
             restart: false,
             killed: false,
+            tell_stack: false,
             channel: None,
             unheard: Unheard::default(),
             memory_kills: None,
@@ -83,6 +84,12 @@ impl Slot {
     /// Says that nothing more will come: what was sent is still done, then the process ends.
     pub fn finish(&self) {
         self.queue.push(Command::Finish);
+    }
+
+    /// Asks where the process stands: told by [`Report::Stack`], with nothing if it has nothing in hand. Only for workers
+    /// that take SIGUSR1 for this question, as Python's do: others die of it.
+    pub fn tell_stack(&self) {
+        self.queue.push(Command::TellStack);
     }
 
     /// Ends the process at once; what was not answered comes back with [`Report::Ended`].

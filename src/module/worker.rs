@@ -2,6 +2,7 @@
 
 mod endings;
 mod lines;
+mod stack;
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,6 +38,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const CLOSED: Duration = Duration::from_secs(1);
 /// How long reading waits at a time while too many children are not dealt with.
 const HELD_BACK: Duration = Duration::from_millis(2);
+/// How long nothing is read of a process that prints without end: it would take one processor, and reading another.
+const FLOODED: Duration = Duration::from_millis(8);
+/// For a worker to write down where it stands.
+const STACK: Duration = Duration::from_millis(100);
 /// Of what a process prints where frames belong, so much is kept.
 const STRAY_LIMIT: usize = 1 << 20;
 
@@ -126,12 +131,16 @@ struct Worker {
     /// The end of the log of the answer before.
     log_mark: u64,
     stray: usize,
+    /// It printed more than is kept: nothing is read before.
+    flooded: Option<Instant>,
     /// Whether a document has a scratch folder, as far as the answers in hand can know.
     scratch_is_used: Option<bool>,
     memory_kills: Option<u64>,
     meter: Meter,
     /// The scratch folder, to which the name of a document's own is added.
     tmp: PathBuf,
+    /// Where its log was when it was asked for its stack, and when that is looked for.
+    stack: Option<(u64, Instant)>,
 }
 
 /// Starts the program: (input, output, its number).
@@ -197,22 +206,34 @@ impl Worker {
             spoke_twice: false,
             log_mark,
             stray: 0,
+            flooded: None,
             scratch_is_used: None,
             memory_kills,
             meter: Meter::new(number),
             tmp: minder.scratch.clone(),
+            stack: None,
         })
     }
 
     /// Hands out, waits until something happens, and deals with it.
     fn turn(&mut self, minder: &mut Minder) -> Turn {
         self.hand_out(minder);
+        self.tell_stack(minder);
         let deadline = self.deadline(&minder.launch);
         let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // Children that nobody has dealt with yet: nothing more is read for a moment.
-        let is_full = minder.unheard.is_full();
-        if is_full {
-            left = Some(left.map_or(HELD_BACK, |left| left.min(HELD_BACK)));
+        let mut rest = minder.unheard.is_full().then_some(HELD_BACK);
+        if let Some(until) = self.flooded {
+            let wait = until.saturating_duration_since(Instant::now());
+            self.flooded = Some(until).filter(|_| !wait.is_zero());
+            rest = rest.max(self.flooded.map(|_| wait));
+        }
+        if let Some(rest) = rest {
+            left = Some(left.map_or(rest, |left| left.min(rest)));
+        }
+        if let Some((_, at)) = self.stack {
+            let wait = at.saturating_duration_since(Instant::now());
+            left = Some(left.map_or(wait, |left| left.min(wait)));
         }
         let Some(channel) = &minder.channel else { return self.lost(minder) };
         let unwritten = self.written < self.outgoing.len();
@@ -220,7 +241,7 @@ impl Worker {
             Some(minder.bell()),
             Some((channel.as_fd(), Wish::Read)),
             self.input.as_ref().filter(|_| unwritten).map(|fd| (fd.as_fd(), Wish::Write)),
-            self.output.as_ref().filter(|_| !is_full).map(|fd| (fd.as_fd(), Wish::Read)),
+            self.output.as_ref().filter(|_| rest.is_none()).map(|fd| (fd.as_fd(), Wish::Read)),
         ];
         let Ok([_, heard, writable, readable]) = sys::poll(wishes, left) else { return Turn::On };
         if writable {
@@ -572,6 +593,9 @@ impl Worker {
             minder.reports.push(Report::Warn { id: None, warning });
         }
         let room = STRAY_LIMIT.saturating_sub(self.stray);
+        if room == 0 {
+            self.flooded = Some(Instant::now() + FLOODED);
+        }
         self.stray = self.stray.saturating_add(bytes.len());
         if room > 0 {
             self.log.append(&bytes[..bytes.len().min(room)]);

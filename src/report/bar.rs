@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use crate::model::event::{Event, Sink};
 use crate::report::Out;
 use crate::report::progress::State;
+use crate::report::style::INDENT;
 use crate::report::talk::Talk;
 
 /// Nothing is written before.
@@ -113,6 +114,10 @@ impl Sink for Bar {
         note.state.hear(event, self.began.elapsed());
         let lines = note.talk.hear(event);
         note.lines.extend(lines);
+        if matches!(event, Event::InHand { .. }) {
+            let counts = note.state.plain_line(self.began.elapsed());
+            note.lines.push(format!("{INDENT}{counts}"));
+        }
         drop(note);
         if matches!(event, Event::Finished(_)) {
             self.close();

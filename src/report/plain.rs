@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::model::event::{Event, Sink};
 use crate::report::Out;
 use crate::report::progress::State;
+use crate::report::style::INDENT;
 use crate::report::talk::Talk;
 
 /// A line of progress comes every so often at most…
@@ -16,14 +17,15 @@ const PARTS: u64 = 20;
 /// Writes lines.
 pub(super) struct Plain {
     talk: Talk,
-    /// Absent: no lines of progress.
-    progress: Option<Progress>,
+    progress: Progress,
     out: Out,
     began: Instant,
 }
 
 #[derive(Default)]
 struct Progress {
+    /// Nothing is said unless it is asked for.
+    silent: bool,
     state: State,
     last: Duration,
     last_done: u64,
@@ -31,14 +33,14 @@ struct Progress {
 
 impl Plain {
     pub(super) fn new(talk: Talk, progress: bool, out: Box<dyn Write + Send>) -> Self {
-        let progress = progress.then(Progress::default);
+        let progress = Progress { silent: !progress, ..Progress::default() };
         Plain { talk, progress, out: Out::new(out), began: Instant::now() }
     }
 
     /// Hears an event, so long after the start.
     pub(super) fn event_at(&mut self, event: &Event, at: Duration) {
         let mut lines = self.talk.hear(event);
-        lines.extend(self.progress.as_mut().and_then(|progress| progress.line(event, at)));
+        lines.extend(self.progress.line(event, at));
         self.print(&lines);
     }
 
@@ -51,7 +53,10 @@ impl Plain {
 impl Progress {
     fn line(&mut self, event: &Event, at: Duration) -> Option<String> {
         self.state.hear(event, at);
-        if !matches!(event, Event::Counts(_)) || at < self.last + EVERY {
+        if matches!(event, Event::InHand { .. }) {
+            return Some(format!("{INDENT}{}", self.state.plain_line(at)));
+        }
+        if self.silent || !matches!(event, Event::Counts(_)) || at < self.last + EVERY {
             return None;
         }
         let (done, todo) = self.state.done_and_todo();

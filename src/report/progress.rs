@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::event::{Event, TargetCounts};
+use crate::model::event::{Event, Hand, TargetCounts};
 use crate::report::style::{HEAD, INDENT, Ink, Style, columns, cut, cut_front, shown};
 use crate::text;
 
@@ -19,6 +19,8 @@ const NAMED_AFTER: Duration = Duration::from_secs(2);
 const NAMED: usize = 3;
 /// Before this, how long is left is a guess that nobody should see.
 const LEFT_AFTER: Duration = Duration::from_secs(3);
+/// What took less before is not estimated by that.
+const ESTIMATED: Duration = Duration::from_secs(10);
 /// A target's name takes so many columns at most.
 const NAME: usize = 20;
 /// A bar has so many cells at most,
@@ -46,6 +48,10 @@ struct Line {
     starting: Option<Duration>,
     /// Microseconds of work of all its results.
     work: u64,
+    /// Microseconds of one action by the builds before.
+    each: Option<f64>,
+    /// Seconds of all that is planned, by the builds before.
+    planned: Option<f64>,
     /// When so many were done, at least a second apart.
     samples: VecDeque<(Duration, u64)>,
 }
@@ -63,7 +69,9 @@ impl State {
             Event::Plan { targets, .. } => {
                 self.planned = true;
                 for planned in targets {
-                    self.line(&planned.target).counts.todo = planned.actions.unwrap_or(0);
+                    let line = self.line(&planned.target);
+                    line.counts.todo = planned.actions.unwrap_or(0);
+                    (line.each, line.planned) = (planned.each, planned.seconds);
                 }
             }
             Event::Starting { target, .. } => self.line(target).starting = Some(at),
@@ -192,21 +200,33 @@ impl State {
     }
 
     /// How long it may still take: the work that is left, at the speed with which work was done so far.
-    /// Work, not documents: a slow target at the end counts for what it costs.
+    /// Work, not documents: a slow target at the end counts for what it costs, by the builds before while none of it is
+    /// done. At first there is only what those say.
     fn left(&self, at: Duration) -> Option<Duration> {
         let took = at.checked_sub(self.working_since?)?;
         let (finished, todo) = self.done_and_todo();
         let work: u64 = self.targets.iter().map(|line| line.work).sum();
-        if took < LEFT_AFTER || work == 0 || todo < 2 {
+        if took < LEFT_AFTER || work == 0 {
+            return self.left_by_builds_before(took);
+        }
+        if todo < 2 {
             return None;
         }
         let mean = work as f64 / finished.max(1) as f64;
         let cost = |line: &Line| match done(&line.counts) {
-            0 => mean,
+            0 => line.each.unwrap_or(mean),
             done => line.work as f64 / done as f64,
         };
         let left: f64 = self.targets.iter().map(|line| line.counts.todo as f64 * cost(line)).sum();
         Duration::try_from_secs_f64(left / work as f64 * took.as_secs_f64()).ok()
+    }
+
+    /// The same by what the builds before took, if that is known of all that is to be done and is no moment.
+    fn left_by_builds_before(&self, took: Duration) -> Option<Duration> {
+        let with_work = self.targets.iter().filter(|line| line.counts.todo > 0);
+        let seconds = with_work.map(|line| line.planned).sum::<Option<f64>>()?;
+        let planned = Duration::try_from_secs_f64(seconds).ok().filter(|planned| *planned >= ESTIMATED)?;
+        planned.checked_sub(took)
     }
 
     /// The documents that take longest, in one line.
@@ -232,16 +252,27 @@ impl State {
 impl InHand {
     /// `ocr 2024/atlas-2.pdf 1m02s (212 of 840)`, its name shortened so that the rest stays.
     fn words(&self, doc: &str, at: Duration, room: usize) -> String {
-        let progress = match self.progress {
-            Some((done, Some(total))) => format!(" ({} of {})", number(done), number(total)),
-            Some((done, None)) => format!(" ({})", number(done)),
-            None => String::new(),
-        };
+        let progress = far(self.progress);
         let time = text::duration(at.saturating_sub(self.since));
         let target = cut(&self.target, NAME);
         let taken = columns(&target) + columns(&time) + columns(&progress) + 5;
         let doc = cut_front(&shown(doc), room.saturating_sub(taken).max(8));
         format!("{target} {doc} {time}{progress}")
+    }
+}
+
+/// `1m02s on worker 3 (212 of 840)`.
+pub(super) fn since(hand: &Hand) -> String {
+    let time = text::duration(Duration::from_millis(hand.milliseconds));
+    format!("{time} on worker {}{}", hand.worker, far(hand.progress))
+}
+
+/// ` (212 of 840)`.
+fn far(progress: Option<(f64, Option<f64>)>) -> String {
+    match progress {
+        Some((done, Some(total))) => format!(" ({} of {})", number(done), number(total)),
+        Some((done, None)) => format!(" ({})", number(done)),
+        None => String::new(),
     }
 }
 

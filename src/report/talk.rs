@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::model::event::{Changed, Event, Finished, Matched, Planned, Scanned, Watched, Watching};
+use crate::model::event::{Changed, Event, Finished, Hand, Matched, Planned, Scanned, Watched, Watching};
 use crate::model::failure::Failure;
+use crate::report::progress;
 use crate::report::style::{INDENT, Ink, Style, columns, cut, shown};
 use crate::report::summary;
 use crate::text;
@@ -18,6 +19,8 @@ const SHOWN_PER_KIND: u64 = 10;
 const SHORT: f64 = 10.0;
 /// So many kinds are told apart; a module that makes a new one for each document must not fill the memory.
 const KINDS: usize = 1000;
+/// So many workers are told of, if somebody asks.
+const HANDS: usize = 32;
 /// So many targets of a plan are named.
 const TARGETS: usize = 8;
 /// So many unreadable files of one scan are named.
@@ -94,6 +97,8 @@ impl Talk {
         let mut lines = Vec::new();
         match event {
             Event::Finished(end) => self.finished(end, &mut lines),
+            // Who asks gets an answer, however quiet it is to be.
+            Event::InHand { workers } => self.in_hand(workers, &mut lines),
             _ if self.quiet => {}
             Event::Scanned(scanned) => self.scanned(scanned, &mut lines),
             Event::Plan { targets, up_to_date } => {
@@ -173,6 +178,23 @@ impl Talk {
     fn release(&mut self, lines: &mut Vec<String>) {
         lines.append(&mut self.held);
         self.released = true;
+    }
+
+    fn in_hand(&self, workers: &[Hand], lines: &mut Vec<String>) {
+        if workers.is_empty() {
+            lines.push(self.style.line(Ink::Head, "In hand", "nothing"));
+        }
+        for hand in workers.iter().take(HANDS) {
+            let mut line = format!("{}  {}  {}", hand.target, shown(&hand.doc), progress::since(hand));
+            if hand.more > 0 {
+                line.extend([format!(", {} more behind it", text::thousands(hand.more as u64))]);
+            }
+            lines.push(self.style.line(Ink::Head, "In hand", &line));
+            lines.extend(hand.stack.iter().map(|call| format!("{INDENT}   {}", shown(call))));
+        }
+        if let Some(more) = workers.len().checked_sub(HANDS + 1) {
+            lines.push(format!("{INDENT}and {} more workers", text::thousands(more as u64 + 1)));
+        }
     }
 
     fn watching(&self, watching: &Watching) -> String {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::event::{
-    Cause, Changed, Event, Finished, Matched, Planned, Ran, Scanned, Sink, Stale, Stopped, Summary,
+    Cause, Changed, Event, Finished, Hand, Matched, Planned, Ran, Scanned, Sink, Stale, Stopped, Summary,
     TargetCounts, Watched, Watching,
 };
 use crate::model::failure::{Failure, FailureKind};
@@ -510,6 +510,78 @@ fn counts_set_the_order_of_targets_whoever_spoke_first() {
     assert_eq!(line, "[01:01:11] ocr 1/2, clean 1/2, embed 1/2");
 }
 
+fn in_hand() -> Event {
+    let first = Hand {
+        worker: 3,
+        target: "ocr".into(),
+        doc: "docs/atlas.pdf".into(),
+        milliseconds: 62_000,
+        progress: Some((212.0, Some(840.0))),
+        more: 15,
+        stack: vec!["modules/ocr.py:41 in page".into(), "modules/ocr.py:12 in ocr".into()],
+    };
+    let second = Hand {
+        worker: 1,
+        target: "clean".into(),
+        doc: "docs/b.txt".into(),
+        milliseconds: 20,
+        ..Hand::default()
+    };
+    Event::InHand { workers: vec![first, second] }
+}
+
+#[test]
+fn who_asks_is_told_what_is_in_hand_however_quiet_it_is_to_be() {
+    let counts = Event::Counts(vec![counts("ocr", 108, 221, 1, 4)]);
+    for mode in [Mode::default(), Mode { quiet: true, ..Mode::default() }] {
+        let told = said(mode, &[counts.clone(), in_hand()]);
+        assert_eq!(
+            told,
+            "\
+\x20 In hand   ocr  docs/atlas.pdf  1m02s on worker 3 (212 of 840), 15 more behind it
+               modules/ocr.py:41 in page
+               modules/ocr.py:12 in ocr
+  In hand   clean  docs/b.txt  20 ms on worker 1
+            [00:00:00] ocr 222/330, 1 failed
+"
+        );
+    }
+    assert!(
+        said(Mode::default(), &[Event::InHand { workers: Vec::new() }]).starts_with("  In hand   nothing\n")
+    );
+}
+
+#[test]
+fn what_is_left_at_first_is_what_it_took_before() {
+    let planned = |target: &str, actions: u64, seconds: Option<f64>| Planned {
+        target: target.into(),
+        actions: Some(actions),
+        seconds,
+        each: seconds.map(|seconds| seconds * 1e6 / actions as f64),
+        ..Planned::default()
+    };
+    let begun = |embed: Option<f64>| {
+        let targets = vec![planned("ocr", 4, Some(20.0)), planned("embed", 2, embed)];
+        let mut state = State::default();
+        state.hear(&Event::Plan { targets, up_to_date: 0 }, Duration::ZERO);
+        state.hear(&Event::Started { doc: "a".into(), target: "ocr".into() }, Duration::ZERO);
+        state
+    };
+    let at = |state: &State, seconds| {
+        state.plain_line(Duration::from_secs(seconds)).split(", ").last().unwrap().to_owned()
+    };
+    assert_eq!(at(&begun(Some(100.0)), 2), "about 2m00s left");
+    assert_eq!(at(&begun(None), 2), "embed 0/2", "of one target nothing is known");
+    // Once work is done its speed counts: 5 s took 5 s, so the 15 s and 100 s of the others take as long.
+    let mut state = begun(Some(100.0));
+    let done = Finished { doc: "a".into(), target: "ocr".into(), length: 9, ran: ran(5_000_000) };
+    state.hear(&Event::Done(done), Duration::from_secs(5));
+    let list =
+        [("ocr", 3, 1), ("embed", 2, 0)].map(|(target, todo, built)| counts(target, todo, built, 0, 0));
+    state.hear(&Event::Counts(list.to_vec()), Duration::from_secs(5));
+    assert_eq!(at(&state, 5), "about 2m00s left");
+}
+
 /// One event of each kind.
 fn all_events() -> Vec<Event> {
     let (doc, target) = ("docs/a.pdf".to_owned(), "ocr".to_owned());
@@ -526,6 +598,7 @@ fn all_events() -> Vec<Event> {
         Event::Failed { doc: doc.clone(), target: target.clone(), failure: failure(), ran: ran(9000) },
         Event::Pausing { target: target.clone(), milliseconds: 30_000, failure: asks_for_time() },
         Event::Slow { doc, target, seconds: 60 },
+        in_hand(),
         Event::Counts(vec![counts("ocr", 108, 221, 1, 4)]),
         Event::Matched(Matched {
             target: "enriched".into(),

@@ -156,9 +156,11 @@ pub(super) fn said(event: &Event) -> Said {
         Event::Stopping { in_hand } => Said::new(NOTICE, "stopping", format!("stopping, {in_hand} in hand")),
         Event::Finished(summary) => finished(summary),
         Event::Changed(changed) => Said::new(INFO, "changed", text::count(changed.count, "changed file")),
-        Event::Started { .. } | Event::Progress { .. } | Event::Counts(_) | Event::Watching(_) => {
-            Said::new(INFO, "other", "")
-        }
+        Event::Started { .. }
+        | Event::Progress { .. }
+        | Event::Counts(_)
+        | Event::Watching(_)
+        | Event::InHand { .. } => Said::new(INFO, "other", ""),
     }
 }
 

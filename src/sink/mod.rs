@@ -121,7 +121,14 @@ impl Sink for Outlets {
 
 /// What is worth keeping: not how far things are at the moment.
 fn is_for_logs(event: &Event) -> bool {
-    !matches!(event, Event::Started { .. } | Event::Progress { .. } | Event::Counts(_) | Event::Watching(_))
+    !matches!(
+        event,
+        Event::Started { .. }
+            | Event::Progress { .. }
+            | Event::Counts(_)
+            | Event::Watching(_)
+            | Event::InHand { .. }
+    )
 }
 
 fn outlet(place: &LogPlace, about: &Arc<About>) -> Box<dyn Outlet> {

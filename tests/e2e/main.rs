@@ -6,6 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and read their own files")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+/// A running build that is asked how far it is.
+mod asked;
 mod harness;
 
 /// `pipe check`, and everything that the Pipelinefile can be told to be wrong about.

@@ -1,0 +1,92 @@
+//! What somebody asks of a running build: what is in hand, how long, and where the modules stand.
+//!
+//! Workers of Python functions are asked for their stacks; what has not come after a moment is left out. Knows nothing of
+//! how the question came.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::engine::build::Build;
+use crate::engine::scheduler::WorkerIx;
+use crate::model::event::{Event, Hand};
+
+/// So long stacks are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What is known for an answer.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// When each worker answered last.
+    answered: HashMap<WorkerIx, Instant>,
+    question: Option<Question>,
+}
+
+struct Question {
+    since: Instant,
+    /// Whose stacks have not come.
+    left: HashSet<WorkerIx>,
+    stacks: HashMap<WorkerIx, Vec<String>>,
+}
+
+impl Asked {
+    /// A worker has answered: what it has in hand next begins now.
+    pub(super) fn answered(&mut self, worker: WorkerIx) {
+        self.answered.insert(worker, Instant::now());
+    }
+
+    /// A worker tells where it stands.
+    pub(super) fn stack(&mut self, worker: WorkerIx, lines: Vec<String>) {
+        if let Some(question) = &mut self.question {
+            question.left.remove(&worker);
+            question.stacks.insert(worker, lines);
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Takes questions, and answers once all that is wanted is here.
+    pub(super) fn look_at_questions(&mut self) {
+        if self.interrupts.take_question() && self.asked.question.is_none() {
+            let mut left = HashSet::new();
+            for (ix, worker) in self.workers.iter().enumerate() {
+                let (ix, Some(worker)) = (WorkerIx(ix as u32), worker) else { continue };
+                if self.scheduler.in_hand(ix).next().is_some() && worker.tell_stack() {
+                    left.insert(ix);
+                }
+            }
+            self.asked.question = Some(Question { since: Instant::now(), left, stacks: HashMap::new() });
+        }
+        let is_due =
+            |question: &mut Question| question.left.is_empty() || question.since.elapsed() >= PATIENCE;
+        if let Some(question) = self.asked.question.take_if(is_due) {
+            let workers = self.hands(question.stacks);
+            self.sink.event(&Event::InHand { workers });
+        }
+    }
+
+    /// What each worker is at, the longest first.
+    fn hands(&self, mut stacks: HashMap<WorkerIx, Vec<String>>) -> Vec<Hand> {
+        let mut hands = Vec::new();
+        for ix in (0..self.workers.len() as u32).map(WorkerIx) {
+            let mut in_hand = self.scheduler.in_hand(ix);
+            let Some(first) = in_hand.next() else { continue };
+            let more = in_hand.count();
+            let request = self.in_hand.values().find(|request| request.ticket == first);
+            let (Some(request), Some(open)) = (request, self.open[first.doc.0 as usize].as_ref()) else {
+                continue;
+            };
+            let began = self.asked.answered.get(&ix).map_or(request.since, |at| request.since.max(*at));
+            hands.push(Hand {
+                worker: ix.0,
+                target: self.pipeline.target(request.target).name.clone(),
+                doc: open.document.id.to_string(),
+                milliseconds: began.elapsed().as_millis() as u64,
+                progress: request.extras.progress,
+                more,
+                stack: stacks.remove(&ix).unwrap_or_default(),
+            });
+        }
+        hands.sort_by_key(|hand| std::cmp::Reverse(hand.milliseconds));
+        hands
+    }
+}
