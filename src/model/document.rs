@@ -30,7 +30,7 @@ pub const MERGES: char = '^';
 impl DocId {
     /// The id of a document of a source: `rel` is relative to it, escaped already.
     pub fn in_source(source: &str, rel: &str) -> Self {
-        DocId(format!("{source}/{rel}"))
+        DocId([source, "/", rel].concat())
     }
 
     /// The id of the result of an `all` target.
@@ -47,13 +47,13 @@ impl DocId {
     /// The id of an entry of the index: a family, a folder in it, a name in that.
     pub fn at(family: &str, dir: &str, name: &str) -> Self {
         if family.ends_with(CHILDREN) {
-            return DocId(format!("{dir}{name}"));
+            return DocId([dir, name].concat());
         }
         let family = family.trim_end_matches([GROUPS, MERGES]);
         match (dir, name) {
             ("", "") => DocId::of_set(family),
             ("", name) => DocId::in_source(family, name),
-            (dir, name) => DocId::in_source(family, &format!("{dir}/{name}")),
+            (dir, name) => DocId([family, "/", dir, "/", name].concat()),
         }
     }
 

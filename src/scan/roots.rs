@@ -100,6 +100,7 @@ impl Roots {
         let root = upwards(rel).find_map(|dir| Some((dir, self.by_rel.get(dir)?)));
         match root {
             Some((dir, root)) => match below(rel, dir) {
+                Some(rest) if !rest.contains('%') => root.path.join(rest),
                 Some(rest) => root.path.join(unescape_name(rest)),
                 None => root.path.clone(),
             },

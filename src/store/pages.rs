@@ -3,18 +3,18 @@
 //! A page must never be ahead of the log, so an entry waits until its story is synced; until then, and until the index
 //! has it, whoever asks gets it from here. A thread writes what is due, a directory at a time.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
+use crate::hash::Map;
 use crate::model::action::Position;
 use crate::store::index::{Entry, Index};
 
-/// (family, directory)
-type Folder = (String, String);
+/// By family, folder, name.
+type Folders = Map<String, Map<String, Waiting>>;
 
 /// By name.
-type Waiting = BTreeMap<String, Waiter>;
+type Waiting = Map<String, Waiter>;
 
 #[derive(Clone)]
 struct Waiter {
@@ -28,7 +28,7 @@ struct Waiter {
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Pages {
-    waiting: Mutex<HashMap<Folder, Waiting>>,
+    waiting: Mutex<Folders>,
     /// Stories, or places before them, whose entries are not here yet.
     on_the_way: Mutex<Vec<Position>>,
     /// One writer at a time, so that an older entry never overtakes a newer one.
@@ -36,7 +36,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Folder, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, Folders> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,9 +65,11 @@ impl Pages {
     /// An entry that may be written once everything below and at `story` is on disk.
     pub(super) fn put(&self, family: &str, dir: &str, entry: Entry, story: Position) {
         let mut waiting = self.lock();
-        let folder = waiting.entry((family.to_owned(), dir.to_owned())).or_default();
-        let since = folder.get(&entry.name).map_or(story, |before| before.since.min(story));
-        folder.insert(entry.name.clone(), Waiter { entry, story, since });
+        let folder = folder_of(&mut waiting, family, dir);
+        match folder.get_mut(&entry.name) {
+            Some(before) => *before = Waiter { since: before.since.min(story), entry, story },
+            None => drop(folder.insert(entry.name.clone(), Waiter { entry, story, since: story })),
+        }
         drop(waiting);
         self.on_the_way().retain(|at| *at != story);
     }
@@ -75,53 +77,63 @@ impl Pages {
     /// The entry that waits, if one does.
     pub(super) fn get(&self, family: &str, dir: &str, name: &str) -> Option<Entry> {
         let waiting = self.lock();
-        if waiting.is_empty() {
-            return None;
-        }
-        Some(waiting.get(&(family.to_owned(), dir.to_owned()))?.get(name)?.entry.clone())
+        Some(waiting.get(family)?.get(dir)?.get(name)?.entry.clone())
     }
 
     /// How many entries wait.
     pub(super) fn len(&self) -> usize {
-        self.lock().values().map(BTreeMap::len).sum()
+        self.lock().values().flat_map(Map::values).map(Map::len).sum()
     }
 
     /// The lowest story that is not in the index yet, or a place before it.
     pub(super) fn oldest(&self) -> Option<Position> {
         let announced = self.on_the_way().iter().min().copied();
-        let waiting = self.lock().values().flat_map(BTreeMap::values).map(|waiter| waiter.since).min();
+        let waiting =
+            self.lock().values().flat_map(Map::values).flat_map(Map::values).map(|waiter| waiter.since).min();
         announced.into_iter().chain(waiting).min()
     }
 
     /// Writes every entry whose story lies below `synced`.
     pub(super) fn write_due(&self, index: &Index, synced: Position) -> Result<()> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<(Folder, Vec<Waiter>)> = {
+        let due: Vec<(String, String, Vec<Waiter>)> = {
             let waiting = self.lock();
-            let of =
-                |folder: &Waiting| folder.values().filter(|waiter| waiter.story < synced).cloned().collect();
-            waiting.iter().map(|(folder, entries)| (folder.clone(), of(entries))).collect()
+            let of = |folder: &Waiting| {
+                let due = folder.values().filter(|waiter| waiter.story < synced);
+                let mut due: Vec<Waiter> = due.cloned().collect();
+                due.sort_unstable_by(|a, b| a.entry.name.cmp(&b.entry.name));
+                due
+            };
+            let folders = waiting.iter().flat_map(|(family, folders)| {
+                folders.iter().map(move |(dir, folder)| (family.clone(), dir.clone(), of(folder)))
+            });
+            folders.filter(|(_, _, due)| !due.is_empty()).collect()
         };
-        for ((family, dir), entries) in due {
-            if entries.is_empty() {
-                continue;
-            }
+        for (family, dir, entries) in due {
             let plain: Vec<Entry> = entries.iter().map(|waiter| waiter.entry.clone()).collect();
             index.put(&family, &dir, &plain)?;
             let mut waiting = self.lock();
-            let key = (family, dir);
-            if let Some(folder) = waiting.get_mut(&key) {
-                for Waiter { entry, story, .. } in entries {
-                    // Another may have come meanwhile, perhaps of the same story.
-                    if folder.get(&entry.name).is_some_and(|now| now.story == story && now.entry == entry) {
-                        folder.remove(&entry.name);
-                    }
+            let Some(folders) = waiting.get_mut(&family) else { continue };
+            let Some(folder) = folders.get_mut(&dir) else { continue };
+            for Waiter { entry, story, .. } in entries {
+                // Another may have come meanwhile, perhaps of the same story.
+                if folder.get(&entry.name).is_some_and(|now| now.story == story && now.entry == entry) {
+                    folder.remove(&entry.name);
                 }
-                if folder.is_empty() {
-                    waiting.remove(&key);
-                }
+            }
+            if folder.is_empty() {
+                folders.remove(&dir);
             }
         }
         Ok(())
     }
+}
+
+/// Where the entries of a folder wait.
+fn folder_of<'a>(waiting: &'a mut Folders, family: &str, dir: &str) -> &'a mut Waiting {
+    // Only what is new costs its name.
+    if !waiting.get(family).is_some_and(|folders| folders.contains_key(dir)) {
+        waiting.entry(family.to_owned()).or_default().insert(dir.to_owned(), Waiting::default());
+    }
+    waiting.get_mut(family).and_then(|folders| folders.get_mut(dir)).expect("it was put there if it was not")
 }
