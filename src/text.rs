@@ -104,6 +104,15 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A word to paste into a shell: quoted if it must be.
+pub fn shell_word(word: &str) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(safe) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +145,13 @@ mod tests {
     #[test]
     fn control_characters_are_made_visible() {
         assert_eq!(printable("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+    }
+
+    #[test]
+    fn words_for_a_shell_are_quoted_only_where_needed() {
+        assert_eq!(shell_word("docs/ä b.pdf"), "'docs/ä b.pdf'");
+        assert_eq!(shell_word("docs/it's"), r"'docs/it'\''s'");
+        assert_eq!(shell_word("docs/a%23.pdf"), "docs/a%23.pdf");
+        assert_eq!(shell_word("-n"), "'-n'");
     }
 }

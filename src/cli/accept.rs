@@ -6,11 +6,10 @@ use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::select;
+use crate::cli::select::{select, select_modules};
 use crate::engine::Parts;
 use crate::engine::accept::{AcceptedTarget, accept};
 use crate::error::Result;
-use crate::model::pipeline::ModuleIx;
 use crate::module::Host;
 use crate::project::Project;
 use crate::text::count;
@@ -38,10 +37,11 @@ impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_build(&global.locate_with(&self.define, out.talk_has_colour()))?;
         let targets = select(project.pipeline(), &self.names)?;
+        let only = select_modules(project.pipeline(), &self.names);
         let store = owner::open(&project, out)?;
         let host = Arc::new(Host::of_this_program());
         let accepted = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
-            .and_then(|parts| accept(&parts, &targets, self.module(&project), self.dry_run));
+            .and_then(|parts| accept(&parts, &targets, &only, self.dry_run));
         let closed = store.close();
         let accepted = accepted?;
         closed?;
@@ -60,16 +60,6 @@ impl Args {
             out.hint("pipe build     has them in the logs of their documents, and does what is left");
         }
         Ok(Exit::FINE)
-    }
-
-    /// The one module that is meant, if one is.
-    fn module(&self, project: &Project) -> Option<ModuleIx> {
-        let pipeline = project.pipeline();
-        let [name] = self.names.as_slice() else { return None };
-        if pipeline.find_target(name).is_some() {
-            return None;
-        }
-        pipeline.modules.iter().position(|module| module.name == *name).map(ModuleIx)
     }
 
     fn lines(&self, target: &AcceptedTarget) -> Vec<String> {

@@ -50,7 +50,7 @@ struct Found {
 pub fn accept(
     parts: &Parts<'_>,
     targets: &BTreeSet<TargetIx>,
-    module: Option<ModuleIx>,
+    only: &BTreeMap<TargetIx, BTreeSet<ModuleIx>>,
     dry_run: bool,
 ) -> Result<Vec<AcceptedTarget>> {
     let mut survey = Survey::new(parts, targets, None)?;
@@ -58,7 +58,6 @@ pub fn accept(
     let mut found: BTreeMap<(String, Digest), Found> = BTreeMap::new();
     let mut looking =
         Looking { parts, present: PresentCode::new(&parts.pipeline.root), known: HashMap::new() };
-    let only = module.map(|ix| parts.pipeline.module(ix).name.clone());
     survey.visit(&mut |meant, standing| {
         let answer = answers.entry(meant.target.clone()).or_default();
         let entry = standing.entry;
@@ -67,7 +66,8 @@ pub fn accept(
             return Ok(false);
         };
         let Some(recipe) = parts.store.recipe(act.recipe)? else { return Ok(false) };
-        if only.as_ref().is_some_and(|only| *only != recipe.module) {
+        let is_it = |module: &ModuleIx| parts.pipeline.module(*module).name == recipe.module;
+        if only.get(&meant.plan.ix).is_some_and(|only| !only.iter().any(is_it)) {
             return Ok(false);
         }
         if !matches!(act.outcome, Outcome::Output(_)) {

@@ -238,10 +238,12 @@ impl Build<'_> {
 
     /// A file that changed under its module too often: nothing can be said of it in this build.
     fn keeps_changing(&mut self, ticket: Ticket, target: TargetIx) -> bool {
-        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return false };
-        if open.document.restarts < RESTARTS {
+        // What a child has of a file comes from the document that it was split from, and that one is begun anew.
+        let root = self.root_of(ticket.doc);
+        if self.open[root.0 as usize].as_ref().is_none_or(|root| root.document.restarts < RESTARTS) {
             return false;
         }
+        let Some(open) = self.open[ticket.doc.0 as usize].as_mut() else { return false };
         let message = "the file kept changing while its module read it";
         let note = derived_note(&Failure::new(FailureKind::Unreadable, "", message));
         open.document.racy = true;
@@ -421,7 +423,7 @@ impl Build<'_> {
             if self.said_otherwise.insert(target) {
                 let message =
                     format!("{name} is not reproducible: {} came out another way", open.document.id);
-                let hint = Some(format!("pipe log {}", open.document.id));
+                let hint = Some(format!("pipe log {}", crate::text::shell_word(open.document.id.as_str())));
                 self.sink.event(&Event::Notice { message, hint });
             }
         }

@@ -126,7 +126,8 @@ impl Build<'_> {
     /// Whether what a document hands to its children is not decided yet.
     fn waits_for_handed(&self, feed: &Feed) -> bool {
         let open = self.open[feed.ticket.doc.0 as usize].as_ref().filter(|_| !feed.dead);
-        open.is_some_and(|open| !kin::is_ready(self.families, &open.document, feed.family))
+        let is_settled = |step: usize| self.scheduler.is_settled(feed.ticket.doc, step);
+        open.is_some_and(|open| !kin::is_ready(self.families, &open.document, feed.family, &is_settled))
     }
 
     fn go(&mut self, stratum: usize, number: u64, feed: &mut Feed) -> Result<()> {

@@ -179,7 +179,7 @@ pub fn failed_of(store: &Store, run: u32, target: &str, entry: &StoryEntry) -> R
     };
     let time = match &recorded {
         Some(act) => act.start,
-        None => store.runs()?.iter().find(|of| of.number == run).map_or(Millis(0), |run| run.start),
+        None => store.run_start(run)?.unwrap_or_default(),
     };
     let set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
     Ok(Failed { target: target.to_owned(), failure, time, set_aside })

@@ -119,7 +119,12 @@ impl Build<'_> {
         let now = Instant::now();
         self.end_pauses(now);
         let stopping = self.scheduler.is_stopping();
-        let due = self.faults.waiting.extract_if(.., |(at, ..)| stopping || *at <= now);
+        // What will be refused need not be waited for.
+        let scheduler = &self.scheduler;
+        let is_due = |(at, worker, _): &mut (Instant, WorkerIx, Ticket)| {
+            stopping || *at <= now || !scheduler.hands_out(*worker)
+        };
+        let due = self.faults.waiting.extract_if(.., is_due);
         for (_, worker, ticket) in due.collect::<Vec<_>>() {
             self.scheduler.again(worker, ticket);
         }

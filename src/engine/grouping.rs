@@ -12,6 +12,7 @@ use crate::engine::decide::{Deciding, derived_note};
 use crate::engine::document::StepResult;
 use crate::engine::groups::{Found, Groups, Touched};
 use crate::engine::kin::by_of;
+use crate::engine::marks::without_accepted;
 use crate::engine::members::{Group, children_of};
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, Damaged, Made};
@@ -407,7 +408,7 @@ fn is_current(
     }
     let Some(told) = before(store, entry.story)? else { return Ok(false) };
     let is_same = told.story.content == Some(found.root);
-    let note = told.story.entries.first().map_or("", |entry| entry.note.as_str());
+    let note = told.story.entries.first().map_or("", |entry| without_accepted(&entry.note));
     let whole = found.coverage.missing == 0 && found.coverage.unfinished == 0;
     Ok(is_same && whole && (note.is_empty() || note.starts_with('{')))
 }

@@ -85,11 +85,16 @@ pub fn handed_down(
     handed.collect()
 }
 
-/// Whether all that an open document hands to these children in this stratum is decided, and into what else it is split.
-pub fn is_ready(families: &Families, document: &Document, children: FamilyIx) -> bool {
+/// Whether all that an open document hands to these children in this stratum is settled, and into what else it is split.
+/// A step may be settled without a result: its module could not start, or was stopped.
+pub fn is_ready(
+    families: &Families,
+    document: &Document,
+    children: FamilyIx,
+    is_settled: &dyn Fn(usize) -> bool,
+) -> bool {
     let family = families.family(document.family);
-    let is_decided =
-        |step: usize| document.results[step].is_some() || family.steps[step].stratum != document.stratum;
+    let is_decided = |step: usize| is_settled(step) || family.steps[step].stratum != document.stratum;
     let split = family.splits.iter().find(|split| split.family == children);
     let twins = split.is_none_or(|split| split.twins.iter().all(|step| is_decided(*step)));
     let wanted = families.family(children).handed.iter().filter(|(_, of)| *of == document.stratum);

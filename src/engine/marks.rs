@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::hash::Digest;
 use crate::model::action::{Accepted, Act, Mark, Outcome, Recipe};
-use crate::model::document::{DocId, unescape_name};
+use crate::model::document::DocId;
 use crate::model::failure::FailureKind;
 use crate::model::reason::FileChange;
-use crate::model::selection::Glob;
+use crate::model::selection::{Glob, names_file};
 use crate::plan::key::{fingerprint, recipe_digest_by};
 use crate::time::Millis;
 
@@ -37,12 +37,9 @@ pub fn without_accepted(note: &str) -> &str {
     }
 }
 
-/// Whether a glob names a document, or something that it was split from: by its id, or by its file name as it is. A glob
-/// with a `%` is about ids, in which that begins an escape.
+/// Whether a glob names a document, or something that it was split from: by its id, or by its file name as it is.
 pub fn covers(glob: &Glob, id: &DocId) -> bool {
-    let names_file =
-        || !glob.pattern().contains('%') && glob.covers(&unescape_name(id.as_str()).to_string_lossy());
-    glob.covers(id.as_str()) || names_file()
+    glob.covers(id.as_str()) || names_file(glob, id)
 }
 
 /// Which documents a mark speaks of.
@@ -137,7 +134,8 @@ impl PlanMarks {
             if mark.targets.iter().any(|of| of.name == target && of.fingerprint == fingerprint) {
                 plan.again.push(Selected::new(mark));
             }
-            if mark.withdraws.iter().any(|name| name == target) {
+            let is_of = mark.withdraws_of.is_empty() || mark.withdraws_of.contains(&fingerprint);
+            if is_of && mark.withdraws.iter().any(|name| name == target) {
                 plan.withdrawn.push(Selected::new(mark));
             }
             let accepts = mark.accepts.iter().filter(|of| of.name == target && of.to == fingerprint);
@@ -161,9 +159,10 @@ impl PlanMarks {
         self.asks_since(id, act, accept.number, None)
     }
 
-    /// Whether any mark speaks of a document: what others made of it does not count then.
+    /// Whether any mark asks for a document's results to be made again: what others made of it does not count then. One
+    /// that opens failures is answered by what others made.
     pub fn covers(&self, id: &DocId) -> bool {
-        self.again.iter().any(|mark| mark.covers(id) && !self.is_withdrawn(mark, id))
+        self.again.iter().any(|mark| !mark.failed && mark.covers(id) && !self.is_withdrawn(mark, id))
     }
 
     fn asks_since(&self, id: &DocId, act: &Act, known: u64, failed: Option<bool>) -> Option<u64> {

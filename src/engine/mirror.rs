@@ -3,7 +3,7 @@
 //! After an orderly end only folders that changed are looked at, and the ownership list once when other targets publish
 //! than before; after a kill every published result is compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
@@ -208,18 +208,13 @@ fn shown_before(
 
 /// How to show published files again that are missing.
 fn show_again(parts: &Parts<'_>, families: &Families, missing: &[(String, Owned)]) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
+    let (mut jobs, mut known) = (Vec::new(), HashSet::new());
     for (path, owned) in missing {
-        let shown = published_results(parts, families, &owned.doc)?;
-        let shows = |of: &str| of == path || is_below(path, of);
-        let is_new = |job: &Job, jobs: &[Job]| match job {
-            Job::Show { path: of, .. } => {
-                shows(of) && !jobs.iter().any(|other| matches!(other, Job::Show { path, .. } if path == of))
-            }
-            _ => false,
-        };
-        for job in shown {
-            if is_new(&job, &jobs) {
+        for job in published_results(parts, families, &owned.doc)? {
+            if let Job::Show { path: of, .. } = &job
+                && (of == path || is_below(path, of))
+                && known.insert(of.clone())
+            {
                 jobs.push(job);
             }
         }

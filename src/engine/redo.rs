@@ -153,11 +153,14 @@ pub fn cancel(
         if !has_ended(entry) || (selection.failed && entry.state != State::Failed) {
             return Ok(false);
         }
+        if !selection.is_by_one(parts, meant, entry)? {
+            return Ok(false);
+        }
         let Some(act) = Survey::act(parts, entry)? else { return Ok(false) };
         let asks = |call: &crate::engine::target::TargetPlan| {
             call.marks.may_withdraw(standing.id, &act, selection.failed)
         };
-        if !meant.plan.each_call().iter().any(asks) {
+        if !meant.plan.each_call().iter().filter(|call| selection.means(call)).any(asks) {
             return Ok(false);
         }
         meant.count(entry.act, Some(&act));
@@ -168,8 +171,15 @@ pub fn cancel(
         return Ok(marked);
     }
     let withdraws = survey.meant.iter().map(|meant| meant.target.clone()).collect();
+    let narrowed = |meant: &&Meant| selection.only.is_some_and(|only| only.contains_key(&meant.plan.ix));
+    let withdraws_of = if survey.meant.iter().any(|meant| narrowed(&meant)) {
+        let calls = survey.meant.iter().flat_map(|meant| meant.plan.each_call());
+        calls.filter(|call| selection.means(call)).map(|call| call.fingerprint).collect()
+    } else {
+        Vec::new()
+    };
     let mark = mark(&survey, selection.docs);
-    parts.store.add_mark(Mark { withdraws, failed: selection.failed, ..mark })?;
+    parts.store.add_mark(Mark { withdraws, withdraws_of, failed: selection.failed, ..mark })?;
     Ok(marked)
 }
 

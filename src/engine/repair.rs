@@ -14,10 +14,11 @@ use crate::engine::Parts;
 use crate::engine::listing::{self, Manner};
 use crate::engine::mirror::{self, add_published, is_published, keeps_stale};
 use crate::engine::modules::hash_file;
-use crate::engine::publish::{Bytes, Job, Owned, Publisher, owned, visit_owned};
+use crate::engine::publish::{Bytes, Job, Owned, Publisher, is_below, owned, visit_owned};
 use crate::engine::sets::id_of;
 use crate::error::Result;
 use crate::hash::Digest;
+use crate::model::folder;
 use crate::model::pipeline::TargetIx;
 use crate::plan::family::{Families, FamilyIx};
 
@@ -98,6 +99,7 @@ pub fn repair(
         manner,
         publisher,
         seen: HashSet::new(),
+        damaged: Vec::new(),
         sums: Repaired::default(),
         tell,
     };
@@ -154,6 +156,8 @@ struct Work<'a, 't> {
     publisher: Publisher,
     /// Hashes of the paths that show something: a few bytes a file.
     seen: HashSet<u64>,
+    /// Folders whose lists of files cannot be read: what lies below them is nobody else's.
+    damaged: Vec<String>,
     sums: Repaired,
     tell: &'a mut Tell<'t>,
 }
@@ -197,6 +201,15 @@ impl Work<'_, '_> {
             Bytes::Stored(output) => self.parts.store.folder(output)?,
             _ => None,
         };
+        if folder.is_none() && matches!(bytes, Bytes::Stored(output) if output.ext == folder::EXT) {
+            // What lies there may be the only good copy.
+            self.damaged.push(path.clone());
+            self.sums.compared += 1;
+            self.sums.count(false);
+            let (target, doc) = (owner.target.clone(), Some(owner.doc.to_string()));
+            let (path, fault) = (Some(path.clone()), Fault::Damaged);
+            return (self.tell)(&Wrong { path, target, doc, fault, mended: false });
+        }
         let is_to_be_shown = match folder {
             Some((folder, _)) => {
                 let mut any = false;
@@ -247,7 +260,8 @@ impl Work<'_, '_> {
             // What is of no target any more belongs to a look at everything.
             let is_known = self.parts.pipeline.find_target(&owned.target).is_some();
             let is_meant = self.is_wanted(&owned.target) || (is_all && !is_known);
-            if is_meant && !self.seen.contains(&hash(path)) {
+            let is_damaged = self.damaged.iter().any(|folder| is_below(path, folder));
+            if is_meant && !is_damaged && !self.seen.contains(&hash(path)) {
                 others.push((path.to_owned(), owned));
             }
         })?;

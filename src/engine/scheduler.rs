@@ -260,9 +260,21 @@ impl Scheduler {
         self.cell(ticket).is_some()
     }
 
+    /// Whether a step of an open document is settled, with a result or without.
+    pub fn is_settled(&self, doc: DocIx, step: usize) -> bool {
+        let open = self.docs[doc.0 as usize].as_ref();
+        open.is_some_and(|open| matches!(open.cells.get(step), Some(Cell::Settled(_))))
+    }
+
     /// Whether a target was disabled: its answers come too late.
     pub fn is_disabled(&self, worker: WorkerIx) -> bool {
         self.lanes[self.lane_of(worker)].disabled
+    }
+
+    /// Whether a worker's module is given anything more in this build.
+    pub fn hands_out(&self, worker: WorkerIx) -> bool {
+        let lane = &self.lanes[self.lane_of(worker)];
+        !lane.disabled && !lane.closed
     }
 
     /// The target of a worker.

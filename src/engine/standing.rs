@@ -160,8 +160,13 @@ impl Standing {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest-"))
         };
         for path in inputs.chain(manifests.filter(is_manifest)) {
-            if !used.contains(path.as_path()) {
-                crate::fs::remove_file(&path)?;
+            if used.contains(path.as_path()) {
+                continue;
+            }
+            // A folder that a module was handed is one here.
+            match path.symlink_metadata() {
+                Ok(metadata) if metadata.is_dir() => crate::fs::remove_dir(&path)?,
+                _ => crate::fs::remove_file(&path)?,
             }
         }
         Ok(())

@@ -386,6 +386,10 @@ pub struct Mark {
     /// again; with `failed` those that ask only for what failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdraws: Vec<String>,
+    /// With `withdraws`: only of modules with these fingerprints; empty: of all. A reader that does not know this withdraws
+    /// more of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws_of: Vec<Digest>,
     /// Results of older code that are valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<Accepted>,

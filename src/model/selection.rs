@@ -10,7 +10,7 @@ mod template;
 mod test;
 
 pub use field::{Field, IdPart};
-pub use glob::{Glob, GlobSet};
+pub use glob::{Glob, GlobSet, names_file};
 pub use quantity::{parse_age, parse_size};
 pub use template::{Template, safe_component};
 pub use test::{Condition, Test};

@@ -25,7 +25,7 @@ use crate::store::lock::Lock;
 use crate::store::log::Log;
 use crate::store::pages::Pages;
 use crate::store::tables::{Finder, WORTH_A_TABLE};
-use crate::time;
+use crate::time::{self, Millis};
 
 /// What the index remembers beside pages, so that opening reads nothing but the tail of the log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub struct Store {
     /// Those that cannot be read now.
     pub(super) unread_marks: Vec<Position>,
     pub(super) runs: Mutex<Vec<Position>>,
+    /// The runs that were read, and when each began.
+    pub(super) run_starts: Mutex<(Vec<Position>, Map<u32, Millis>)>,
     pub(super) bad: Mutex<HashSet<Position>>,
     pub(super) families: Mutex<Vec<String>>,
     pub(super) changes: Mutex<BTreeMap<String, Position>>,
@@ -175,6 +177,18 @@ impl Store {
     /// All runs that wrote anything, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>> {
         Ok(self.run_frames()?.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// When a run began; nothing if it wrote nothing, or is gone.
+    pub fn run_start(&self, number: u32) -> Result<Option<Millis>> {
+        let mut known = self.run_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked for each of many failures: runs are read again only when there are others.
+        let places = self.run_places();
+        if known.0 != places {
+            let starts = self.runs()?.into_iter().map(|run| (run.number, run.start)).collect();
+            *known = (places, starts);
+        }
+        Ok(known.1.get(&number).copied())
     }
 
     /// The same, with where each begins in the log.

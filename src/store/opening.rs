@@ -3,7 +3,7 @@
 //! The log is the truth. After a clean end nothing is read but the last bytes of the log; after a kill its tail; where
 //! the index is missing or unusable, all frames once. See `docs/design/store.md` and `engine.md` section 8 of the design.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, io_text};
 use crate::model::action::{Mark, Position};
-use crate::model::document::{CHILDREN, DocId};
-use crate::model::selection::Glob;
+use crate::model::document::{CHILDREN, DocId, GROUPS};
+use crate::model::selection::{Glob, names_file};
 use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal};
@@ -232,6 +232,7 @@ impl Store {
             last_run: AtomicU32::new(start.run.max(newest_run(&log, &remembered.runs)?)),
             begun: AtomicU32::new(0),
             runs: Mutex::new(remembered.runs),
+            run_starts: Mutex::default(),
             bad: Mutex::new(remembered.bad.into_iter().collect()),
             families: Mutex::new(remembered.families),
             changes: Mutex::new(remembered.changes),
@@ -267,14 +268,15 @@ impl Store {
     }
 
     fn put_found(&self, folders: Vec<Folder>) -> Result<()> {
-        let marks = self.globs(|_| true);
+        let marks = self.selecting(|_| true);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut unsettled: Vec<DocId> = Vec::new();
+        let (mut unsettled, mut concerned) = (Vec::<DocId>::new(), BTreeSet::new());
         for Folder { family, dir, entries } in folders {
             let mut entries: Vec<Entry> = entries.into_values().collect();
             for entry in &mut entries {
                 if self.is_concerned(&family, &dir, entry, &marks, &bad)? {
                     entry.flags.settled = false;
+                    concerned.insert(family.clone());
                 }
             }
             self.index.put(&family, &dir, &entries)?;
@@ -283,6 +285,7 @@ impl Store {
                 unsettled.push(DocId::at(&family, &dir, ""));
             }
         }
+        concerned.iter().try_for_each(|family| self.unsettle_head(family))?;
         if unsettled.is_empty() {
             return Ok(());
         }
@@ -293,7 +296,7 @@ impl Store {
 
     /// What was marked or set aside behind the last checkpoint concerns documents that the index has for settled.
     fn unsettle_by(&self, news: &News) -> Result<()> {
-        let marks = self.globs(|at| news.marks.contains(at));
+        let marks = self.selecting(|at| news.marks.contains(at));
         let bad: HashSet<Position> = news.bad.iter().copied().collect();
         if marks.is_empty() && bad.is_empty() {
             return Ok(());
@@ -313,6 +316,9 @@ impl Store {
             if let Some(error) = failed {
                 return Err(error);
             }
+            if !concerned.is_empty() {
+                self.unsettle_head(&family)?;
+            }
             for (dir, mut entry) in concerned {
                 let id = DocId::at(&family, &dir, &entry.name);
                 entry.flags.settled = false;
@@ -330,18 +336,28 @@ impl Store {
         self.write_pages()
     }
 
-    /// The marks that select documents, by id or because they failed.
-    fn globs(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
+    /// Groups are looked at only if their head is.
+    fn unsettle_head(&self, family: &str) -> Result<()> {
+        let head = format!("{family}{GROUPS}");
+        if let Some(mut entry) = self.index.get(&head, "", "")?.filter(|entry| entry.flags.settled) {
+            entry.flags.settled = false;
+            self.index.put(&head, "", &[entry])?;
+        }
+        Ok(())
+    }
+
+    /// The marks that select documents. Marks on whole targets change the definitions of these instead.
+    fn selecting(&self, wanted: impl Fn(&Position) -> bool) -> Vec<Selecting> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let selecting = |(at, mark): &(Position, Mark)| {
-            let docs = match &mark.docs {
-                Some(docs) => Some(Glob::new(docs).ok()?),
-                None if mark.failed => None,
-                None => return None,
-            };
-            Some(Selecting { at: *at, docs, failed: mark.failed })
+        let selecting = |(at, mark): &(Position, Mark)| Selecting {
+            at: *at,
+            // A glob that can no longer be read selects every document: looking too often is the safe side.
+            docs: mark.docs.as_ref().and_then(|docs| Glob::new(docs).ok()),
+            sets: mark.sets.clone(),
+            failed: mark.failed,
         };
-        marks.iter().filter(|(at, _)| wanted(at)).filter_map(selecting).collect()
+        let is_one = |(at, mark): &&(Position, Mark)| wanted(at) && !mark.is_whole();
+        marks.iter().filter(is_one).map(selecting).collect()
     }
 
     /// Whether a settled document is to be looked at: marked since its story, or its story names what was set aside.
@@ -360,7 +376,12 @@ impl Store {
         let selects = |mark: &Selecting| {
             entry.story < mark.at
                 && (entry.flags.failed || !mark.failed)
-                && mark.docs.as_ref().is_none_or(|glob| glob.selects(id().as_str()))
+                && mark.docs.as_ref().is_none_or(|glob| {
+                    let id = id();
+                    glob.selects(id.as_str())
+                        || names_file(glob, &id)
+                        || mark.sets.iter().any(|set| set == id.as_str())
+                })
         };
         if marks.iter().any(selects) {
             return Ok(true);
@@ -380,6 +401,8 @@ struct Selecting {
     at: Position,
     /// Absent: whatever its id.
     docs: Option<Glob>,
+    /// With `docs`: sets besides.
+    sets: Vec<String>,
     /// Only what failed.
     failed: bool,
 }

@@ -220,6 +220,38 @@ fn a_split_a_set_and_a_route_are_accepted_like_any_other() {
 }
 
 #[test]
+fn of_a_route_only_the_modules_that_are_named_are_accepted() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.text]
+            each  = "inbox"
+            route = [{ where = { id = "inbox/x*" }, module = "ocr" }, { module = "plain" }]
+
+            [target.low]
+            each   = "text"
+            module = "low"
+        "#,
+        )
+        .module("ocr", "@module\ndef ocr(doc):\n    ran(doc)\n    return doc.text().upper()\n")
+        .module("plain", "@module\ndef plain(doc):\n    ran(doc)\n    return doc.text()\n")
+        .module("low", "@module\ndef low(doc):\n    ran(doc)\n    return doc.text().lower()\n")
+        .file("inbox/x.txt", "Ax")
+        .file("inbox/y.txt", "Ay");
+    project.build_runs(&["ocr Ax", "plain Ay", "low AX", "low Ay"]);
+    for name in ["ocr", "plain", "low"] {
+        let code = project.read(&format!("modules/{name}.py"));
+        project.write(&format!("modules/{name}.py"), code + "# a comment\n");
+    }
+    project.pipe(&["accept", "ocr", "low"]).ends(0).says("text: accepted: 1 output");
+    project.build_runs(&["plain Ay"]);
+}
+
+#[test]
 fn what_is_unknown_is_refused() {
     let project = built();
     project.pipe(&["accept", "upp"]).ends(2).says("did you mean `up`?");

@@ -266,3 +266,47 @@ fn a_group_that_failed_blocks_and_who_is_in_none_is_missing() {
     project.build_runs(&[]);
     project.is_as_built_clean();
 }
+
+#[test]
+fn children_that_wait_for_what_cannot_start_stay_open_and_the_build_ends() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.title]
+            each   = "inbox"
+            module = "title"
+
+            [target.line]
+            each  = "inbox"
+            split = true
+            shell = 'echo line >> $RUNS; cp {in} {out}/1.txt'
+
+            [target.shown]
+            each  = "line"
+            with  = { title = "title" }
+            shell = 'echo shown >> $RUNS; cat {in} {with.title} > {out}'
+            "#,
+        )
+        .module(
+            "title",
+            "
+            import os
+            if not os.path.exists('ready'):
+                raise ImportError('not yet')
+            @module
+            def title(doc):
+                ran(doc)
+                return doc.text()
+            ",
+        )
+        .file("inbox/a.txt", "one")
+        .file("inbox/b.txt", "two");
+    project.build_with(&[], 3, &["line", "line"]);
+    project.write("ready", "");
+    project.build_runs(&["title one", "title two", "shown", "shown"]);
+    project.build_runs(&[]);
+}

@@ -371,3 +371,53 @@ fn a_redo_without_a_word_of_what_is_refused() {
     project.pipe(&["redo"]).ends(2).says("pipe redo --from TARGET");
     project.build_runs(&[]);
 }
+
+#[test]
+fn a_redo_is_withdrawn_for_one_module_of_a_route() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.text]
+            each  = "inbox"
+            route = [{ where = { id = "inbox/x*" }, module = "ocr" }, { module = "plain" }]
+        "#,
+        )
+        .module("ocr", "@module\ndef ocr(doc):\n    ran(doc)\n    return doc.text().upper()\n")
+        .module("plain", "@module\ndef plain(doc):\n    ran(doc)\n    return doc.text()\n")
+        .file("inbox/x.txt", "x")
+        .file("inbox/y.txt", "y");
+    project.build_runs(&["ocr x", "plain y"]);
+    redo(&project, &["text"]);
+    project.pipe(&["redo", "--cancel", "ocr"]).ends(0).says("1 document");
+    project.build_runs(&["plain y"]);
+    redo(&project, &["text"]);
+    project.pipe(&["redo", "--cancel", "text"]).ends(0).says("2 documents");
+    project.build_runs(&[]);
+}
+
+/// The mark alone is on disk: killed right after it, or the index lost before the build.
+#[test]
+fn a_redo_of_some_survives_the_loss_of_the_index() {
+    let lose = |project: &Project| std::fs::remove_dir_all(project.root().join(".pipe/index")).unwrap();
+    let project = built().env("PIPE_NOW", LATER);
+    redo(&project, &["up", "--older-than", "30d"]);
+    lose(&project);
+    project.build_runs(&["up a", "up b"]);
+    redo(&project, &["joined", "--docs", "inbox/b*"]);
+    lose(&project);
+    project.build_runs(&[ALL]);
+    project.build_runs(&[]);
+
+    let project = built();
+    project.replace("Pipelinefile", "all     = \"after\"", "group = \"after\"\nby = \"id.stem\"");
+    project.replace("Pipelinefile", "publish = \"out/joined.txt\"", "publish = true");
+    project.build_runs(&["joined inbox/a.txt", "joined inbox/b.txt", "joined inbox/copy.txt"]);
+    redo(&project, &["joined", "--docs", "inbox/b*"]);
+    lose(&project);
+    project.build_runs(&["joined inbox/b.txt"]);
+    project.build_runs(&[]);
+}

@@ -398,6 +398,28 @@ fn without_notices_everything_is_looked_at_now_and_then() {
     running.end().ends(130);
 }
 
+#[test]
+fn a_module_that_is_handed_a_folder_leaves_nothing_to_stumble_over() {
+    let project = project();
+    project.replace(
+        "Pipelinefile",
+        "[target.all]",
+        "[target.parts]\neach = \"clean\"\nshell = 'cp {in} {out}/x'\n\
+         [target.count]\neach = \"parts\"\nshell = 'ls {in} > {out}'\n[target.all]",
+    );
+    let mut running = watching(&project);
+    for word in ["beta", "bravo", "berta"] {
+        project.write("docs/b.txt", word);
+        let events = running.until_it_waits();
+        let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or("?")).collect();
+        assert!(!names.contains(&"error") && names.contains(&"finished"), "{names:?}");
+        assert_eq!(project.take_counts("clean"), [word]);
+    }
+    assert_eq!(std::fs::read_dir(project.root().join(".pipe/tmp/in")).map_or(0, Iterator::count), 0);
+    running.ctrl_c();
+    running.end().ends(130);
+}
+
 /// C25: more notices than the kernel keeps. Those of a stopped process wait, and one of them is a document's.
 #[test]
 fn fault_c25_lost_notices_make_it_look_at_everything() {

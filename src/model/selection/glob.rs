@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::model::document::{DocId, unescape_name};
+
 /// One glob.
 #[derive(Clone, Debug)]
 pub struct Glob {
@@ -42,6 +44,12 @@ impl Glob {
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
+}
+
+/// Whether a glob names a document, or something that it was split from, by its file name as it is. A glob with a `%` is
+/// about ids, in which that begins an escape.
+pub fn names_file(glob: &Glob, id: &DocId) -> bool {
+    !glob.pattern().contains('%') && glob.covers(&unescape_name(id.as_str()).to_string_lossy())
 }
 
 impl PartialEq for Glob {

@@ -143,6 +143,13 @@ pub(crate) fn samples() -> Vec<Frame> {
             ..Mark::default()
         }),
         Frame::Mark(Mark {
+            number: 4,
+            time: Millis(1_700_000_000_000),
+            withdraws: vec!["text".to_owned()],
+            withdraws_of: vec![Digest([0x44; 32])],
+            ..Mark::default()
+        }),
+        Frame::Mark(Mark {
             number: 3,
             time: Millis(1_700_000_000_000),
             accepts: vec![Accepted {
