@@ -47,6 +47,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "GITHUB_STEP_SUMMARY",
         what: "A file to which a build appends its summary as Markdown.",
     },
+    Variable {
+        name: "GITHUB_WORKSPACE",
+        what: "The folder of the repository: annotations name files relative to it.",
+    },
     Variable { name: "COLUMNS", what: "The width of the output where the terminal does not say." },
     Variable { name: "PATH", what: "Where programs of modules are found." },
     Variable {
@@ -92,6 +96,11 @@ pub fn fixed_now() -> Option<u64> {
     non_empty("PIPE_NOW")?.to_str()?.parse().ok()
 }
 
+/// The words of the command line, as text.
+pub fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// Whether this runs in a CI job.
 pub fn is_ci() -> bool {
     non_empty("CI").is_some()
@@ -105,6 +114,11 @@ pub fn is_github() -> bool {
 /// The file of a GitHub step's summary.
 pub fn github_summary() -> Option<PathBuf> {
     non_empty("GITHUB_STEP_SUMMARY").map(PathBuf::from)
+}
+
+/// The folder of the repository in a GitHub workflow.
+pub fn github_workspace() -> Option<PathBuf> {
+    non_empty("GITHUB_WORKSPACE").map(PathBuf::from)
 }
 
 /// The width of the output, if it is stated.

@@ -149,7 +149,7 @@ impl Args {
             reads_all: false,
             update,
             changes: None,
-            command: std::env::args().collect(),
+            command: crate::env::command_line(),
         };
         let interrupts = interrupt::watch()?;
         let store = owner::open(&project, out)?;
@@ -171,15 +171,21 @@ impl Args {
         let ended =
             Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
                 .and_then(|parts| {
-                    let report = events::to_file(global.events.as_deref(), false, out.build_report(global))?;
+                    let report =
+                        events::to_file(global.events.as_deref(), &project, false, out.build_report(global))?;
                     let report = events::Telling::begin(&project, report)?;
                     let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
                     let ended = engine::build(&parts, options, &mut sink, interrupts);
                     drop(sink.served.take());
-                    sink.report.end(ended.as_ref().ok(), out);
-                    ended
+                    Ok((ended, sink.report))
                 });
+        // Whoever is told now may ask the store: its lock goes with it.
         let closed = store.close();
+        drop(store);
+        let (ended, report) = ended?;
+        let is_stopped = interrupts.cancel.load(std::sync::atomic::Ordering::Relaxed);
+        let error = ended.as_ref().err().filter(|_| !is_stopped);
+        report.end(ended.as_ref().ok(), error, out);
         let summary = ended?;
         closed?;
         Ok(Exit(summary.exit_code()))
@@ -188,14 +194,14 @@ impl Args {
 
 /// Shows a build, and answers questions of other processes once there is something to do: a build with nothing to do
 /// is over before anybody could ask.
-struct ServesMeanwhile<'a> {
+struct ServesMeanwhile<'a, 's> {
     project: &'a Project,
-    store: &'a Arc<Store>,
+    store: &'s Arc<Store>,
     report: events::Telling<'a>,
     served: Option<Result<Server>>,
 }
 
-impl Sink for ServesMeanwhile<'_> {
+impl Sink for ServesMeanwhile<'_, '_> {
     fn event(&mut self, event: &Event) {
         if self.served.is_none() && matches!(event, Event::Plan { .. } | Event::RunStarted { .. }) {
             let served = owner::serve(self.project, self.store, &Arc::default());

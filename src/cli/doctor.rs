@@ -55,7 +55,7 @@ impl Args {
                 out.say(format!("  reading   {what}{share}"));
             }
         };
-        let mut asked = Asked { is_wanted: &is_wanted, tell: &mut tell, command: std::env::args().collect() };
+        let mut asked = Asked { is_wanted: &is_wanted, tell: &mut tell, command: crate::env::command_line() };
         let share = self.sample.map(|percent| Share::of_percent(percent, time::now().0));
         let (store, mut found) = owner::take(&project, || {
             let examining = match share {
@@ -68,7 +68,7 @@ impl Args {
             })
         })?;
         let looked = share.map_or(Ok(()), |share| {
-            let command = std::env::args().collect();
+            let command = crate::env::command_line();
             let clean = clean(pipeline, &store, share, command, &mut *asked.tell)?;
             add_sources(clean, &mut found);
             Ok(())

@@ -11,11 +11,18 @@ use crate::model::pipeline::Pipeline;
 use crate::model::telling::LogPlace;
 use crate::project::Project;
 use crate::report;
-use crate::sink::{About, Outlets, notify};
+use crate::sink::notify::{self, Ended};
+use crate::sink::{About, Outlets};
 
 /// The event stream into a file, and `inner` beside it. The file is begun anew, or `goes_on` from the build before.
-pub(super) fn to_file(file: Option<&Path>, goes_on: bool, inner: Box<dyn Sink>) -> Result<Box<dyn Sink>> {
-    let Some(path) = file else { return Ok(inner) };
+pub(super) fn to_file(
+    file: Option<&Path>,
+    project: &Project,
+    goes_on: bool,
+    inner: Box<dyn Sink>,
+) -> Result<Box<dyn Sink>> {
+    let Some(file) = file else { return Ok(inner) };
+    let path = &project.place.here.join(file);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::fs::create_dir(folder)?;
     }
@@ -42,24 +49,43 @@ impl<'a> Telling<'a> {
     }
 
     /// Waits a moment for what is on its way, tells people, and says what did not arrive. Without a summary the build
-    /// ended with an error.
-    pub(super) fn end(self, summary: Option<&Summary>, out: &mut Output) {
+    /// ended with an error; people hear of it if it is given.
+    pub(super) fn end(self, summary: Option<&Summary>, error: Option<&Error>, out: &mut Output) {
         let mut problems = self.outlets.end();
-        if let (Some(notified), Some(summary)) = (&self.pipeline.notify, summary) {
-            problems.extend(notify::notify(notified, &self.about, &self.pipeline.root, summary));
+        if let Some(notified) = &self.pipeline.notify {
+            let ended = match (summary, error) {
+                (Some(summary), _) => Some(Ended::Summary(summary)),
+                (None, Some(error)) => {
+                    Some(Ended::Error { exit: error.kind.exit_code(), text: error.message.clone() })
+                }
+                (None, None) => None,
+            };
+            if let Some(ended) = ended {
+                problems.extend(notify::notify(notified, &self.about, &self.pipeline.root, &ended));
+            }
         }
         problems.iter().for_each(|problem| out.warning(problem));
         if let Some(summary) = summary {
-            tell_ci(summary, out);
+            tell_ci(summary, &self.pipeline.root, out);
         }
     }
 }
 
-/// What a CI job shows of a build that had something to do.
-fn tell_ci(summary: &Summary, out: &mut Output) {
+/// What a CI job shows of a build that had something to do, or in which failures stand.
+fn tell_ci(summary: &Summary, root: &Path, out: &mut Output) {
+    if summary.run.is_none() && summary.causes.is_empty() && summary.stopped.is_none() {
+        return;
+    }
     if env::is_github() && !out.is_json() {
+        let root = root.canonicalize().ok();
+        let repository = env::github_workspace().and_then(|folder| folder.canonicalize().ok());
+        let within = root.zip(repository).and_then(|(root, repository)| {
+            root.strip_prefix(repository).ok().map(|within| within.to_string_lossy().into_owned())
+        });
         // A closed stdout is no error, and nobody is there to be told of another one.
-        report::ci::annotations(summary).iter().for_each(|line| drop(out.line(line)));
+        report::ci::annotations(summary, &within.unwrap_or_default())
+            .iter()
+            .for_each(|line| drop(out.line(line)));
     }
     if let Some(file) = env::github_summary() {
         let opened = std::fs::File::options().create(true).append(true).open(&file);

@@ -94,7 +94,11 @@ fn cause_lines(cause: &CauseStatus, has_others: bool) -> Vec<String> {
     }
     if let Some(sample) = cause.samples.first() {
         let only = if has_others { format!(" --kind {}", kind.replace(' ', "-")) } else { String::new() };
-        lines.push(format!("  try it here:   pipe try {} {sample} --debug", cause.target));
+        lines.push(format!(
+            "  try it here:   pipe try {} {} --debug",
+            cause.target,
+            text::shell_word(sample)
+        ));
         lines.push(format!("  once mended:   pipe retry {}{only}", cause.target));
     }
     lines

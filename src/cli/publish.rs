@@ -46,7 +46,7 @@ impl Args {
         let store = owner::open(&project, out)?;
         let mut edited = 0;
         let parts = Parts::without_modules(project.pipeline(), project.loaded.digest, &store);
-        let repaired = repair(&parts, &wanted, manner, std::env::args().collect(), &mut |wrong| {
+        let repaired = repair(&parts, &wanted, manner, crate::env::command_line(), &mut |wrong| {
             edited += u64::from(wrong.fault == Fault::Edited && !wrong.mended);
             if out.is_json() { out.json_line("file", wrong) } else { out.line(line(wrong, manner)) }
         });
@@ -108,7 +108,10 @@ fn line(wrong: &Wrong, manner: Manner) -> String {
         (Fault::Edited, true) => "written anew".to_owned(),
         (_, true) => "shown again".to_owned(),
         (Fault::NotOurs, _) => "another file lies there: move it away, or publish elsewhere".to_owned(),
-        (Fault::Stale, _) => format!("{} has no newer result in {}: pipe why {doc}", doc, wrong.target),
+        (Fault::Stale, _) => {
+            let word = text::shell_word(doc);
+            format!("{doc} has no newer result in {}: pipe why {word}", wrong.target)
+        }
         (Fault::Damaged, _) => "its result is damaged in the store: pipe build makes it again".to_owned(),
         (Fault::Edited, _) if manner != Manner::Look => "kept as it is".to_owned(),
         (Fault::Edited, _) => "differs from its result".to_owned(),

@@ -32,9 +32,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "RUN", value_parser = ask::run_number, requires = "run")]
     compare: Option<RunNumber>,
 
-    /// How to tell it
-    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "run")]
-    format: Format,
+    /// How to tell it [default: text]
+    #[arg(long, value_name = "FORMAT", requires = "run")]
+    format: Option<Format>,
 
     /// Write it to a file
     #[arg(short, long, value_name = "FILE", requires = "run")]
@@ -78,9 +78,15 @@ impl Args {
         }
         if self.pipelinefile {
             let text = of_pipelinefiles(&project, run, other)?;
-            return self.give(&text, out);
+            return self.give(&project, &text, out);
         }
-        let format = if out.is_json() { Format::Json } else { self.format };
+        let format = match (out.is_json(), self.format) {
+            (true, None) => Format::Json,
+            (true, Some(format)) if format != Format::Json => {
+                return Err(Error::usage("`--json` is `--format json`: leave one of the two out"));
+            }
+            (_, format) => format.unwrap_or(Format::Text),
+        };
         if format == Format::Perfetto {
             if other.is_some() {
                 return Err(Error::usage("a trace is of one run: leave `--compare` out"));
@@ -116,20 +122,20 @@ impl Args {
                 ));
             }
         };
-        self.give(&text, out)
+        self.give(&project, &text, out)
     }
 
     /// Prints a text, or writes it to the file.
-    fn give(&self, text: &str, out: &mut Output) -> Result<Exit> {
+    fn give(&self, project: &Project, text: &str, out: &mut Output) -> Result<Exit> {
         match &self.output {
             None => out.bytes(text.as_bytes())?,
-            Some(file) => write(file, text)?,
+            Some(file) => write(&project.place.here.join(file), text)?,
         }
         Ok(Exit::FINE)
     }
 
     fn trace(&self, project: &Project, run: &Run, out: &mut Output) -> Result<Exit> {
-        let (trace, mut text) = shown::Perfetto::begin(run.number, &command(&run.command));
+        let (mut trace, mut text) = shown::Perfetto::begin(run.number, &command(&run.command));
         let question = Question::Run { run: Some(run.number), target: None };
         let to_file = self.output.is_some();
         ask::ask(project, &question, out, &mut |out, answer| {
@@ -142,7 +148,7 @@ impl Args {
             Ok(())
         })?;
         text.push_str(shown::Perfetto::end());
-        self.give(&text, out)
+        self.give(project, &text, out)
     }
 }
 
@@ -240,7 +246,15 @@ fn restore(project: &Project, run: &Run, out: &mut Output) -> Result<Exit> {
         let name = file.file_name().unwrap_or_default().display();
         file.with_file_name(format!(".{name}.{ending}"))
     };
-    let before = beside("before");
+    // What an earlier `--restore` put aside may be nowhere else.
+    let mut before = beside("before");
+    for number in 2.. {
+        let kept = crate::fs::read_optional(&before)?;
+        if kept.is_none_or(|kept| kept == present) {
+            break;
+        }
+        before = beside(&format!("before-{number}"));
+    }
     crate::fs::write_scratch(&before, &present)?;
     crate::fs::replace(file, &beside("new"), text.as_bytes())?;
     let before = before.file_name().unwrap_or_default().display().to_string();

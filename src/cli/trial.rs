@@ -243,7 +243,8 @@ impl Args {
                 if !self.debug && failure.place.is_some() {
                     out.hint(format!(
                         "pipe try {} {} --debug     opens the debugger there",
-                        self.target, trial.doc
+                        self.target,
+                        text::shell_word(trial.doc.as_str())
                     ));
                 }
                 Exit::FAILED

@@ -87,6 +87,7 @@ impl Args {
             interrupts,
             idle,
             out,
+            has_events: false,
         };
         let ended = watcher.run();
         watcher.standing.end();
@@ -121,6 +122,8 @@ struct Watcher<'a> {
     checkpoint: Instant,
     /// No build is under way.
     idle: Arc<AtomicBool>,
+    /// A build of this process has begun the file of events.
+    has_events: bool,
 }
 
 impl Watcher<'_> {
@@ -274,7 +277,10 @@ impl Watcher<'_> {
         let mut options = options.clone();
         options.gone = gone;
         let report = self.out.build_report_of(self.global, changes.is_some());
-        let report = events::to_file(self.global.events.as_deref(), changes.is_some(), report)?;
+        let report = {
+            let goes_on = std::mem::replace(&mut self.has_events, true);
+            events::to_file(self.global.events.as_deref(), project, goes_on, report)?
+        };
         let report = events::Telling::begin(project, report)?;
         let mut sink = Hold::new(report, show, self.out.is_json());
         if let Some((changes, changed)) = changes {
@@ -282,7 +288,7 @@ impl Watcher<'_> {
             sink.event(&Event::Changed(changed));
         }
         let ended = engine::build_again(&parts, options, &mut sink, self.interrupts, &mut self.standing);
-        sink.into_inner().end(ended.as_ref().ok(), self.out);
+        sink.into_inner().end(ended.as_ref().ok(), None, self.out);
         let summary = ended?;
         self.standing.tidy(&parts)?;
         Ok(summary)

@@ -49,7 +49,8 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
     let node = find::stream(asked.pipeline, stream)?;
     let found = find::document(asked, &documents, doc)?;
     let absent = |what: &str| {
-        Error::no_match(format!("{} {what} `{stream}`", found.id)).hint(format!("pipe why {}", found.id))
+        Error::no_match(format!("{} {what} `{stream}`", found.id))
+            .hint(format!("pipe why {}", crate::text::shell_word(found.id.as_str())))
     };
     let Some(ix) = found.family(&documents) else { return Err(absent("does not come to")) };
     let places = documents.families.of_stream(node);
@@ -105,8 +106,8 @@ fn no_result(found: &Found, stream: &str, state: State) -> Error {
     let error = Error::no_match(what);
     match state {
         State::Unfinished => error.hint("pipe build"),
-        State::Failed => error.hint(format!("pipe log {id}")),
-        _ => error.hint(format!("pipe why {id}")),
+        State::Failed => error.hint(format!("pipe log {}", crate::text::shell_word(id.as_str()))),
+        _ => error.hint(format!("pipe why {}", crate::text::shell_word(id.as_str()))),
     }
 }
 

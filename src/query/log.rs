@@ -314,7 +314,7 @@ pub fn timeline(asked: &Asked<'_>, doc: &str, only: &Only) -> Result<Timeline> {
         only_attempt(&mut timeline, attempt);
         if timeline.runs.is_empty() {
             return Err(Error::no_match(format!("no action on {} had an attempt {attempt}", found.id))
-                .hint(format!("pipe log {}", found.id)));
+                .hint(format!("pipe log {}", crate::text::shell_word(found.id.as_str()))));
         }
     }
     timeline.lineage = lineage::lineage(asked, &documents, &found)?;

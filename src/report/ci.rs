@@ -8,18 +8,21 @@ use crate::model::event::{Cause, Summary};
 use crate::text;
 
 /// One line for each cause, the most frequent first: GitHub shows ten of a kind in a step.
-pub fn annotations(summary: &Summary) -> Vec<String> {
-    summary.causes.iter().map(annotation).collect()
+/// `within`: the project's folder in the repository, to which annotations are relative.
+pub fn annotations(summary: &Summary, within: &str) -> Vec<String> {
+    summary.causes.iter().map(|cause| annotation(cause, within)).collect()
 }
 
-fn annotation(cause: &Cause) -> String {
+fn annotation(cause: &Cause, within: &str) -> String {
     let place = cause.failure.place.as_deref().unwrap_or_default();
     let (file, line) = match place.rsplit_once(':') {
         Some((file, line)) if line.bytes().all(|b| b.is_ascii_digit()) && !line.is_empty() => (file, line),
         _ => (place, ""),
     };
+    let file =
+        if file.is_empty() || within.is_empty() { file.to_owned() } else { format!("{within}/{file}") };
     let mut properties = Vec::new();
-    for (name, value) in [("file", file), ("line", line)] {
+    for (name, value) in [("file", file.as_str()), ("line", line)] {
         if !value.is_empty() {
             properties.push(format!("{name}={}", property(value)));
         }
@@ -44,7 +47,8 @@ pub fn page(summary: &Summary) -> String {
     let run = summary.run.map(|run| format!(" run {run}")).unwrap_or_default();
     let took = text::duration(Duration::from_millis(summary.milliseconds));
     let word = match summary.exit_code() {
-        0 => "all up to date",
+        0 if summary.causes.is_empty() => "all up to date",
+        0 => "done, with failures that are allowed",
         1 => "some documents failed",
         _ => "could not finish",
     };
@@ -116,7 +120,8 @@ mod tests {
     fn an_annotation_points_at_the_line_of_the_module() {
         let expected = "::error file=modules/a%2Cb.py,line=41,title=ocr%3A 2 documents failed::\
             ValueError: 50%25 is `bad`%0Ae.g. in/a.txt, in/b.txt%0Apipe failed ocr";
-        assert_eq!(annotations(&summary()), [expected]);
+        assert_eq!(annotations(&summary(), ""), [expected]);
+        assert!(annotations(&summary(), "etl")[0].starts_with("::error file=etl/modules/a%2Cb.py,line=41"));
     }
 
     #[test]

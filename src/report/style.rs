@@ -109,15 +109,6 @@ pub(super) fn shown(text: &str) -> String {
     crate::text::printable(&text.replace('\t', " "))
 }
 
-/// A word to paste into a shell: quoted if it must be.
-pub(super) fn shell_word(word: &str) -> String {
-    let safe = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && !word.starts_with('-') && word.chars().all(safe) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,14 +128,6 @@ mod tests {
         let pieces = [(Ink::Bad, "abc".to_owned()), (Ink::Plain, "defgh".to_owned())];
         assert_eq!(style.row(&pieces, 6), "\x1b[1m\x1b[31mabc\x1b[0mde…");
         assert_eq!(Style { colour: false }.row(&pieces, 80), "abcdefgh");
-    }
-
-    #[test]
-    fn words_for_a_shell_are_quoted_only_where_needed() {
-        assert_eq!(shell_word("docs/ä b.pdf"), "'docs/ä b.pdf'");
-        assert_eq!(shell_word("docs/it's"), r"'docs/it'\''s'");
-        assert_eq!(shell_word("docs/a%23.pdf"), "docs/a%23.pdf");
-        assert_eq!(shell_word("-n"), "'-n'");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::event::{Cause, Stopped, Summary};
 use crate::model::failure::{Failure, Verdict};
-use crate::report::style::{INDENT, Ink, Style, columns, cut, shell_word, shown};
+use crate::report::style::{INDENT, Ink, Style, columns, cut, shown};
 use crate::text;
 
 /// So many causes are shown.
@@ -273,7 +273,7 @@ fn hints(end: &Summary, style: Style, lines: &mut Vec<String>) {
     if let Some(cause) = shown_causes(end).first()
         && let Some(doc) = cause.samples.first()
     {
-        let doc = shell_word(&shown(doc));
+        let doc = crate::text::shell_word(&shown(doc));
         if cause.failure.kind.verdict() == Verdict::Derived {
             hints.push((format!("pipe why {doc}"), "what it waits for"));
         } else {

@@ -1,12 +1,12 @@
 //! Events as GELF 1.1 messages, for Graylog.
 
-use std::io;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::http::is_refusal;
 use super::transport::Carrier;
-use super::{About, Outlet, Told};
+use super::{About, Outlet, Sent, Told};
 use crate::model::event::{Event, Ran, Summary};
 use crate::model::failure::Failure;
 use crate::text;
@@ -30,12 +30,25 @@ impl<C: Carrier> Gelf<C> {
 }
 
 impl<C: Carrier> Outlet for Gelf<C> {
-    fn send(&mut self, messages: &[Arc<Told>]) -> io::Result<()> {
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
+        let mut sent = Sent::default();
         for told in messages {
             let message = bytes(&self.about, told, self.carrier.limit());
-            self.carrier.carry(&message)?;
+            match self.carrier.carry(&message) {
+                Ok(()) => {}
+                Err(error) if is_refusal(&error) => {
+                    sent.refused += 1;
+                    sent.error = Some(error);
+                }
+                Err(error) => return Sent { error: Some(error), ..sent },
+            }
+            sent.taken += 1;
         }
-        self.carrier.flush()
+        match self.carrier.flush() {
+            Ok(()) => sent,
+            // It only collects until then: nothing was refused.
+            Err(error) => Sent { error: Some(error), ..Sent::default() },
+        }
     }
 }
 

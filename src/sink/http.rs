@@ -8,6 +8,20 @@ use super::transport::{Carrier, connect};
 /// No answer that we read is longer.
 const LONGEST: u64 = 1 << 20;
 
+/// The kind of an error that says: never this message.
+const REFUSED: io::ErrorKind = io::ErrorKind::InvalidInput;
+
+/// Whether a server refused a message for good.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == REFUSED
+}
+
+/// Whether nobody can have heard what was sent: the connection was closed before it.
+fn is_unheard(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 /// Posts to one address.
 pub(super) struct Client {
     host: String,
@@ -26,7 +40,7 @@ impl Client {
         let was_open = self.stream.is_some();
         match self.try_post(body) {
             // The other side may have closed a connection that rested.
-            Err(_) if was_open => self.try_post(body),
+            Err(error) if was_open && is_unheard(&error) => self.try_post(body),
             done => done,
         }
     }
@@ -68,7 +82,15 @@ impl Client {
         match code {
             200..300 => Ok(()),
             0 => Err(io::Error::other("it does not speak HTTP")),
-            _ => Err(io::Error::other(format!("it answers {}", status.get(9..).unwrap_or_default().trim()))),
+            _ => {
+                // To say it again would be of no use; but a server may be busy, or broken for a while.
+                let is_final = (400..500).contains(&code) && ![408, 429].contains(&code);
+                let kind = if is_final { REFUSED } else { io::ErrorKind::Other };
+                Err(io::Error::new(
+                    kind,
+                    format!("it answers {}", status.get(9..).unwrap_or_default().trim()),
+                ))
+            }
         }
     }
 }
@@ -76,7 +98,8 @@ impl Client {
 fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut line = String::new();
     if stream.take(16 << 10).read_line(&mut line)? == 0 {
-        return Err(io::Error::other("it closes the connection without an answer"));
+        let message = "it closes the connection without an answer";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
     }
     Ok(line.trim_end().to_owned())
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Outlet, Told};
+use super::{Outlet, Sent, Told};
 use crate::report::event_line;
 
 /// A file that grows.
@@ -20,7 +20,13 @@ impl File {
 }
 
 impl Outlet for File {
-    fn send(&mut self, messages: &[Arc<Told>]) -> io::Result<()> {
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
+        Sent::whole(messages.len(), self.write(messages))
+    }
+}
+
+impl File {
+    fn write(&mut self, messages: &[Arc<Told>]) -> io::Result<()> {
         let mut lines = Vec::new();
         for told in messages {
             event_line(told.at, told.run, &told.event, &mut lines);

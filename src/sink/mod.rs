@@ -68,8 +68,29 @@ pub struct Told {
 
 /// Whoever takes messages to a place. Called on the thread of its queue.
 trait Outlet: Send {
-    /// Takes all of these, in order. An error: some may have arrived, and they will be given again.
-    fn send(&mut self, messages: &[Arc<Told>]) -> std::io::Result<()>;
+    /// Takes these, in order, as far as it can; the rest will be given again.
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent;
+}
+
+/// What became of messages.
+#[derive(Debug, Default)]
+struct Sent {
+    /// So many of the first are dealt with.
+    taken: usize,
+    /// So many of these were refused for good: to give them again would be of no use.
+    refused: usize,
+    /// What went wrong last.
+    error: Option<std::io::Error>,
+}
+
+impl Sent {
+    /// All of so many messages, or none.
+    fn whole(count: usize, result: std::io::Result<()>) -> Self {
+        match result {
+            Ok(()) => Sent { taken: count, ..Sent::default() },
+            Err(error) => Sent { error: Some(error), ..Sent::default() },
+        }
+    }
 }
 
 /// All places, and whoever shows the build here.
@@ -157,7 +178,7 @@ struct Nowhere;
 
 #[cfg(not(feature = "otel"))]
 impl Outlet for Nowhere {
-    fn send(&mut self, _: &[Arc<Told>]) -> std::io::Result<()> {
-        Err(std::io::Error::other("this pipe was built without OTLP"))
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
+        Sent::whole(messages.len(), Err(std::io::Error::other("this pipe was built without OTLP")))
     }
 }

@@ -3,6 +3,7 @@
 //! What goes wrong here is said and changes nothing else.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use super::{About, http};
 use crate::model::event::{Stopped, Summary};
 use crate::model::telling::Notify;
+use crate::sys;
 
 /// The version of the message.
 const VERSION: u32 = 1;
@@ -19,10 +21,23 @@ const VERSION: u32 = 1;
 const LIMIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How a build ended.
+pub enum Ended<'a> {
+    /// It came to its end, or was stopped.
+    Summary(&'a Summary),
+    /// By an error.
+    Error {
+        /// The exit code.
+        exit: u8,
+        /// What the error says.
+        text: String,
+    },
+}
+
 /// Tells of a build, if it is one that is to be told of; what went wrong, in words.
-pub fn notify(notify: &Notify, about: &About, root: &Path, summary: &Summary) -> Vec<String> {
-    let Some(event) = occasion(notify, summary) else { return Vec::new() };
-    let message = message(event, about, summary);
+pub fn notify(notify: &Notify, about: &About, root: &Path, ended: &Ended<'_>) -> Vec<String> {
+    let Some(event) = occasion(notify, ended) else { return Vec::new() };
+    let message = message(event, about, ended);
     let mut problems = Vec::new();
     if let Some(cmd) = &notify.cmd
         && let Err(problem) = run(cmd, event, root, &message)
@@ -40,7 +55,14 @@ pub fn notify(notify: &Notify, about: &About, root: &Path, summary: &Summary) ->
 }
 
 /// What there is to tell: failures before a good end. A build that people stopped tells them nothing.
-fn occasion(notify: &Notify, summary: &Summary) -> Option<&'static str> {
+fn occasion(notify: &Notify, ended: &Ended<'_>) -> Option<&'static str> {
+    let Ended::Summary(summary) = ended else {
+        return (notify.failed || notify.finished).then_some(if notify.failed {
+            "failed"
+        } else {
+            "finished"
+        });
+    };
     if summary.is_up_to_date() || matches!(summary.stopped, Some(Stopped::Signal { .. })) {
         return None;
     }
@@ -52,7 +74,17 @@ fn occasion(notify: &Notify, summary: &Summary) -> Option<&'static str> {
     }
 }
 
-fn message(event: &str, about: &About, summary: &Summary) -> Value {
+fn message(event: &str, about: &About, ended: &Ended<'_>) -> Value {
+    let summary = match ended {
+        Ended::Summary(summary) => *summary,
+        Ended::Error { exit, text } => {
+            let said = format!("{}: a build could not finish: {text}", about.project);
+            return json!({
+                "v": VERSION, "event": event, "text": said, "project": about.project, "host": about.host,
+                "run": null, "exit": exit, "error": text,
+            });
+        }
+    };
     let failed: u64 = summary.causes.iter().map(|cause| cause.count).sum();
     let text = match summary.exit_code() {
         0 => format!("{}: a build is done", about.project),
@@ -70,6 +102,8 @@ fn run(cmd: &str, event: &str, root: &Path, message: &Value) -> Result<(), Strin
     command.args(["-c", cmd]).current_dir(root).env("PIPE_EVENT", event);
     let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
     command.env("PIPE_TEXT", text).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // In a group of its own, so that what it started ends with it.
+    command.process_group(0);
     let mut child = command.spawn().map_err(|e| format!("cannot start: {}", crate::error::io_text(&e)))?;
     if let Some(mut input) = child.stdin.take() {
         let line = format!("{message}\n");
@@ -87,7 +121,7 @@ fn run(cmd: &str, event: &str, root: &Path, message: &Value) -> Result<(), Strin
             Ok(Some(status)) => return Err(format!("ended with {status}")),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
             Ok(None) => {
-                drop(child.kill());
+                sys::signal_group(child.id(), sys::Send::Kill);
                 drop(child.wait());
                 return Err(format!("was not done within {} s", LIMIT.as_secs()));
             }
@@ -117,11 +151,19 @@ mod tests {
         let failed = Summary { causes: vec![cause], ..fine.clone() };
         let stopped = Summary { stopped: Some(Stopped::Signal { signal: 2 }), ..failed.clone() };
         let on = |failed, finished| Notify { failed, finished, ..Notify::default() };
-        assert_eq!(occasion(&on(true, false), &fine), None);
-        assert_eq!(occasion(&on(true, false), &failed), Some("failed"));
-        assert_eq!(occasion(&on(false, true), &failed), Some("finished"));
-        assert_eq!(occasion(&on(true, true), &fine), Some("finished"));
-        assert_eq!(occasion(&on(true, true), &stopped), None);
-        assert_eq!(occasion(&on(true, true), &Summary::default()), None, "there was nothing to do");
+        assert_eq!(occasion(&on(true, false), &Ended::Summary(&fine)), None);
+        assert_eq!(occasion(&on(true, false), &Ended::Summary(&failed)), Some("failed"));
+        assert_eq!(occasion(&on(false, true), &Ended::Summary(&failed)), Some("finished"));
+        assert_eq!(occasion(&on(true, true), &Ended::Summary(&fine)), Some("finished"));
+        assert_eq!(occasion(&on(true, true), &Ended::Summary(&stopped)), None);
+        assert_eq!(
+            occasion(&on(true, true), &Ended::Summary(&Summary::default())),
+            None,
+            "there was nothing to do"
+        );
+        let error = Ended::Error { exit: 3, text: "a source is gone".to_owned() };
+        assert_eq!(occasion(&on(true, false), &error), Some("failed"));
+        assert_eq!(occasion(&on(false, true), &error), Some("finished"));
+        assert_eq!(occasion(&on(false, false), &error), None);
     }
 }

@@ -1,13 +1,12 @@
 //! A build as a trace and as log records, in OTLP over HTTP as JSON: a run is a trace, an action is a span of it.
 
-use std::io;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::gelf::{Said, said};
-use super::http::Client;
-use super::{About, Outlet, Told};
+use super::http::{Client, is_refusal};
+use super::{About, Outlet, Sent, Told};
 use crate::hash::Digest;
 use crate::model::event::Event;
 use crate::time::Millis;
@@ -26,6 +25,8 @@ pub(super) struct Otlp {
     trace: String,
     root: String,
     spans: u64,
+    /// The records of so many of the next messages have arrived already.
+    logged: usize,
 }
 
 impl Otlp {
@@ -42,6 +43,7 @@ impl Otlp {
             trace,
             root,
             spans: 0,
+            logged: 0,
         }
     }
 
@@ -137,27 +139,48 @@ fn number(key: &str, value: u64) -> Value {
 }
 
 impl Outlet for Otlp {
-    fn send(&mut self, messages: &[Arc<Told>]) -> io::Result<()> {
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
         let (mut spans, mut records) = (Vec::new(), Vec::new());
-        for told in messages {
+        let logged = self.logged.min(messages.len());
+        for (i, told) in messages.iter().enumerate() {
             if matches!(told.event, Event::RunStarted { .. }) {
                 self.began = Some(told.at);
             }
             let said = said(&told.event);
-            records.push(self.record(told, &said));
+            if i >= logged {
+                records.push(self.record(told, &said));
+            }
             spans.extend(self.span(told, &said));
         }
         let scope = json!({ "name": "pipe" });
-        let logs = json!({ "resourceLogs": [
-            { "resource": self.resource(), "scopeLogs": [{ "scope": scope, "logRecords": records }] }
-        ] });
-        self.logs.post(logs.to_string().as_bytes())?;
-        if spans.is_empty() {
-            return Ok(());
+        let mut refused = None;
+        if !records.is_empty() {
+            let logs = json!({ "resourceLogs": [
+                { "resource": self.resource(), "scopeLogs": [{ "scope": scope, "logRecords": records }] }
+            ] });
+            match self.logs.post(logs.to_string().as_bytes()) {
+                Ok(()) => {}
+                // Some take traces alone, some logs alone.
+                Err(error) if is_refusal(&error) => refused = Some(error),
+                Err(error) => return Sent { error: Some(error), ..Sent::default() },
+            }
         }
-        let traces = json!({ "resourceSpans": [
-            { "resource": self.resource(), "scopeSpans": [{ "scope": scope, "spans": spans }] }
-        ] });
-        self.traces.post(traces.to_string().as_bytes())
+        self.logged = messages.len();
+        if !spans.is_empty() {
+            let traces = json!({ "resourceSpans": [
+                { "resource": self.resource(), "scopeSpans": [{ "scope": scope, "spans": spans }] }
+            ] });
+            match self.traces.post(traces.to_string().as_bytes()) {
+                Ok(()) => refused = None,
+                Err(error) if is_refusal(&error) => {}
+                Err(error) => return Sent { error: Some(error), ..Sent::default() },
+            }
+        }
+        self.logged = 0;
+        Sent {
+            taken: messages.len(),
+            refused: if refused.is_some() { messages.len() } else { 0 },
+            error: refused,
+        }
     }
 }

@@ -119,27 +119,26 @@ fn empty(shared: &Shared, outlet: &mut dyn Outlet) {
         let sent = outlet.send(&messages);
         let mut state = shared.lock();
         state.taken = 0;
-        match sent {
-            Ok(()) => {
-                state.sent += count as u64;
-                pause = FIRST_PAUSE;
-            }
-            Err(error) => {
-                state.error = Some(crate::error::io_text(&error));
-                messages.into_iter().rev().for_each(|told| state.waiting.push_front(told));
-                if state.closed || state.over {
-                    state.over = true;
-                    shared.changed.notify_all();
-                    return;
-                }
-                let until = Instant::now() + pause;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                while !state.closed && Instant::now() < until {
-                    let left = until.saturating_duration_since(Instant::now());
-                    state =
-                        shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-                }
-            }
+        state.sent += (sent.taken - sent.refused) as u64;
+        state.dropped += sent.refused as u64;
+        if let Some(error) = sent.error {
+            state.error = Some(crate::error::io_text(&error));
+        }
+        if sent.taken == count {
+            pause = FIRST_PAUSE;
+            continue;
+        }
+        messages.into_iter().skip(sent.taken).rev().for_each(|told| state.waiting.push_front(told));
+        if state.closed || state.over {
+            state.over = true;
+            shared.changed.notify_all();
+            return;
+        }
+        let until = Instant::now() + pause;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        while !state.closed && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -9,18 +9,53 @@ use crate::model::event::{Finished, Ran};
 struct Kept(Arc<Mutex<Vec<String>>>);
 
 impl Outlet for Kept {
-    fn send(&mut self, messages: &[Arc<Told>]) -> io::Result<()> {
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
         self.0.lock().unwrap().extend(messages.iter().map(|told| format!("{:?}", told.event)));
-        Ok(())
+        Sent::whole(messages.len(), Ok(()))
     }
 }
 
 struct Down;
 
 impl Outlet for Down {
-    fn send(&mut self, _: &[Arc<Told>]) -> io::Result<()> {
-        Err(io::Error::other("out of order"))
+    fn send(&mut self, messages: &[Arc<Told>]) -> Sent {
+        Sent::whole(messages.len(), Err(io::Error::other("out of order")))
     }
+}
+
+/// A server of GELF that refuses every third message for good, and counts what it is given.
+struct Fussy(Arc<Mutex<u64>>);
+
+impl transport::Carrier for Fussy {
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
+
+    fn carry(&mut self, _: &[u8]) -> io::Result<()> {
+        let mut given = self.0.lock().unwrap();
+        *given += 1;
+        if given.is_multiple_of(3) {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it answers 413"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_refused_for_good_is_not_given_again_and_what_is_behind_it_arrives() {
+    let given = Arc::new(Mutex::new(0));
+    let about = Arc::new(About { project: "p".into(), host: "h".into(), modules: HashMap::new() });
+    let queue = Queue::start(Box::new(gelf::Gelf::new(about, Fussy(Arc::clone(&given)))));
+    (0..900).for_each(|n| queue.push(&told(n)));
+    queue.close();
+    let ended = queue.wait(Duration::from_secs(60));
+    assert_eq!((ended.sent, ended.lost, *given.lock().unwrap()), (600, 300, 900));
+    assert_eq!(ended.error.as_deref(), Some("it answers 413"));
 }
 
 fn told(n: u64) -> Arc<Told> {

@@ -1,7 +1,7 @@
 //! Ways to a GELF input without HTTP: datagrams, in chunks where one is too small; and a stream.
 
 use std::io::{self, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// Takes messages away.
@@ -41,7 +41,8 @@ impl Udp {
 
     fn socket(&mut self) -> io::Result<&UdpSocket> {
         if self.socket.is_none() {
-            let address = resolve(&self.host, self.port)?;
+            let unknown = || io::Error::other(format!("`{}` has no address", self.host));
+            let address = *resolve(&self.host, self.port)?.first().ok_or_else(unknown)?;
             let own = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(own)?;
             socket.connect(address)?;
@@ -136,16 +137,25 @@ impl Carrier for Tcp {
 }
 
 pub(super) fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&resolve(host, port)?, LIMIT)?;
+    let mut last = None;
+    // A name may have several addresses, and somebody listen at one of them only.
+    let reached = resolve(host, port)?.into_iter().find_map(|address| {
+        TcpStream::connect_timeout(&address, LIMIT).map_err(|error| last = Some(error)).ok()
+    });
+    let Some(stream) = reached else {
+        return Err(last.unwrap_or_else(|| io::Error::other(format!("`{host}` has no address"))));
+    };
     stream.set_write_timeout(Some(LIMIT))?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-fn resolve(host: &str, port: u16) -> io::Result<std::net::SocketAddr> {
-    let unknown = || io::Error::other(format!("`{host}` has no address"));
-    (host, port).to_socket_addrs()?.next().ok_or_else(unknown)
+/// The addresses of a name, those of IPv4 first: of a datagram nobody says that it did not arrive.
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
 }
 
 #[cfg(test)]

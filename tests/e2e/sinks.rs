@@ -175,6 +175,20 @@ fn people_are_told_of_failures_and_of_good_ends() {
 }
 
 #[test]
+fn people_are_told_of_a_build_that_ends_with_an_error_and_may_ask_the_store() {
+    let pipe = env!("CARGO_BIN_EXE_pipe");
+    let cmd = format!("(echo $PIPE_EVENT: $PIPE_TEXT; {pipe} failed --json || true) >> told 2>&1");
+    let project = project(&format!("[notify]\ncmd = \"{cmd}\"\n"));
+    drop(project.pipe(&["build"]).ends(1));
+    let told = project.read("told");
+    assert!(told.contains("1 failed") && told.contains("inbox/b.txt") && !told.contains("in use"), "{told}");
+    std::fs::remove_dir_all(project.root().join("inbox")).unwrap();
+    drop(project.pipe(&["build"]).ends(3));
+    let told = project.read("told");
+    assert!(told.contains("a build could not finish: "), "{told}");
+}
+
+#[test]
 fn a_command_that_fails_is_said_and_changes_nothing() {
     let project = project("[notify]\ncmd = \"exit 3\"\n");
     drop(project.pipe(&["build"]).ends(1).says("warning: `cmd` of [notify] ended with exit status: 3\n"));

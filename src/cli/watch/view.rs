@@ -49,7 +49,7 @@ impl View {
             reads_all: false,
             update: std::collections::BTreeSet::new(),
             changes: None,
-            command: std::env::args().collect(),
+            command: crate::env::command_line(),
         };
         let file = project.place.file.clone();
         let target = file.canonicalize().ok();

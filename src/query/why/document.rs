@@ -203,7 +203,9 @@ impl Now {
 pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -> Result<WhyDocument> {
     let Some(ix) = found.family(documents) else {
         let message = format!("{} does not belong to any source or target of the Pipelinefile", found.id);
-        return Err(Error::no_match(message).hint(format!("pipe log {}", found.id)));
+        return Err(
+            Error::no_match(message).hint(format!("pipe log {}", crate::text::shell_word(found.id.as_str())))
+        );
     };
     let present = Present::new(asked, &documents.families)?;
     let told = stories(asked.store, found.entry.as_ref())?;

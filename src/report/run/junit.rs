@@ -70,7 +70,7 @@ fn details(document: &FailedDoc) -> String {
     let failure = &document.failure;
     let place = failure.place.iter().map(|place| format!("at {place}"));
     let parts = std::iter::once(failure.message.clone()).chain(place).chain(failure.traceback.clone());
-    let again = format!("pipe try {} {}", document.target, document.doc);
+    let again = format!("pipe try {} {}", document.target, text::shell_word(&document.doc));
     parts.chain([again]).collect::<Vec<_>>().join("\n")
 }
 

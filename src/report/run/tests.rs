@@ -120,7 +120,7 @@ fn as_junit_it_is_what_the_schema_asks_for() {
     let case = &root.children[0].children[1];
     assert_eq!(case.attributes["name"], "in/\"q\".pdf");
     assert_eq!(case.children[0].attributes["type"], "module error");
-    assert!(case.children[0].text.contains("at modules/ocr.py:41\npipe try ocr in/\"q\".pdf"));
+    assert!(case.children[0].text.contains("at modules/ocr.py:41\npipe try ocr 'in/\"q\".pdf'"));
     // One of two failures is named; the other is counted.
     assert_eq!(root.children[0].children[2].attributes["name"], "1 more");
 }
@@ -149,7 +149,7 @@ fn as_a_trace_it_is_json_of_bars() {
         counts: std::collections::BTreeMap::new(),
         log: None,
     };
-    let (trace, mut text) = Perfetto::begin(7, "pipe build");
+    let (mut trace, mut text) = Perfetto::begin(7, "pipe build");
     text.push_str(&trace.action(&action));
     text.push_str(Perfetto::end());
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
