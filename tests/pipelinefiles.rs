@@ -35,7 +35,8 @@ fn write(path: &Path, text: &str) {
 /// A project with this Pipelinefile and everything that it names.
 fn project(pipelinefile: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path();
+    // A folder of its own, so that other projects may lie beside it.
+    let root = &dir.path().join("project");
     // Absolute paths lie inside the project here.
     let pipelinefile = pipelinefile.replace("file:/", &format!("file:{}/", root.to_str().unwrap()));
     let file = root.join("Pipelinefile");
@@ -48,6 +49,13 @@ fn project(pipelinefile: &str) -> (tempfile::TempDir, PathBuf) {
     collect("", &toml::Value::Table(pipelinefile.parse().unwrap()), &mut strings);
     for (key, value) in strings {
         match key.as_str() {
+            "path" if value.starts_with("project:") => {
+                let (other, target) = value["project:".len()..].split_once('#').unwrap();
+                let text = format!(
+                    "[source.in]\npath = \"in\"\n[target.{target}]\neach = \"in\"\nshell = \"cat\"\n"
+                );
+                write(&root.join(other).join("Pipelinefile"), &text);
+            }
             "path" if !value.contains("{id") && !value.starts_with("out/") => make(&value),
             "module" => make(&format!("modules/{}.py", value.split(':').next().unwrap())),
             _ => value.strip_prefix("file:").into_iter().for_each(make),
