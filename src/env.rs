@@ -52,6 +52,11 @@ pub const VARIABLES: &[Variable] = &[
         what: "The folder of the repository: annotations name files relative to it.",
     },
     Variable { name: "COLUMNS", what: "The width of the output where the terminal does not say." },
+    Variable {
+        name: "WAYLAND_DISPLAY",
+        what: "With `DISPLAY`: whether there is a desktop that can show a page.",
+    },
+    Variable { name: "DISPLAY", what: "The same." },
     Variable { name: "PATH", what: "Where programs of modules are found." },
     Variable {
         name: "VIRTUAL_ENV",
@@ -62,6 +67,11 @@ pub const VARIABLES: &[Variable] = &[
         what: "The version that a pyenv shim runs; a change asks the interpreter again.",
     },
 ];
+
+/// Whether there is a desktop that can show a file.
+pub fn has_desktop() -> bool {
+    non_empty("WAYLAND_DISPLAY").or_else(|| non_empty("DISPLAY")).is_some()
+}
 
 /// The folder of a project's store, where none is set.
 pub const STORE: &str = ".pipe";

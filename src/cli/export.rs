@@ -88,6 +88,7 @@ impl Args {
             tests: self.tests.clone(),
             state: self.state.as_deref().map(state).transpose()?,
             manifest: true,
+            ..Ask::default()
         };
         let project = ask::project(global, out)?;
         let full = project.place.here.join(&self.output);

@@ -1,14 +1,23 @@
 //! `pipe ls`: the documents of a stream.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
 use crate::cli::ask;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
+use crate::engine::matching::Unmatched;
+use crate::env;
 use crate::error::{Error, Result};
 use crate::model::folder;
+use crate::project::Project;
 use crate::query::ls::{Ask, Listed, state};
 use crate::query::{Answer, Question};
-use crate::text;
+use crate::report::review::Review;
+use crate::text::{self, count};
 
 /// List the documents of a target or a source
 #[derive(clap::Args)]
@@ -32,6 +41,29 @@ pub(super) struct Args {
     /// Print what an `all` function gets: a JSON line a document, with its content
     #[arg(long, conflicts_with = "json")]
     manifest: bool,
+
+    /// Only so many documents, chosen by a hash of their ids: the same ones each time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sample: Option<u64>,
+
+    /// Write one HTML page with what went in beside what came out, and show it; without `--sample` of 50 documents
+    #[arg(long, conflicts_with = "manifest")]
+    open: bool,
+
+    /// Instead: who has no match in a `with … on`, on both sides
+    #[arg(long, conflicts_with_all = ["manifest", "open", "sample", "tests", "state"])]
+    unmatched: bool,
+}
+
+/// So many documents are on a page where nothing else is said.
+const PAGE: u64 = 50;
+
+/// The page, as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    path: &'a Path,
+    documents: u64,
+    opened: bool,
 }
 
 /// So many lines are looked at to see how wide they are.
@@ -45,8 +77,14 @@ impl Args {
             tests: self.tests.clone(),
             state: self.state.as_deref().map(state).transpose()?,
             manifest: self.manifest,
+            sample: self.sample.or(self.open.then_some(PAGE)),
+            pairs: self.open,
+            unmatched: self.unmatched,
         };
         let project = ask::project(global, out)?;
+        if self.open {
+            return self.page(&project, ask, out);
+        }
         let (mut table, mut any, mut is_closed) = (Table::default(), false, false);
         let asked = ask::ask(&project, &Question::Ls(ask), out, &mut |out, answer| {
             any = true;
@@ -54,6 +92,8 @@ impl Args {
                 Answer::Manifest { line } => out.line(line)?,
                 Answer::Document(listed) if out.is_json() => out.json_line("document", &listed)?,
                 Answer::Document(listed) => table.add(*listed, out)?,
+                Answer::Unmatched(one) if out.is_json() => out.json_line("unmatched", &one)?,
+                Answer::Unmatched(one) => out.line(unmatched(&one))?,
                 _ => {}
             }
             is_closed = out.is_closed();
@@ -67,7 +107,50 @@ impl Args {
         if any || self.manifest {
             return Ok(Exit::FINE);
         }
+        if self.unmatched && self.docs.is_none() {
+            out.say(format!("every document of `{}` and of its side inputs has a match", self.stream));
+            return Ok(Exit::FINE);
+        }
         Err(self.nothing())
+    }
+
+    /// Writes the page, and shows it where there is somebody to see it.
+    fn page(&self, project: &Project, ask: Ask, out: &mut Output) -> Result<Exit> {
+        let mut pairs = Vec::new();
+        let size = ask.sample.unwrap_or(PAGE);
+        ask::ask(project, &Question::Ls(ask), out, &mut |_, answer| {
+            if let Answer::Pair(pair) = answer {
+                pairs.push(*pair);
+            }
+            Ok(())
+        })?;
+        if pairs.is_empty() {
+            return Err(self.nothing());
+        }
+        let documents = pairs.len() as u64;
+        let all = if documents < size { "" } else { ", chosen by a hash of their ids" };
+        let headline = format!(
+            "{}{all}. On the left what went in, on the right what came out.",
+            count(documents, "document")
+        );
+        let mut page = Review::new(&self.stream, &headline);
+        pairs.iter().for_each(|pair| page.add(pair));
+        let folder = project.store_dir.join(FOLDER);
+        let path = folder.join(format!("{}.html", self.stream));
+        crate::fs::create_dir(&folder)?;
+        let new = folder.join(format!("{}.{}.new", self.stream, std::process::id()));
+        crate::fs::replace(&path, &new, page.end().as_bytes())?;
+        let opened = show(&path);
+        if out.is_json() {
+            out.json_line("page", &Told { path: &path, documents, opened })?;
+        } else {
+            let named = path.strip_prefix(&project.place.here).unwrap_or(&path);
+            out.line(named.display().to_string())?;
+            if !opened {
+                out.hint("there is no desktop here: open that file in a browser");
+            }
+        }
+        Ok(Exit::FINE)
     }
 
     fn nothing(&self) -> Error {
@@ -78,6 +161,34 @@ impl Args {
         }
         Error::no_match(format!("`{}` has no documents yet", self.stream)).hint("pipe build")
     }
+}
+
+/// Where pages lie in the store.
+const FOLDER: &str = "review";
+
+/// Asks the desktop to show a file; false where there is none. What becomes of that is the desktop's.
+fn show(path: &Path) -> bool {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    if !cfg!(target_os = "macos") && !env::has_desktop() {
+        return false;
+    }
+    let mut command = Command::new(program);
+    command.arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().is_ok()
+}
+
+fn unmatched(one: &Unmatched) -> String {
+    let Unmatched { with, stream, doc, other, value, uncertain } = one;
+    let value = match value {
+        Some(value) => format!("its value is {value}"),
+        None => "it has no value".to_owned(),
+    };
+    let what = match (other, uncertain) {
+        (false, _) => format!("no `{with}`: {value}"),
+        (true, false) => format!("of {stream}, no use as `{with}`: {value}"),
+        (true, true) => format!("of {stream}, no use as `{with}` yet: {value}"),
+    };
+    text::printable(&format!("{doc}  {what}"))
 }
 
 /// Lines in columns, as wide as the first of them need.

@@ -713,7 +713,7 @@ impl<'a> Build<'a> {
             if plan.values.iter().all(|value| value.table.is_none()) {
                 continue;
             }
-            let met = matching::met(self.parts, self.families, plan, &mut |_, _| {})?;
+            let met = matching::met(self.parts, self.families, plan)?;
             matching::remember(self.parts, &self.pipeline.targets[ix].name, &met)?;
             met.into_iter().for_each(|met| self.sink.event(&Event::Matched(met)));
         }

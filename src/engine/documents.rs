@@ -83,6 +83,11 @@ impl<'a> Documents<'a> {
         Documents { pipeline, store, families, roots }
     }
 
+    /// By source: where it lies.
+    pub fn roots(&self) -> &[Arc<Roots>] {
+        &self.roots
+    }
+
     /// A document by its entry; nothing if its story cannot be read.
     pub fn open(&self, ix: FamilyIx, dir: &str, entry: &Entry) -> Result<Option<Document>> {
         let Some(found) = before(self.store, entry.story)? else { return Ok(None) };

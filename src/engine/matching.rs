@@ -24,7 +24,7 @@ use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Position, State};
 use crate::model::document::DocId;
 use crate::model::event::Matched;
-use crate::model::pipeline::{Node, TargetIx, With, WithFrom};
+use crate::model::pipeline::{Node, Target, TargetIx, With, WithFrom};
 use crate::model::selection::{Field, IdPart};
 use crate::plan::family::{Families, FamilyIx, Input, Origin, Step};
 use crate::store::Store;
@@ -293,13 +293,42 @@ impl Matching<'_> {
 /// How many samples are named.
 const SAMPLES: usize = 3;
 
-/// Counts who has no match, on both sides: a pass over the documents that come to the target. Visits each of them.
-pub fn met(
+/// Visits the documents that come to a target with their value of a field; how many failed before it was known.
+fn looking(
     parts: &Parts<'_>,
     families: &Families,
-    plan: &TargetPlan,
-    visit: &mut dyn FnMut(&str, &DocId),
-) -> Result<Vec<Matched>> {
+    target: &Target,
+    mine: &Field,
+    visit: &mut dyn FnMut(&DocId, Option<Value>) -> Result<()>,
+) -> Result<u64> {
+    let mut unknown = 0;
+    let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+    for stream in &target.streams {
+        each(parts, families, *stream, None, &mut |ix, document, place, state| {
+            let family = families.family(ix);
+            match state {
+                State::Done => {}
+                State::Skipped | State::LeftOut | State::Absent => return Ok(()),
+                State::Failed | State::Blocked | State::Unfinished => {
+                    unknown += 1;
+                    return Ok(());
+                }
+            }
+            let deciding =
+                Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
+            if let Some(test) = &target.test
+                && !test.passes(&|field| deciding.field(document, place, field))
+            {
+                return Ok(());
+            }
+            visit(&document.id, deciding.field(document, place, mine))
+        })?;
+    }
+    Ok(unknown)
+}
+
+/// Counts who has no match, on both sides: a pass over the documents that come to the target.
+pub fn met(parts: &Parts<'_>, families: &Families, plan: &TargetPlan) -> Result<Vec<Matched>> {
     let target = parts.pipeline.target(plan.ix);
     let mut found = Vec::new();
     for value in &plan.values {
@@ -314,49 +343,26 @@ pub fn met(
         };
         let mut wanted: BTreeSet<u64> = BTreeSet::new();
         let mut unknown = table.failed + table.unfinished;
-        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
-        for stream in &target.streams {
-            each(parts, families, *stream, None, &mut |ix, document, place, state| {
-                let family = families.family(ix);
-                match state {
-                    State::Done => {}
-                    State::Skipped | State::LeftOut | State::Absent => return Ok(()),
-                    State::Failed | State::Blocked | State::Unfinished => {
-                        unknown += 1;
-                        return Ok(());
-                    }
+        unknown += looking(parts, families, target, mine, &mut |id, own| {
+            met.documents += 1;
+            let hash = own.as_ref().and_then(canonical).map(|value| hash_of(&value));
+            wanted.extend(hash);
+            if hash.is_none_or(|hash| !table.has(hash)) {
+                met.unmatched += 1;
+                if met.samples.len() < SAMPLES {
+                    met.samples.push(id.to_string());
                 }
-                let deciding =
-                    Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
-                if let Some(test) = &target.test
-                    && !test.passes(&|field| deciding.field(document, place, field))
-                {
-                    return Ok(());
+                if met.only_by_type.is_none() {
+                    met.only_by_type = own.as_ref().and_then(|own| by_type(own, table));
                 }
-                met.documents += 1;
-                let own = deciding.field(document, place, mine);
-                let hash = own.as_ref().and_then(canonical).map(|value| hash_of(&value));
-                wanted.extend(hash);
-                if hash.is_none_or(|hash| !table.has(hash)) {
-                    met.unmatched += 1;
-                    visit(&with.name, &document.id);
-                    if met.samples.len() < SAMPLES {
-                        met.samples.push(document.id.to_string());
-                    }
-                    if met.only_by_type.is_none() {
-                        met.only_by_type = own.as_ref().and_then(|own| by_type(own, table));
-                    }
-                }
-                Ok(())
-            })?;
-        }
+            }
+            Ok(())
+        })?;
         let mut unmatched: Vec<DocId> = Vec::new();
         let mut count = table.without;
         for slot in table.slots.iter().filter(|slot| !wanted.contains(&slot.hash)) {
             count += 1;
-            let id = table.id(slot);
-            visit(&with.name, &id);
-            unmatched.push(id);
+            unmatched.push(table.id(slot));
             unmatched.sort();
             unmatched.truncate(SAMPLES);
         }
@@ -367,6 +373,76 @@ pub fn met(
         found.push(met);
     }
     Ok(found)
+}
+
+/// A document that has no match by value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmatched {
+    /// The side input.
+    pub with: String,
+    /// The stream that the document is of.
+    pub stream: String,
+    /// The document.
+    pub doc: String,
+    /// It is one of the other stream, which nobody looked for.
+    pub other: bool,
+    /// The value that nothing else has, as JSON; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Of the other stream: documents failed before their value was known, so somebody may look for it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncertain: bool,
+}
+
+/// Tells of every document that has no match, on both sides, as things stand. Whether the target has such side inputs.
+pub fn unmatched(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: TargetIx,
+    tell: &mut dyn FnMut(Unmatched) -> Result<()>,
+) -> Result<bool> {
+    let target = parts.pipeline.target(ix);
+    let mut has_any = false;
+    for with in &target.with {
+        let Some((node, mine, theirs)) = terms(with) else { continue };
+        has_any = true;
+        let table = read(parts, families, node, theirs, false, None)?.0;
+        let streams: Vec<&str> = target.streams.iter().map(|node| parts.pipeline.node_name(*node)).collect();
+        let mut wanted: BTreeSet<u64> = BTreeSet::new();
+        let of = |stream: &str, doc: &DocId, value: Option<Value>| Unmatched {
+            with: with.name.clone(),
+            stream: stream.to_owned(),
+            doc: doc.to_string(),
+            other: false,
+            value: value.map(|value| value.to_string()),
+            uncertain: false,
+        };
+        let unknown = looking(parts, families, target, mine, &mut |id, own| {
+            let hash = own.as_ref().and_then(canonical).map(|value| hash_of(&value));
+            wanted.extend(hash);
+            if hash.is_none_or(|hash| !table.has(hash)) {
+                tell(of(&streams.join(", "), id, own))?;
+            }
+            Ok(())
+        })?;
+        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        each(parts, families, node, None, &mut |ix, document, place, state| {
+            if state != State::Done {
+                return Ok(());
+            }
+            let family = families.family(ix);
+            let deciding =
+                Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
+            let value = deciding.field(document, place, theirs);
+            let hash = value.as_ref().and_then(canonical).map(|value| hash_of(&value));
+            if hash.is_some_and(|hash| wanted.contains(&hash)) {
+                return Ok(());
+            }
+            let one = of(parts.pipeline.node_name(node), &document.id, value);
+            tell(Unmatched { other: true, uncertain: unknown > 0 && one.value.is_some(), ..one })
+        })?;
+    }
+    Ok(has_any)
 }
 
 /// The same value as a number and as a text, if the other stream has the other one.

@@ -120,6 +120,27 @@ pub fn shown_at(
     published_path(&template, document, family, Input::Step(step), documents.pipeline.target(target))
 }
 
+/// The members that the document of a set or a group is made of; none for any other.
+pub fn members_of(asked: &Asked<'_>, documents: &Documents<'_>, document: &Document) -> Result<Vec<Link>> {
+    let family = documents.families.family(document.family);
+    let (target, value) = match family.origin {
+        Origin::Set(target) => (target, None),
+        Origin::Group(target) => (target, Some(document.id.rel())),
+        _ => return Ok(Vec::new()),
+    };
+    let found = Found {
+        id: document.id.clone(),
+        family: family.name.clone(),
+        dir: document.dir.to_string(),
+        name: document.name.clone(),
+        entry: asked.store.entry(&family.name, &document.dir, &document.name)?,
+    };
+    let lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+    let mut tracer = Tracer { asked, documents, lookup };
+    let count = tracer.member_count(&found, target)?;
+    tracer.members(target, value, count)
+}
+
 /// The result of another project that a document of a source is; nothing if it is none.
 pub fn project_of(source: &Source, id: &DocId) -> Option<Link> {
     let of = source.project.as_ref()?;

@@ -1,25 +1,29 @@
 //! The documents of a stream: how each stands, what it holds; or as the manifest that an `all` function gets.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::Parts;
 use crate::engine::decide::Deciding;
 use crate::engine::document::Document;
 use crate::engine::documents::{Bytes, Depth, Documents, Passing};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::marks::covers;
+use crate::engine::matching;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
-use crate::model::document::Meta;
+use crate::model::document::{DocId, Meta};
 use crate::model::failure::Failure;
 use crate::model::folder;
+use crate::model::pipeline::Node;
 use crate::model::selection::{Condition, Field, Glob, Test};
 use crate::plan::family::Input;
-use crate::query::{Answer, Asked, Tell, find};
+use crate::query::{Answer, Asked, Tell, find, pairs};
 
 /// Which documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,15 @@ pub struct Ask {
     /// Lines of a manifest instead.
     #[serde(default)]
     pub manifest: bool,
+    /// Only so many, the same ones each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u64>,
+    /// Each with what it was made from and what came of it.
+    #[serde(default)]
+    pub pairs: bool,
+    /// Instead: who has no match by value, on both sides.
+    #[serde(default)]
+    pub unmatched: bool,
 }
 
 /// One document of a stream.
@@ -64,46 +77,107 @@ pub struct Listed {
     pub note: String,
 }
 
+/// A document with what it was made from, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// How it stands.
+    pub listed: Listed,
+    /// Both sides.
+    pub sides: pairs::Sides,
+}
+
 /// Tells of each document that is asked for, in byte order of ids.
 pub fn ls(asked: &Asked<'_>, ask: &Ask, tell: &mut Tell<'_>) -> Result<()> {
     let documents = Documents::new(asked.pipeline, asked.store);
-    let node = find::stream(asked.pipeline, &ask.stream)?;
-    let glob = match &ask.docs {
-        Some(glob) => {
-            Some(Glob::new(glob).map_err(|why| Error::usage(format!("`--docs {glob}` is no glob: {why}")))?)
-        }
-        None => None,
+    if ask.unmatched {
+        return unmatched(asked, ask, &documents, tell);
+    }
+    let say = |passing: &Passing<'_>, listed: Listed, tell: &mut Tell<'_>| {
+        tell(if ask.manifest {
+            Answer::Manifest { line: manifest_line(asked, &documents, passing, listed)? }
+        } else if ask.pairs {
+            Answer::Pair(Box::new(Pair { sides: pairs::sides(asked, &documents, passing)?, listed }))
+        } else {
+            Answer::Document(Box::new(listed))
+        })
     };
+    let Some(size) = ask.sample else {
+        return each(asked, ask, &documents, &mut |passing, listed| say(passing, listed, tell));
+    };
+    // Those whose ids have the smallest hashes: which these are depends on no other document.
+    let mut chosen: BTreeMap<Digest, String> = BTreeMap::new();
+    each(asked, ask, &documents, &mut |_, listed| {
+        chosen.insert(Digest::of(listed.id.as_bytes()), listed.id);
+        if chosen.len() as u64 > size {
+            chosen.pop_last();
+        }
+        Ok(())
+    })?;
+    let chosen: HashSet<String> = chosen.into_values().collect();
+    each(asked, ask, &documents, &mut |passing, listed| {
+        if chosen.contains(&listed.id) { say(passing, listed, tell) } else { Ok(()) }
+    })
+}
+
+fn unmatched(asked: &Asked<'_>, ask: &Ask, documents: &Documents<'_>, tell: &mut Tell<'_>) -> Result<()> {
+    let of = |what: &str| Error::usage(format!("`{}` {what}", ask.stream));
+    let Node::Target(ix) = find::stream(asked.pipeline, &ask.stream)? else {
+        return Err(of("is a source: only targets have side inputs"));
+    };
+    let parts = Parts::without_modules(asked.pipeline, asked.pipelinefile, asked.store);
+    let glob = glob(ask)?;
+    let has_any = matching::unmatched(&parts, &documents.families, ix, &mut |one| {
+        if glob.as_ref().is_some_and(|glob| !covers(glob, &DocId::parse(one.doc.as_str()))) {
+            return Ok(());
+        }
+        tell(Answer::Unmatched(Box::new(one)))
+    })?;
+    if has_any {
+        return Ok(());
+    }
+    Err(of("has no side input by value").hint("one is written with = { name = { from = …, on = … } }"))
+}
+
+fn glob(ask: &Ask) -> Result<Option<Glob>> {
+    let parse = |glob: &String| {
+        Glob::new(glob).map_err(|why| Error::usage(format!("`--docs {glob}` is no glob: {why}")))
+    };
+    ask.docs.as_ref().map(parse).transpose()
+}
+
+/// Visits each document that is asked for, in byte order of ids.
+fn each(
+    asked: &Asked<'_>,
+    ask: &Ask,
+    documents: &Documents<'_>,
+    visit: &mut dyn FnMut(&Passing<'_>, Listed) -> Result<()>,
+) -> Result<()> {
+    let node = find::stream(asked.pipeline, &ask.stream)?;
+    let glob = glob(ask)?;
     let test = test(&ask.tests)?;
     let asks_meta = test.fields().any(|field| matches!(field, Field::Meta(_)));
     let asks_size = test.fields().any(|field| *field == Field::Size);
-    let depth = if asks_meta || ask.manifest { Depth::All } else { Depth::Place };
+    let depth = if asks_meta || ask.manifest || ask.pairs { Depth::All } else { Depth::Place };
     let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
     documents.visit(node, depth, &mut |passing| {
         if glob.as_ref().is_some_and(|glob| !covers(glob, &passing.document.id)) {
             return Ok(true);
         }
-        let sized =
-            (asks_size && passing.place == Input::Origin).then(|| sized(&documents, passing.document));
+        let sized = (asks_size && passing.place == Input::Origin).then(|| sized(documents, passing.document));
         let document = sized.as_ref().unwrap_or(passing.document);
         let family = passing.family;
         let deciding = Deciding { pipeline: asked.pipeline, family, store: asked.store, lookup: &mut lookup };
         if !test.passes(&|field| deciding.field(document, passing.place, field)) {
             return Ok(true);
         }
-        let listed = listed(&documents, passing);
+        let listed = listed(documents, passing);
         // A set that stands in no stream yet is no document.
         let is_meant = ask.state.is_none_or(|state| listed.state == state)
             && (listed.state != State::Absent || ask.state.is_some());
         if !is_meant {
             return Ok(true);
         }
-        if ask.manifest {
-            let line = manifest_line(asked, &documents, passing, listed)?;
-            tell(Answer::Manifest { line })?;
-        } else {
-            tell(Answer::Document(Box::new(listed)))?;
-        }
+        visit(passing, listed)?;
         Ok(true)
     })
 }

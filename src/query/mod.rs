@@ -3,7 +3,7 @@
 //! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
 //! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
 //!
-//! In this order, imports point to the left: `find` · `lineage` · `log` · `run` · `report`, `why`, `status`, `failed`, `ls`, `cat`.
+//! In this order, imports point to the left: `find` · `lineage` · `log` · `run` · `report`, `why`, `status`, `failed`, `pairs` · `ls`, `cat`.
 
 pub mod cat;
 pub mod failed;
@@ -11,6 +11,7 @@ pub mod find;
 pub mod lineage;
 pub mod log;
 pub mod ls;
+pub mod pairs;
 pub mod report;
 pub mod run;
 pub mod status;
@@ -129,6 +130,10 @@ pub enum Answer {
     Action(Box<run::Action>),
     /// To [`Question::Ls`]: one of many.
     Document(Box<ls::Listed>),
+    /// To [`Question::Ls`] for pairs: one of many.
+    Pair(Box<ls::Pair>),
+    /// To [`Question::Ls`] for what has no match: one of many.
+    Unmatched(Box<crate::engine::matching::Unmatched>),
     /// To [`Question::Ls`] for a manifest: one line of it.
     Manifest {
         /// JSON, without its line break.

@@ -9,6 +9,7 @@ pub mod ci;
 mod json;
 mod plain;
 mod progress;
+pub mod review;
 pub mod run;
 mod style;
 mod summary;

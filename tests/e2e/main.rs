@@ -90,9 +90,11 @@ mod reduce;
 mod repair;
 /// `pipe repro`.
 mod repro;
+/// Sources of rows.
+/// `pipe ls --sample`, `--open`.
+mod review;
 /// `route`: which module takes a document.
 mod routes;
-/// Sources of rows.
 mod rows;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;

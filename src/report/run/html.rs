@@ -162,7 +162,7 @@ fn rate(number: f64) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(in crate::report) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

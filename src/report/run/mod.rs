@@ -11,6 +11,7 @@ mod perfetto;
 mod tests;
 
 pub use diff::difference;
+pub(in crate::report) use html::escaped;
 pub use html::html;
 pub use junit::junit;
 pub use markdown::{compared, markdown, text};
