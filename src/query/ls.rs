@@ -46,10 +46,10 @@ pub struct Ask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
     /// Each with what it was made from and what came of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pairs: bool,
     /// Instead: who has no match by value, on both sides.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unmatched: bool,
 }
 

@@ -314,6 +314,7 @@ fn lines() -> Seeds {
                 tests: vec!["size=>10KB".to_owned()],
                 state: Some(State::Failed),
                 manifest: true,
+                ..pipelinefile::query::ls::Ask::default()
             }),
         ),
         ("ask-cat", Question::Cat { stream: "words".to_owned(), doc: "a.txt".to_owned() }),
