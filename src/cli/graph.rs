@@ -7,16 +7,19 @@ use serde::Serialize;
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
+use crate::cli::{ask, status};
 use crate::error::Result;
-use crate::model::pipeline::{
-    BranchAction, Call, Node, Pipeline, SourceIx, Target, TargetIx, Verb, WithFrom,
-};
+use crate::model::pipeline::{BranchAction, Call, Node, Pipeline, SourceIx, Target, TargetIx, WithFrom};
 use crate::project::Project;
+use crate::query::status::TargetStatus;
+use crate::query::{Answer, Question};
+use crate::text;
 
 /// Show the pipeline: what takes what from where
 ///
 /// As text, each target stands below the first stream that it takes. The other formats are for programs that draw:
-/// `pipe graph --format dot | dot -Tsvg > graph.svg`, or Mermaid in Markdown.
+/// `pipe graph --format dot | dot -Tsvg > graph.svg`, or Mermaid in Markdown. Once something was built, each says how many
+/// documents it has, and what became of the others; the sources are not looked at for that.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// How to write it
@@ -59,6 +62,12 @@ struct Vertex {
     modules: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publish: Option<String>,
+    /// Of a source that was built: its documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<u64>,
+    /// Of a target that was built: as in `pipe status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<TargetStatus>,
 }
 
 /// From a stream or a file to a target.
@@ -74,7 +83,10 @@ struct Edge {
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_reading(&global.locate(out.talk_has_colour()))?;
-        let graph = Graph::of(project.pipeline());
+        let mut graph = Graph::of(project.pipeline());
+        if project.store_dir.join("FORMAT").exists() {
+            graph.count(&project, out)?;
+        }
         match self.format {
             _ if out.is_json() => out.json_line("graph", &graph)?,
             Format::Json => out.json_line("graph", &graph)?,
@@ -101,15 +113,26 @@ impl Graph {
         graph
     }
 
+    /// Adds what the store knows of sources and targets.
+    fn count(&mut self, project: &Project, out: &mut Output) -> Result<()> {
+        let Some(Answer::Counts(counts)) = ask::ask_one(project, &Question::Counts, out)?.0 else {
+            return Ok(());
+        };
+        if !counts.is_built {
+            return Ok(());
+        }
+        for node in &mut self.nodes {
+            let source = counts.sources.iter().find(|(name, _)| *name == node.name);
+            node.documents = source.filter(|_| node.kind == "source").map(|(_, documents)| *documents);
+            let target = counts.targets.iter().find(|target| target.target == node.name);
+            node.counts = target.filter(|_| node.kind == "target").cloned();
+        }
+        Ok(())
+    }
+
     fn add_target(&mut self, pipeline: &Pipeline, target: &Target) {
         let mut vertex = Vertex::new(target.name.clone(), "target");
-        vertex.verb = Some(match target.verb {
-            Verb::Each if target.split => "split".to_owned(),
-            Verb::Each => "each".to_owned(),
-            Verb::All if target.reduce => "reduce".to_owned(),
-            Verb::All => "all".to_owned(),
-            Verb::Group => format!("group by {}", target.by.as_deref().unwrap_or_default()),
-        });
+        vertex.verb = Some(target.shape());
         vertex.modules = modules(pipeline, target);
         vertex.publish = target.publish.as_ref().map(|publish| publish.path.to_string());
         self.nodes.push(vertex);
@@ -139,7 +162,16 @@ impl Graph {
 
 impl Vertex {
     fn new(name: String, kind: &'static str) -> Vertex {
-        Vertex { name, kind, paths: Vec::new(), verb: None, modules: Vec::new(), publish: None }
+        Vertex {
+            name,
+            kind,
+            paths: Vec::new(),
+            verb: None,
+            modules: Vec::new(),
+            publish: None,
+            documents: None,
+            counts: None,
+        }
     }
 }
 
@@ -167,6 +199,15 @@ fn modules(pipeline: &Pipeline, target: &Target) -> Vec<String> {
     }
 }
 
+/// How many documents it has, and what became of the others; empty while nothing was built.
+fn counted(node: &Vertex) -> String {
+    match (&node.counts, node.documents) {
+        (Some(counts), _) => status::counted(counts),
+        (None, Some(documents)) => text::count(documents, "document"),
+        (None, None) => String::new(),
+    }
+}
+
 fn dot(graph: &Graph) -> String {
     let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut lines =
@@ -177,9 +218,9 @@ fn dot(graph: &Graph) -> String {
             "file" => ("note", String::new()),
             _ => ("box", describe(node)),
         };
-        let label =
-            if detail.is_empty() { quote(&node.name) } else { quote(&format!("{}\n{detail}", node.name)) };
-        let label = label.replace('\n', "\\n");
+        let parts = [node.name.clone(), detail, counted(node)];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let label = quote(&parts.join("\n")).replace('\n', "\\n");
         lines.push(format!("  {} [shape = {shape}, label = {label}];", quote(&node.name)));
     }
     for edge in &graph.edges {
@@ -191,14 +232,18 @@ fn dot(graph: &Graph) -> String {
 }
 
 fn mermaid(graph: &Graph) -> String {
+    let below = |parts: &[&str]| {
+        let parts: Vec<&str> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+        parts.join("<br>")
+    };
     let quote = |text: &str| format!("\"{}\"", text.replace('"', "#quot;"));
     let number = |name: &str| graph.nodes.iter().position(|node| node.name == name).unwrap_or_default();
     let mut lines = vec!["flowchart LR".to_owned()];
     for (n, node) in graph.nodes.iter().enumerate() {
         let shaped = match node.kind {
-            "source" => format!("[({})]", quote(&node.name)),
+            "source" => format!("[({})]", quote(&below(&[&node.name, &counted(node)]))),
             "file" => format!(">{}]", quote(&node.name)),
-            _ => format!("[{}]", quote(&format!("{}<br>{}", node.name, describe(node)))),
+            _ => format!("[{}]", quote(&below(&[&node.name, &describe(node), &counted(node)]))),
         };
         lines.push(format!("  n{n}{shaped}"));
     }

@@ -100,7 +100,8 @@ fn source_lines(source: &SourceStatus) -> Vec<String> {
 /// One row a target; a column only where any target has something in it.
 fn table(targets: &[TargetStatus]) -> Vec<String> {
     type Column = (&'static str, fn(&TargetStatus) -> u64);
-    let columns: [Column; 9] = [
+    let columns: [Column; 10] = [
+        ("in", |target| target.came),
         ("done", |target| target.done),
         ("skipped", |target| target.skipped),
         ("left out", |target| target.left_out),
@@ -114,7 +115,7 @@ fn table(targets: &[TargetStatus]) -> Vec<String> {
     let shown: Vec<&Column> = columns
         .iter()
         .enumerate()
-        .filter(|(ix, (_, of))| *ix == 0 || targets.iter().any(|target| of(target) > 0))
+        .filter(|(ix, (_, of))| *ix < 2 || targets.iter().any(|target| of(target) > 0))
         .map(|(_, column)| column)
         .collect();
     let names = targets.iter().map(|target| target.target.chars().count());
@@ -124,7 +125,9 @@ fn table(targets: &[TargetStatus]) -> Vec<String> {
         numbers.max().unwrap_or_default().max(column.0.len())
     };
     let head: Vec<String> = shown.iter().map(|column| format!("{:>1$}", column.0, width(column))).collect();
-    let mut lines = vec![format!("{:first$}  {}", "target", head.join("  "))];
+    let shapes = targets.iter().map(|target| target.shape.chars().count());
+    let second = shapes.max().unwrap_or_default().max("shape".len());
+    let mut lines = vec![format!("{:first$}  {:second$}  {}", "target", "shape", head.join("  "))];
     for target in targets {
         let cells: Vec<String> = shown
             .iter()
@@ -134,9 +137,34 @@ fn table(targets: &[TargetStatus]) -> Vec<String> {
                 format!("{:>1$}", text, width(column))
             })
             .collect();
-        lines.push(format!("{:first$}  {}  {}", target.target, cells.join("  "), remarks(target)));
+        let TargetStatus { target: name, shape, .. } = target;
+        lines.push(format!("{name:first$}  {shape:second$}  {}  {}", cells.join("  "), remarks(target)));
     }
     lines
+}
+
+/// All counts of a target on a line: `9 of 12; 2 skipped, 1 failed; by web 3, pdftotext 6`, `one of 12 members`.
+pub(super) fn counted(target: &TargetStatus) -> String {
+    let members = || text::count(target.came, "member");
+    let of = match (target.verb.as_str(), target.done) {
+        ("each", done) => format!("{} of {}", text::thousands(done), text::thousands(target.came)),
+        ("group", done) => format!("{} of {}", text::count(done, "group"), members()),
+        (_, 0) => format!("none of {}", members()),
+        _ => format!("one of {}", members()),
+    };
+    let parts = [
+        (target.skipped, "skipped"),
+        (target.left_out, "left out"),
+        (target.failed, "failed"),
+        (target.blocked, "blocked"),
+        (target.unfinished, "unfinished"),
+        (target.warned, "warned"),
+    ];
+    let parts = parts.iter().filter(|(n, _)| *n > 0);
+    let parts: Vec<String> = parts.map(|(n, word)| format!("{} {word}", text::thousands(*n))).collect();
+    let remarks = remarks(&TargetStatus { planned: None, ..target.clone() });
+    let all = [of, parts.join(", "), remarks];
+    all.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn remarks(target: &TargetStatus) -> String {
@@ -227,14 +255,32 @@ mod tests {
 
     #[test]
     fn a_column_is_shown_where_there_is_something_in_it() {
-        let text = TargetStatus { target: "text".into(), done: 1076, skipped: 4, ..TargetStatus::default() };
+        let text = TargetStatus {
+            target: "text".into(),
+            shape: "each".into(),
+            came: 1080,
+            done: 1076,
+            skipped: 4,
+            ..TargetStatus::default()
+        };
         let note = "over 75 of 76".to_owned();
-        let index = TargetStatus { target: "index".into(), done: 1, note, ..TargetStatus::default() };
+        let index = TargetStatus {
+            target: "index".into(),
+            shape: "all".into(),
+            came: 76,
+            done: 1,
+            note,
+            ..TargetStatus::default()
+        };
         let lines: Vec<String> =
             table(&[text, index]).iter().map(|line| line.trim_end().to_owned()).collect();
         assert_eq!(
             lines,
-            ["target   done  skipped", "text    1,076        4", "index       1        -  over 75 of 76"]
+            [
+                "target  shape     in   done  skipped",
+                "text    each   1,080  1,076        4",
+                "index   all       76      1        -  over 75 of 76"
+            ]
         );
     }
 

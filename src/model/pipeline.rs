@@ -155,6 +155,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// Its shape in words: `each`, `split`, `all`, `reduce`, `group by meta.thread`.
+    pub fn shape(&self) -> String {
+        match self.verb {
+            Verb::Each if self.split => "split".to_owned(),
+            Verb::Each => "each".to_owned(),
+            Verb::All if self.reduce => "reduce".to_owned(),
+            Verb::All => "all".to_owned(),
+            Verb::Group => format!("group by {}", self.by.as_deref().unwrap_or_default()),
+        }
+    }
+
     /// Every test that decides something in this target: `where`, and those of a route's branches.
     pub fn tests(&self) -> impl Iterator<Item = &Test> {
         let branches = match &self.call {

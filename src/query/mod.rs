@@ -60,6 +60,8 @@ impl Asked<'_> {
 pub enum Question {
     /// How everything stands.
     Status,
+    /// What the store knows of sources and targets; the sources are not looked at.
+    Counts,
     /// What failed.
     Failed(Which),
     /// Why something ran, would run, or did not.
@@ -109,6 +111,8 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Status`].
     Status(Box<status::Status>),
+    /// To [`Question::Counts`].
+    Counts(Box<status::Counts>),
     /// To [`Question::Failed`].
     Failed(Box<failed::Failed>),
     /// To [`Question::Why`] about a document.
@@ -150,6 +154,7 @@ pub type Tell<'t> = dyn FnMut(Answer) -> Result<()> + 't;
 pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Result<()> {
     match question {
         Question::Status => tell(Answer::Status(Box::new(status::status(asked)?))),
+        Question::Counts => tell(Answer::Counts(Box::new(status::counts(asked)?))),
         Question::Failed(which) => tell(Answer::Failed(Box::new(failed::failed(asked, which)?))),
         Question::Why { what } => match why::why(asked, what)? {
             why::Why::Document(why) => tell(Answer::WhyDocument(Box::new(why))),

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::decide::Deciding;
+use crate::engine::documents::{Depth, Documents};
 use crate::engine::listing::any_behind;
+use crate::engine::loads::PresentCode;
+use crate::engine::lookup::Lookup;
 use crate::engine::past::Past;
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::missing;
@@ -18,8 +22,8 @@ use crate::error::Result;
 use crate::model::action::{Extras, Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Matched, Sink, Stale};
-use crate::model::failure::Failure;
-use crate::model::pipeline::{TargetIx, Verb};
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::{Node, TargetIx, Verb};
 use crate::module::Host;
 use crate::query::Asked;
 use crate::query::why::present::looking;
@@ -94,6 +98,15 @@ pub struct TargetStatus {
     pub target: String,
     /// `each`, `all`.
     pub verb: String,
+    /// `split`, `reduce`, `group by meta.thread`.
+    #[serde(default)]
+    pub shape: String,
+    /// Documents that came to it; of a set or of groups: members that there are.
+    #[serde(default, rename = "in")]
+    pub came: u64,
+    /// Of a split: what it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<u64>,
     /// With a result.
     pub done: u64,
     /// Left out by the module.
@@ -120,7 +133,7 @@ pub struct TargetStatus {
     /// Kept by `hold`, though not up to date.
     #[serde(default)]
     pub held: u64,
-    /// Of a target with a route: results by the module that made them.
+    /// Of a target with a route: documents by the module that they were sent to, or `pass`, `skip`, `fail`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routed: BTreeMap<String, u64>,
     /// Of a target with side inputs by value: who had no match.
@@ -178,6 +191,36 @@ impl From<crate::model::event::Cause> for CauseStatus {
     }
 }
 
+/// What the store knows of sources and targets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Something was built.
+    pub is_built: bool,
+    /// Their names, and how many documents each had.
+    pub sources: Vec<(String, u64)>,
+    /// In the pipeline's order.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What the store knows of sources and targets.
+pub fn counts(asked: &Asked<'_>) -> Result<Counts> {
+    let mut targets = counted(asked)?;
+    for target in &mut targets {
+        target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
+    }
+    let sources = sizes(asked)?.into_iter().collect();
+    Ok(Counts { is_built: !asked.store.runs()?.is_empty(), sources, targets })
+}
+
+/// How many documents each source had.
+fn sizes(asked: &Asked<'_>) -> Result<BTreeMap<String, u64>> {
+    let of = |source: &crate::model::pipeline::Source| {
+        let sums = asked.store.sums(&source.name)?;
+        Ok((source.name.clone(), sums.documents - sums.gone))
+    };
+    asked.pipeline.sources.iter().map(of).collect()
+}
+
 /// How everything stands.
 pub fn status(asked: &Asked<'_>) -> Result<Status> {
     let mut seen = Seen::default();
@@ -193,7 +236,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.to_do |= any_behind(asked.pipeline, asked.store, &by_default)?;
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
-    let mut targets = counts(asked)?;
+    let mut targets = counted(asked)?;
     for target in &mut targets {
         target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
         target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
@@ -214,7 +257,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
 }
 
 /// A pass over the newest stories.
-fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
+fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let verb = |verb: Verb| match verb {
         Verb::Each => "each",
         Verb::All => "all",
@@ -223,6 +266,7 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
     let bare = |target: &crate::model::pipeline::Target| TargetStatus {
         target: target.name.clone(),
         verb: verb(target.verb).to_owned(),
+        shape: target.shape(),
         ..TargetStatus::default()
     };
     let mut targets: Vec<TargetStatus> = asked.pipeline.targets.iter().map(bare).collect();
@@ -286,6 +330,15 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                     State::Absent => continue,
                 };
                 *count += 1;
+                of.came += 1;
+                if routes[place] && entry.act.is_none() {
+                    let way = match entry.state {
+                        State::Skipped => Some("skip"),
+                        State::Failed if is_refused(entry) => Some("fail"),
+                        _ => None,
+                    };
+                    way.into_iter().for_each(|way| *of.routed.entry(way.to_owned()).or_default() += 1);
+                }
                 if let Some(at) = entry.act.filter(|_| routes[place]) {
                     match routed.module(asked.store, at) {
                         Ok(Some(module)) => *of.routed.entry(module).or_default() += 1,
@@ -312,6 +365,7 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
             return Err(error);
         }
         if let Some(split) = split {
+            targets[split.0].children = Some(documents);
             targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
         }
     }
@@ -329,7 +383,50 @@ fn counts(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
             target.note.clear();
         }
     }
+    members(asked, &mut targets)?;
     Ok(targets)
+}
+
+/// Whether the route of a target refused a document.
+fn is_refused(entry: &crate::model::action::StoryEntry) -> bool {
+    let failure = serde_json::from_str::<Failure>(&entry.note);
+    failure.is_ok_and(|failure| failure.kind == FailureKind::Refused)
+}
+
+/// What comes to sets and groups: members are counted where they come from; what `where` leaves out is found by its test.
+fn members(asked: &Asked<'_>, targets: &mut [TargetStatus]) -> Result<()> {
+    let sizes = sizes(asked)?;
+    for ix in 0..targets.len() {
+        let target = asked.pipeline.target(TargetIx(ix));
+        if target.verb == Verb::Each {
+            continue;
+        }
+        let size = |node: &Node| match node {
+            Node::Source(source) => sizes.get(&asked.pipeline.source(*source).name).copied().unwrap_or(0),
+            Node::Target(of) => {
+                let of = &targets[of.0];
+                let known = of.done + of.failed + of.blocked + of.unfinished;
+                of.children.unwrap_or(known)
+            }
+        };
+        targets[ix].came = target.streams.iter().map(size).sum();
+        let Some(test) = &target.test else { continue };
+        let documents = Documents::new(asked.pipeline, asked.store);
+        let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+        let mut left_out = 0;
+        for stream in &target.streams {
+            documents.visit(*stream, Depth::All, &mut |passing| {
+                let family = passing.family;
+                let (pipeline, store) = (asked.pipeline, asked.store);
+                let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
+                let passes = test.passes(&|field| deciding.field(passing.document, passing.place, field));
+                left_out += u64::from(passing.state == State::Done && !passes);
+                Ok(true)
+            })?;
+        }
+        targets[ix].left_out += left_out;
+    }
+    Ok(())
 }
 
 /// Adds what a record holds beside its result.

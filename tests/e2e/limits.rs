@@ -347,9 +347,9 @@ def read(doc):
         --- stdout
         docs  4 documents, as built
 
-        target  done  failed  set aside  blocked  warned
-        read       1       3          2        -       1  1,200 tokens, $0.25
-        after      1       -          -        3       -
+        target  shape  in  done  failed  set aside  blocked  warned
+        read    each    4     1       3          2        -       1  1,200 tokens, $0.25
+        after   each    4     1       -          -        3       -
 
         failed  3 documents, 2 causes, 3 documents behind a failure
           2x read  exit 7: the worker ended before it answered

@@ -81,8 +81,9 @@ fn nothing_can_be_told_before_the_first_build_and_nothing_is_made() {
 fn status_counts_by_target_and_names_failures_by_cause() {
     let project = built();
     let said = project.pipe(&["status", "--exit-code"]).ends(1);
-    let said =
-        said.says("inbox  4 documents, as built").says("upper      2        1       1        -          -");
+    let said = said
+        .says("inbox  4 documents, as built")
+        .says("upper   each    4     2        1       1        -          -");
     let said = said.says("  1x upper  ValueError: this is bad  (modules/text.py:8)\n     inbox/b.txt\n");
     drop(said.says("nothing to do until the failures are looked at"));
     project.write("inbox/e.txt", "new");

@@ -114,7 +114,7 @@ fn each_document_goes_to_the_first_module_whose_test_it_passes() {
         project.pipe(&["log", "inbox/c.bak"]).ends(0).says("by its route: { ext = [\"bak\", \"tmp\"] }");
     let _said =
         project.pipe(&["why", "inbox/b.csv"]).ends(0).says("route: table (branch 2: { ext = \"csv\" })");
-    let _said = project.pipe(&["status"]).ends(0).says("by ocr 1, pass 1, table 1");
+    let _said = project.pipe(&["status"]).ends(0).says("by fail 1, ocr 1, pass 1, skip 1, table 1");
     let _said = project.pipe(&["graph"]).ends(0).says("ocr | table");
     let _said = project.pipe(&["try", "text", "inbox/a.csv"]).ends(0).says("the same as the stored one");
     let _said =

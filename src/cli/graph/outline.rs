@@ -1,11 +1,12 @@
 //! The pipeline as a tree of lines: every target once, below the first stream that it takes.
 
-use super::{Graph, Vertex, describe};
+use super::{Graph, Vertex, counted, describe};
 
 /// A line before its columns are aligned.
 struct Row {
     tree: String,
     what: String,
+    counts: String,
     more: String,
 }
 
@@ -16,6 +17,7 @@ pub(super) fn outline(graph: &Graph) -> String {
         rows.push(Row {
             tree: source.name.clone(),
             what: "source".to_owned(),
+            counts: counted(source),
             more: source.paths.join(", "),
         });
         add_below(graph, &source.name, "", &mut rows);
@@ -23,8 +25,10 @@ pub(super) fn outline(graph: &Graph) -> String {
     let width =
         |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let (tree, what) = (width(|row| &row.tree), width(|row| &row.what));
+    let counts = width(|row| &row.counts);
     let lines = rows.iter().map(|row| {
-        let line = format!("{:tree$}  {:what$}  {}", row.tree, row.what, row.more);
+        let counts = if counts == 0 { String::new() } else { format!("{:counts$}  ", row.counts) };
+        let line = format!("{:tree$}  {:what$}  {counts}{}", row.tree, row.what, row.more);
         line.trim_end().to_owned() + "\n"
     });
     lines.collect()
@@ -40,6 +44,7 @@ fn add_below(graph: &Graph, name: &str, indent: &str, rows: &mut Vec<Row>) {
         rows.push(Row {
             tree: format!("{indent}{branch}{}", target.name),
             what: describe(target),
+            counts: counted(target),
             more: more(graph, target),
         });
         add_below(graph, &target.name, &format!("{indent}{deeper}"), rows);
