@@ -16,9 +16,9 @@ use crate::hash::Digest;
 use crate::model::action::Position;
 use crate::model::document::DocId;
 use crate::model::event::{Event, Planned, Scanned, Sink};
-use crate::model::pipeline::{SourceIx, TargetIx};
+use crate::model::pipeline::{SourceIx, TargetIx, With, WithFrom};
 use crate::model::selection::GlobSet;
-use crate::plan::family::{Families, FamilyIx, Origin};
+use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::scan::{self, Glance, Known, Scan};
 use crate::store::{Entry, Store};
 
@@ -111,7 +111,7 @@ pub(super) fn scan_limited(
             Some(limits) => limits.of(&family.name, roots, present(parts.store, &family.name)?),
             None => None,
         };
-        let found = match roots.giver() {
+        let mut found = match roots.giver() {
             Some(giver) => given_of(parts.store, &family.name, giver, &is_current)?,
             None => scan::scan(&scan::Request {
                 source: &family.name,
@@ -128,6 +128,12 @@ pub(super) fn scan_limited(
                 seen: &AtomicU64::new(0),
             })?,
         };
+        // A row that a target takes fails there, with its lines.
+        if family.steps.iter().any(|step| step.inputs.contains(&Input::Origin))
+            && parts.pipeline.source(ix).rows.is_some()
+        {
+            found.note.clear();
+        }
         if let Some(stop) = found.guard()
             && !options.gone
         {
@@ -363,6 +369,14 @@ pub(super) fn planned(
             }
         }
     }
+    // Who looks for a value may find another document, or none: how many do is known when they have looked.
+    for target in by_value_of_changed(parts, families, scans) {
+        for behind in &options.wanted {
+            if Families::closure(parts.pipeline, [*behind]).contains(&target) {
+                actions.entry(*behind).or_insert(None);
+            }
+        }
+    }
     let planned = |(ix, actions): (TargetIx, Option<u64>)| {
         let target = parts.pipeline.target(ix);
         let mut planned = Planned { target: target.name.clone(), actions, ..Planned::default() };
@@ -370,6 +384,24 @@ pub(super) fn planned(
         Ok(planned)
     };
     actions.into_iter().map(planned).collect()
+}
+
+/// The targets with a side input by value from a stream in whose sources anything is new, changed or gone.
+fn by_value_of_changed(parts: &Parts<'_>, families: &Families, scans: &[Scan]) -> Vec<TargetIx> {
+    let is_changed = |root: &FamilyIx| {
+        let name = &families.family(*root).name;
+        let of = scans.iter().find(|scan| scan.source == *name).map(|scan| scan.counts);
+        of.is_some_and(|counts| counts.new + counts.changed + counts.gone > 0)
+    };
+    let looks = |with: &With| match &with.from {
+        WithFrom::Value(node) => {
+            let of_stream = families.of_stream(*node);
+            of_stream.iter().flat_map(|(family, _)| families.roots(*family)).any(|root| is_changed(&root))
+        }
+        _ => false,
+    };
+    let targets = (0..parts.pipeline.targets.len()).map(TargetIx);
+    targets.filter(|ix| parts.pipeline.target(*ix).with.iter().any(looks)).collect()
 }
 
 /// The documents of a sample: of each source those whose path's hash is smallest, the same ones each time.

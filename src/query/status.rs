@@ -229,17 +229,23 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
         build(&parts, looking(asked.pipeline), &mut seen, &Interrupts::default())?;
         // What is published and not there, a build shows again.
-        seen.to_do |= asked.store.is_publishing_unchecked()?;
-        seen.to_do |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
+        let mut besides = asked.store.is_publishing_unchecked()?;
+        besides |= !missing(asked.store, &asked.pipeline.root)?.is_empty();
         let all = (0..asked.pipeline.targets.len()).map(TargetIx);
         let by_default = all.filter(|ix| asked.pipeline.target(*ix).default).collect();
-        seen.to_do |= any_behind(asked.pipeline, asked.store, &by_default)?;
+        besides |= any_behind(asked.pipeline, asked.store, &by_default)?;
+        let differ = seen.sources.iter().any(|source| source.new + source.changed + source.gone > 0);
+        seen.only_plan = !besides && !differ;
+        seen.to_do |= besides;
     }
     let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
     let mut targets = counted(asked)?;
     for target in &mut targets {
         target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
         target.planned = seen.planned.get(&target.target).map(|actions| Plan { actions: *actions });
+    }
+    if hold(asked, &mut targets, &seen.sources)? && seen.only_plan {
+        seen.to_do = targets.iter().any(|target| target.planned.is_some());
     }
     Ok(Status {
         sources: seen.sources,
@@ -254,6 +260,42 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         to_do: seen.to_do,
         notices: seen.notices,
     })
+}
+
+/// Takes out of the plan what `hold` keeps as it is; whether anything was taken out.
+///
+/// That is certain where nothing before the target differs: then only code, params or side inputs can have changed.
+fn hold(asked: &Asked<'_>, targets: &mut [TargetStatus], sources: &[SourceStatus]) -> Result<bool> {
+    let same = |source: &SourceStatus| source.new + source.changed + source.gone == 0;
+    let marked: Vec<String> =
+        asked.store.marks()?.into_iter().flat_map(|mark| mark.targets).map(|target| target.name).collect();
+    let mut any = false;
+    // In the pipeline's order: what stands before a target is known when it is looked at.
+    for ix in 0..targets.len() {
+        let of = asked.pipeline.target(TargetIx(ix));
+        let now = &targets[ix];
+        let all_done = now.done == if of.verb == Verb::All { 1 } else { now.came };
+        let is_before_same = of.streams.iter().all(|stream| match stream {
+            Node::Source(source) => {
+                let name = &asked.pipeline.source(*source).name;
+                sources.iter().any(|source| source.source == *name && same(source))
+            }
+            Node::Target(before) => targets[before.0].planned.is_none(),
+        });
+        let is_kept = of.hold.is_some()
+            && of.verb != Verb::Group
+            && all_done
+            && is_before_same
+            && !marked.contains(&of.name)
+            && now.planned.is_some();
+        if is_kept {
+            let target = &mut targets[ix];
+            target.planned = None;
+            target.held = target.held.max(target.done);
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// A pass over the newest stories.
@@ -463,6 +505,8 @@ struct Seen {
     sources: Vec<SourceStatus>,
     planned: BTreeMap<String, Option<u64>>,
     to_do: bool,
+    /// Nothing but the plan says so.
+    only_plan: bool,
     notices: Vec<String>,
 }
 

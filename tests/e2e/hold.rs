@@ -206,3 +206,45 @@ fn what_stands_behind_a_group_or_a_split_is_updated_and_redone() {
     project.build_runs(&["dear y"]);
     project.build_runs(&[]);
 }
+
+#[test]
+fn what_is_kept_is_nothing_to_do() {
+    let project = Project::new().file(
+        "Pipelinefile",
+        r#"
+        [source.inbox]
+        path = "inbox"
+
+        [target.model]
+        all  = "inbox"
+        cmd  = "sh model.sh {in} {out}"
+        hold = "code"
+
+        [target.slow]
+        each = "inbox"
+        cmd  = "sh slow.sh {in} {out}"
+        hold = "code"
+        "#,
+    );
+    let code = |name: &str, number: u32| project.write(name, format!("wc -l < $1 > $2 # {number}\n"));
+    code("model.sh", 1);
+    code("slow.sh", 1);
+    project.write("inbox/a.txt", "a\n");
+    project.write("inbox/b.txt", "b\n");
+    drop(project.pipe(&["build"]).ends(0));
+    code("model.sh", 2);
+    let status = || project.pipe(&["status", "--exit-code"]);
+    let held = "model   all     2     1  1 held: pipe build --update model\n";
+    drop(status().ends(0).says(held).says("\nup to date\n"));
+    drop(project.pipe(&["build"]).ends(0).says("model held: the module's code changed: model.sh"));
+    code("slow.sh", 2);
+    drop(status().ends(0).says("slow    each    2     2  2 held: pipe build --update slow\n"));
+    drop(project.pipe(&["build"]).ends(0));
+    drop(status().ends(0).says("\nup to date\n"));
+    // What is to be done again, or is new, is not kept.
+    drop(project.pipe(&["redo", "slow"]).ends(0));
+    drop(status().ends(1).says("up to 2 to do\n"));
+    drop(project.pipe(&["build"]).ends(0));
+    project.write("inbox/c.txt", "c\n");
+    drop(status().ends(1).says("1 document to look at: pipe build"));
+}

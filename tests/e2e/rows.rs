@@ -279,3 +279,56 @@ fn random_builds_are_as_the_oracle_says() {
         random_builds(seed, 8);
     }
 }
+
+#[test]
+fn rows_that_are_no_documents_are_told_where_nothing_takes_them_one_by_one() {
+    let project = Project::new().file(
+        "Pipelinefile",
+        r#"
+        [source.inbox]
+        path = "inbox"
+
+        [source.people]
+        path = "people.csv"
+        rows = "id"
+
+        [target.named]
+        each  = "inbox"
+        with  = { who = { from = "people", on = ["id.stem", "meta.id"], missing = "none" } }
+        shell = "cat {in} {with.who} > {out}"
+        "#,
+    );
+    project.write("inbox/1.txt", "one\n");
+    project.write("people.csv", "id,name\n1,Ada\n2,Emmy\n2,Emmy\n");
+    let told = "people  1 row is no document: the same `id` in line 3 and line 4\n";
+    drop(project.pipe(&["build"]).ends(0).says(told));
+    // Also when nothing is read again.
+    project.pipe(&["build"]).shows(
+        "
+        status: 0
+        --- stderr
+          Warning   people  1 row is no document: the same `id` in line 3 and line 4
+        Up to date  3 documents ([TIME])
+        ",
+    );
+    drop(
+        project
+            .pipe(&["status"])
+            .ends(0)
+            .says("  1 row is no document: the same `id` in line 3 and line 4\n"),
+    );
+    // Only rows differ: the plan says who may have something to do.
+    project.write("people.csv", "id,name\n1,Ada L.\n2,Emmy\n");
+    project.pipe(&["build"]).shows(
+        "
+        status: 0
+        --- stderr
+          Scanned   inbox  1 document in [TIME]   no changes
+          Scanned   people  2 documents in [TIME]   2 changed
+             Plan   as needed: named   1 up to date
+        Unmatched   named  1 of 2 in `people` match nothing  people/2
+          Summary   2 documents in [TIME]: 1 built
+                    1 document was up to date
+        ",
+    );
+}

@@ -45,6 +45,8 @@ pub(super) struct Index {
     slots: Vec<Slot>,
     /// By slot: what is wrong with it.
     problems: HashMap<usize, String>,
+    /// What is wrong with some of them, in words.
+    note: String,
     /// Of the files, if they were left alone for long enough before they were read to be trusted.
     stamp: Option<Digest>,
 }
@@ -100,6 +102,7 @@ impl Rows {
             names: String::new(),
             slots: Vec::new(),
             problems: HashMap::new(),
+            note: String::new(),
             stamp: self.files_stamp(),
         };
         // By name and line: what cannot be read as a row, until places are known.
@@ -136,6 +139,7 @@ impl Rows {
         }
         index.stamp = index.stamp.filter(|stamp| self.files_stamp() == Some(*stamp));
         self.sort(&mut index, &broken);
+        index.note = note(&index.problems);
         Ok(index)
     }
 
@@ -273,8 +277,8 @@ impl Giver for Rows {
 
     fn state_to_keep(&self) -> Option<Kept> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = index.as_ref()?.stamp?;
-        Some(Kept { state, note: String::new() })
+        let index = index.as_ref()?;
+        Some(Kept { state: index.stamp?, note: index.note.clone() })
     }
 }
 
@@ -291,8 +295,8 @@ impl Listed for Index {
         self.slots[at].stamp
     }
 
-    fn note(&self) -> &'static str {
-        ""
+    fn note(&self) -> &str {
+        &self.note
     }
 }
 
@@ -305,6 +309,23 @@ impl Index {
         let at = self.slots.partition_point(|slot| slot.name_in(&self.names) < rel);
         (at < self.slots.len() && self.name(at) == rel).then_some(at)
     }
+}
+
+/// So many rows are named.
+const NAMED: usize = 3;
+
+/// `2 rows are no documents: the same `id` in line 3 and line 4, line 9: 3 fields instead of 2`
+fn note(problems: &HashMap<usize, String>) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
+    let sorted: std::collections::BTreeMap<_, _> = problems.iter().collect();
+    let named: Vec<&str> = sorted.values().take(NAMED).map(|problem| problem.as_str()).collect();
+    let more = if sorted.len() > NAMED { ", …" } else { "" };
+    let what = if sorted.len() == 1 { "1 row is no document" } else { "rows are no documents" };
+    let count =
+        if sorted.len() == 1 { String::new() } else { format!("{} ", thousands(sorted.len() as u64)) };
+    format!("{count}{what}: {}{more}", named.join(", "))
 }
 
 /// A value as the rest of an id: `/` leads to folders, as in a path. What would be an empty part, `.` or `..` is escaped.
