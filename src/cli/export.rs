@@ -128,22 +128,15 @@ impl Args {
         }
         asked?;
         let Some(work) = work else { return Err(self.nothing()) };
-        let (mut without, mut folders) = (0, Vec::new());
+        let mut without = 0;
         let exported = match work {
-            Work::Files(mut files) => {
+            Work::Files(files) => {
                 without = files.without;
-                folders = std::mem::take(&mut files.folders);
                 files.end()
             }
             Work::Table(table) => table.end(&mut |bytes| out.bytes(bytes))?,
         };
-        let exit = self.tell(format, exported, without, &reader, out)?;
-        if let Some(named) = named(&folders) {
-            out.warning(format!("{named} not exported: results that are folders"));
-            out.hint("`publish = true` shows them");
-            return Ok(Exit::FAILED);
-        }
-        Ok(exit)
+        self.tell(format, exported, without, &reader, out)
     }
 
     fn is_stdout(&self) -> bool {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::hash::Digest;
+use crate::model::folder;
 
 /// A row: names and their values, each compact JSON. The first is `id`, the last `state`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +34,33 @@ pub(super) struct Line {
     pub(super) path: Option<std::path::PathBuf>,
     /// Of a folder.
     #[serde(default)]
-    files: Option<serde::de::IgnoredAny>,
+    pub(super) files: Option<Vec<FileLine>>,
+}
+
+/// A file of a folder.
+#[derive(Deserialize)]
+pub(super) struct FileLine {
+    #[serde(flatten)]
+    pub(super) file: folder::File,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    base64: Option<String>,
+    /// Where a large one lies.
+    #[serde(default)]
+    pub(super) at: Option<std::path::PathBuf>,
+}
+
+impl FileLine {
+    /// The content of a small one; nothing if it is another, or not here.
+    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+        let bytes = match (&self.text, &self.base64) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(text)) => crate::module::base64::decode(text).ok()?,
+            (None, None) => return None,
+        };
+        (Digest::of(&bytes) == self.file.digest).then_some(bytes)
+    }
 }
 
 /// An object in the order in which it is written; of a name that stands twice the last value.

@@ -300,8 +300,9 @@ fn manifest_line(
         Some(Bytes::Source(path, _)) => put_path(&mut line, &path),
         Some(Bytes::Row(row, _)) => put_bytes(&mut line, &row),
         Some(Bytes::Stored(output)) if output.ext == folder::EXT => match asked.store.folder(output)? {
-            Some((folder, _)) => {
-                line.insert("files".into(), serde_json::to_value(folder.files).unwrap_or_default());
+            Some((folder, bytes)) => {
+                let files = folder.each(&bytes).map(|(file, small)| file_line(asked, file, small));
+                line.insert("files".into(), files.collect::<Vec<Value>>().into());
             }
             None => {
                 line.insert("state".into(), "damaged".into());
@@ -319,6 +320,19 @@ fn manifest_line(
         None => {}
     }
     Ok(Value::Object(line).to_string())
+}
+
+/// A file of a folder, with its content: small ones inline, large ones as where they lie.
+fn file_line(asked: &Asked<'_>, file: &folder::File, small: Option<&[u8]>) -> Value {
+    let Ok(Value::Object(mut line)) = serde_json::to_value(file) else { return Value::Null };
+    match small {
+        Some(bytes) => put_bytes(&mut line, bytes),
+        None => {
+            let at = asked.store.blob_path(&file.digest).to_string_lossy().into_owned();
+            line.insert("at".into(), at.into());
+        }
+    }
+    Value::Object(line)
 }
 
 fn put_path(line: &mut Meta, path: &Path) {

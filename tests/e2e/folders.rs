@@ -210,3 +210,43 @@ fn a_link_in_a_folder_is_a_failure_of_its_document() {
     project.write("inbox/x.md", "bad\n");
     project.build_with(&[], 1, &["site", "site", "names"]).says("`link` in its folder is no ordinary file");
 }
+
+#[test]
+fn a_folder_is_exported_with_all_its_files() {
+    let project = project(
+        "head -c 40000 /dev/zero | tr '\\0' x > {out}/large; printf '\\377' > {out}/odd; chmod +x {out}/odd",
+    );
+    drop(project.pipe(&["build"]).ends(0));
+    project.pipe(&["export", "site", "-o", "copy"]).shows(
+        "
+        status: 0
+        --- stderr
+        Exported  2 documents to copy
+        ",
+    );
+    assert_eq!(
+        project.names("copy"),
+        [
+            "inbox/x.md/a.txt",
+            "inbox/x.md/large",
+            "inbox/x.md/odd",
+            "inbox/x.md/sub/b.txt",
+            "inbox/y.md/a.txt",
+            "inbox/y.md/large",
+            "inbox/y.md/odd",
+            "inbox/y.md/sub/b.txt"
+        ]
+    );
+    let files = project.files("copy/inbox/x.md");
+    assert_eq!(
+        (files["large"].len(), &files["odd"][..], &files["sub/b.txt"][..]),
+        (40_000, &[255][..], &b"two\n"[..])
+    );
+    let mode = |name: &str| std::fs::metadata(project.root().join(name)).unwrap().permissions().mode();
+    assert_eq!([mode("copy/inbox/x.md/odd") & 0o111, mode("copy/inbox/x.md/large") & 0o111], [0o111, 0]);
+    // A large file that is damaged in the store is not exported as if it were right.
+    let blob = project.names(".pipe/blobs").pop().unwrap();
+    project.write(&format!(".pipe/blobs/{blob}"), "y".repeat(40_000));
+    drop(project.pipe(&["export", "site", "-o", "again"]).ends(1).says("not what the result was any more"));
+    assert!(!project.root().join("again/inbox/x.md/large").exists());
+}
