@@ -214,7 +214,7 @@ fn a_link_in_a_folder_is_a_failure_of_its_document() {
 #[test]
 fn a_folder_is_exported_with_all_its_files() {
     let project = project(
-        "head -c 40000 /dev/zero | tr '\\0' x > {out}/large; printf '\\377' > {out}/odd; chmod +x {out}/odd",
+        "head -c 40000 /dev/zero | tr \"\\0\" x > {out}/large; printf \"\\377\" > {out}/odd; chmod +x {out}/odd",
     );
     drop(project.pipe(&["build"]).ends(0));
     project.pipe(&["export", "site", "-o", "copy"]).shows(
