@@ -7,41 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::engine::build::Build;
+use crate::engine::question::Question;
 use crate::engine::scheduler::WorkerIx;
 use crate::model::event::{Event, Hand};
 
 /// So long stacks are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// What is known for an answer.
-#[derive(Default)]
-pub(super) struct Asked {
-    /// When each worker answered last.
-    answered: HashMap<WorkerIx, Instant>,
-    question: Option<Question>,
-}
-
-struct Question {
-    since: Instant,
-    /// Whose stacks have not come.
-    left: HashSet<WorkerIx>,
-    stacks: HashMap<WorkerIx, Vec<String>>,
-}
-
-impl Asked {
-    /// A worker has answered: what it has in hand next begins now.
-    pub(super) fn answered(&mut self, worker: WorkerIx) {
-        self.answered.insert(worker, Instant::now());
-    }
-
-    /// A worker tells where it stands.
-    pub(super) fn stack(&mut self, worker: WorkerIx, lines: Vec<String>) {
-        if let Some(question) = &mut self.question {
-            question.left.remove(&worker);
-            question.stacks.insert(worker, lines);
-        }
-    }
-}
 
 impl Build<'_> {
     /// Takes questions, and answers once all that is wanted is here.

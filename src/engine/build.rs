@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::engine::asked::Asked;
 use crate::engine::bounds::Limits;
 use crate::engine::collected::Collected;
 use crate::engine::crew::Worker;
@@ -22,6 +21,7 @@ use crate::engine::lookup::Lookup;
 use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
+use crate::engine::question::Asked;
 use crate::engine::requests::{self, Damaged, Inputs};
 use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
 use crate::engine::set_work::{SetWork, set_work};

@@ -45,6 +45,7 @@ pub mod outline;
 pub mod past;
 pub mod policy;
 pub mod publish;
+mod question;
 pub mod redo;
 mod reduce;
 pub mod repair;
