@@ -35,6 +35,11 @@ impl Millis {
         self.local("%H:%M:%S")
     }
 
+    /// `12:04:11.3`, local time.
+    pub fn clock_tenths(self) -> String {
+        format!("{}.{}", self.clock(), self.0 % 1000 / 100)
+    }
+
     /// `2026-11-23 12:04:11`, local time.
     pub fn date_time(self) -> String {
         self.local("%Y-%m-%d %H:%M:%S")

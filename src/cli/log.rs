@@ -63,6 +63,9 @@ pub(super) struct Args {
 /// How often a followed build is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// How wide the time of a line is.
+const CLOCK: usize = 10;
+
 /// How wide the column of targets is at least.
 const NARROW: usize = 8;
 
@@ -134,7 +137,7 @@ impl Args {
                 if raw {
                     return out.bytes(&bytes);
                 }
-                printed(&bytes, NARROW).into_iter().try_for_each(|line| out.line(line))
+                printed(&bytes, part, NARROW).into_iter().try_for_each(|line| out.line(line))
             }
             _ => Ok(()),
         })?;
@@ -188,7 +191,7 @@ impl Args {
         let Some(part) = part else { return Ok(()) };
         let bytes = part.read()?;
         if !self.raw {
-            return printed(&bytes, width).into_iter().try_for_each(|line| out.line(line));
+            return printed(&bytes, part, width).into_iter().try_for_each(|line| out.line(line));
         }
         out.bytes(&bytes)?;
         if bytes.ends_with(b"\n") { Ok(()) } else { out.bytes(b"\n") }
@@ -471,12 +474,25 @@ fn warning_text(warning: &Value) -> String {
     message.map_or_else(|| warning.to_string(), str::to_owned)
 }
 
-/// The module's own lines, each marked, none able to move the cursor.
-fn printed(bytes: &[u8], width: usize) -> Vec<String> {
+/// The module's own lines, each marked and with the time at which it was written, none able to move the cursor.
+fn printed(bytes: &[u8], part: &LogPart, width: usize) -> Vec<String> {
     let below = " ".repeat(width + 4);
-    let text = String::from_utf8_lossy(bytes);
-    let lines = text.lines().map(|line| format!("{below}│ {}", text::printable(line)));
-    lines.collect()
+    let (mut end, mut last) = (0, None);
+    let mut lines = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        end += line.len() as u64;
+        let time = part.written(end);
+        // Lines of one moment share its time.
+        let shown = match time {
+            Some(time) if last != Some(time) => format!("{} ", time.clock_tenths()),
+            Some(_) => " ".repeat(CLOCK + 1),
+            None => String::new(),
+        };
+        last = time;
+        let text = String::from_utf8_lossy(line);
+        lines.push(format!("{below}│ {shown}{}", text::printable(text.trim_end_matches(['\n', '\r']))));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -551,7 +567,23 @@ mod tests {
 
     #[test]
     fn what_a_module_printed_cannot_move_the_cursor() {
-        assert_eq!(printed(b"a\x1b[2Jb\nc", 0), ["    │ a\\u{1b}[2Jb", "    │ c"]);
+        let part = LogPart { file: PathBuf::new(), from: 0, length: 9, times: Vec::new() };
+        assert_eq!(printed(b"a\x1b[2Jb\nc", &part, 0), ["    │ a\\u{1b}[2Jb", "    │ c"]);
+    }
+
+    #[test]
+    fn lines_have_the_time_at_which_they_were_written() {
+        let times = vec![(2, Millis(0)), (6, Millis(61_250))];
+        let part = LogPart { file: PathBuf::new(), from: 0, length: 9, times };
+        let (first, second) = (Millis(0).clock_tenths(), Millis(61_250).clock_tenths());
+        assert!(first.ends_with(":00.0") && second.ends_with(":01.2"), "{first} {second}");
+        let expected = [
+            format!("    │ {first} a"),
+            format!("    │ {second} b"),
+            "    │            c".to_owned(),
+            "    │ d".to_owned(),
+        ];
+        assert_eq!(printed(b"a\nb\nc\nd", &part, 0), expected);
     }
 
     #[test]

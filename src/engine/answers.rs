@@ -37,6 +37,8 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     bytes: Option<Vec<u8>>,
     log: Option<LogRange>,
+    /// When that was written.
+    times: Vec<(u64, Millis)>,
     start: Millis,
     pub(super) duration: u64,
     used: Option<Used>,
@@ -172,6 +174,7 @@ impl Build<'_> {
             outcome,
             bytes,
             log: answer.log,
+            times: answer.times,
             start: answer.start,
             duration: answer.duration_us,
             used: answer.used,
@@ -313,7 +316,15 @@ impl Build<'_> {
             Ok(made) => made,
             Err(failure) => (Outcome::Failed(failure), None),
         };
-        let ended = Ended { outcome, bytes, log: None, start: crate::time::now(), duration: 0, used: None };
+        let ended = Ended {
+            outcome,
+            bytes,
+            log: None,
+            times: Vec::new(),
+            start: crate::time::now(),
+            duration: 0,
+            used: None,
+        };
         let request = InHand {
             ticket,
             target,
@@ -345,7 +356,9 @@ impl Build<'_> {
             Some(at) => at,
             None => *plan.recipe_at.insert(self.store.intern_recipe(&plan.recipe)?),
         };
-        let mut extras = Extras { used: ended.used, ..request.extras.clone() };
+        let after = |(at, time): &(u64, Millis)| (*at, time.0.saturating_sub(ended.start.0));
+        let times = ended.times.iter().map(after).collect();
+        let mut extras = Extras { used: ended.used, times, ..request.extras.clone() };
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
             extras.reasons.clone_from(&work.reasons);
         }
@@ -498,6 +511,7 @@ impl Build<'_> {
             outcome: Outcome::Failed(died.failure),
             bytes: None,
             log: died.log,
+            times: died.times,
             start: died.start,
             duration: died.duration_us,
             used: died.used,

@@ -232,6 +232,9 @@ pub struct Extras {
     /// Of a failure: how far the module had said that it was, and of how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<(f64, Option<f64>)>,
+    /// When it printed what it printed: up to so many bytes of that by so many milliseconds after its start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<(u64, u64)>,
     /// Whose it is, if it was taken from the shared cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

@@ -15,7 +15,7 @@ use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::launch::{Body, Input, Launch, Request, Side};
-use crate::module::log::{Log, last_line, range};
+use crate::module::log::{Log, Times, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
 use crate::module::output::{Place, extended};
 use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
@@ -164,10 +164,11 @@ impl Filter {
         let memory_kills = minder.memory_kills();
         minder.last_exit = None;
         let mark = log.length();
+        let mut times = Times::from(mark);
         let folder = minder.scratch.join(request.id.to_string());
         let (out, ext) = self.output(&request.input, &folder);
         let (end, input) = match self.begin(minder, log, request, &folder, &out) {
-            Ok(input) => (self.attend(minder, begin, &out), Some(input)),
+            Ok(input) => (self.attend(minder, begin, &out, log, &mut times), Some(input)),
             Err(failure) => (End::Refused(failure), None),
         };
         // On a full disk a command fails as if by a mistake of its own, or cuts its result short without a word.
@@ -183,6 +184,7 @@ impl Filter {
                     failure,
                     suspects: Vec::new(),
                     others: vec![request.id],
+                    times: Vec::new(),
                     log: range(mark, log.length()),
                     start,
                     duration_us: begin.elapsed().as_micros() as u64,
@@ -220,10 +222,12 @@ impl Filter {
         // Scratch, and nobody's any more.
         clear(&folder, input.as_deref(), &out);
         let used = minder.last_exit.take().map(|exit| Used { cpu: exit.cpu_us, peak: exit.peak_kib });
+        let part = range(mark, log.length());
         minder.reports.push(Report::Answer(Box::new(Answer {
             id: request.id,
             done,
-            log: range(mark, log.length()),
+            times: times.take(log, part),
+            log: part,
             start,
             duration_us: begin.elapsed().as_micros() as u64,
             files: None,
@@ -323,7 +327,7 @@ impl Filter {
     }
 
     /// Waits for its end.
-    fn attend(&self, minder: &mut Minder, begin: Instant, out: &Path) -> End {
+    fn attend(&self, minder: &mut Minder, begin: Instant, out: &Path, log: &Log, times: &mut Times) -> End {
         let deadline = self.launch.timeout.map(|limit| begin + limit);
         let mut pause = WATCHED;
         loop {
@@ -345,7 +349,8 @@ impl Filter {
             let Some(channel) = &minder.channel else { return End::Lost(minder.host_lost()) };
             let wishes = [Some((channel.as_fd(), Wish::Read)), Some(minder.bell())];
             let watched = self.launch.split.map(|_| pause.saturating_sub(begin.elapsed()));
-            let left = [left, watched].into_iter().flatten().min();
+            times.look_again(log);
+            let left = [left, watched, Some(times.wait())].into_iter().flatten().min();
             let Ok([heard, rung]) = sys::poll(wishes, left) else { continue };
             if heard {
                 match minder.hear() {

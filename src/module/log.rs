@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::model::action::LogRange;
+use crate::time::{self, Millis};
 
 /// As much of the end is shown in failures.
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -59,6 +61,78 @@ impl AsFd for Log {
     }
 }
 
+/// How often a log is looked at while its process is at work.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+/// So many times are kept of what one document printed, and of what nobody answered for yet.
+const TIMES: usize = 100;
+
+/// When a log was how long: by that its lines get their times. It is looked at now and then, so a line has the time at
+/// which it was seen, at most [`LOOK`] too late.
+#[derive(Debug)]
+pub(super) struct Times {
+    seen: u64,
+    grown: Vec<(u64, Millis)>,
+    next: Instant,
+}
+
+impl Times {
+    /// From this length on.
+    pub(super) fn from(length: u64) -> Self {
+        Times { seen: length, grown: Vec::new(), next: Instant::now() + LOOK }
+    }
+
+    /// How long until the log is to be looked at.
+    pub(super) fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// Looks, if it is time.
+    pub(super) fn look_again(&mut self, log: &Log) {
+        if self.wait().is_zero() {
+            self.look(log);
+        }
+    }
+
+    fn look(&mut self, log: &Log) {
+        self.next = Instant::now() + LOOK;
+        let length = log.length();
+        if length > self.seen {
+            self.seen = length;
+            self.grown.push((length, time::now()));
+            thin(&mut self.grown);
+        }
+    }
+
+    /// When what stands in a part of the log was written: up to so many bytes of it by that time. What is before its end
+    /// is forgotten.
+    pub(super) fn take(&mut self, log: &Log, range: Option<LogRange>) -> Vec<(u64, Millis)> {
+        let Some(range) = range else { return Vec::new() };
+        self.look(log);
+        let end = range.from + range.length;
+        let mut taken = Vec::new();
+        for (at, when) in self.grown.iter().filter(|(at, _)| *at > range.from) {
+            taken.push(((*at).min(end) - range.from, *when));
+            if *at >= end {
+                break;
+            }
+        }
+        self.grown.retain(|(at, _)| *at > end);
+        taken
+    }
+}
+
+/// Leaves out every second of too many.
+fn thin(times: &mut Vec<(u64, Millis)>) {
+    if times.len() > TIMES {
+        let last = times.len() - 1;
+        let mut at = 0;
+        times.retain(|_| {
+            at += 1;
+            at % 2 == 0 || at - 1 == last
+        });
+    }
+}
+
 /// The range between two lengths; nothing if it is empty.
 pub(super) fn range(from: u64, to: u64) -> Option<LogRange> {
     (to > from).then(|| LogRange { from, length: to - from })
@@ -72,6 +146,26 @@ pub(super) fn last_line(lines: &[String]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_log_has_the_times_at_which_it_grew() {
+        let times = |known: &[(u64, u64)]| {
+            let grown = known.iter().map(|(at, when)| (*at, Millis(*when))).collect();
+            Times { seen: 1000, grown, next: Instant::now() }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(&dir.path().join("1-1")).unwrap();
+        let mut of_two = times(&[(10, 1), (20, 2), (30, 3), (40, 4)]);
+        assert_eq!(of_two.take(&log, range(15, 30)), [(5, Millis(2)), (15, Millis(3))]);
+        // What was seen in one look is shared by those that wrote it.
+        let mut shared = times(&[(30, 3)]);
+        assert_eq!(shared.take(&log, range(0, 10)), [(10, Millis(3))]);
+        assert_eq!(shared.take(&log, range(10, 30)), [(20, Millis(3))]);
+        assert_eq!(shared.take(&log, None), []);
+        let mut many = (0..=TIMES as u64).map(|n| (n, Millis(n))).collect();
+        thin(&mut many);
+        assert_eq!((many.len(), many.last()), (TIMES / 2 + 1, Some(&(TIMES as u64, Millis(TIMES as u64)))));
+    }
 
     #[test]
     fn the_tail_begins_where_it_is_asked_to_and_is_short() {

@@ -93,6 +93,8 @@ pub struct Answer {
     pub done: Done,
     /// What it printed; absent: nothing.
     pub log: Option<LogRange>,
+    /// When that was written: up to so many bytes of it by that time.
+    pub times: Vec<(u64, Millis)>,
     /// When work on it began.
     pub start: Millis,
     /// Microseconds of work.
@@ -183,6 +185,8 @@ pub struct Died {
     pub others: Vec<u64>,
     /// What was printed since the answer before.
     pub log: Option<LogRange>,
+    /// When that was written: up to so many bytes of it by that time.
+    pub times: Vec<(u64, Millis)>,
     /// When work on the first suspect began.
     pub start: Millis,
     /// Microseconds from then until the end.

@@ -18,7 +18,7 @@ use crate::module::children::Sent;
 use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
 use crate::module::launch::Launch;
-use crate::module::log::{Log, range};
+use crate::module::log::{Log, Times, range};
 use crate::module::meter::Meter;
 use crate::module::minder::{Manner, Minder};
 use crate::module::output::{Place, bad_reply};
@@ -130,6 +130,7 @@ struct Worker {
     spoke_twice: bool,
     /// The end of the log of the answer before.
     log_mark: u64,
+    times: Times,
     stray: usize,
     /// It printed more than is kept: nothing is read before.
     flooded: Option<Instant>,
@@ -205,6 +206,7 @@ impl Worker {
             answered_last: None,
             spoke_twice: false,
             log_mark,
+            times: Times::from(log_mark),
             stray: 0,
             flooded: None,
             scratch_is_used: None,
@@ -234,6 +236,10 @@ impl Worker {
         if let Some((_, at)) = self.stack {
             let wait = at.saturating_duration_since(Instant::now());
             left = Some(left.map_or(wait, |left| left.min(wait)));
+        }
+        if !self.in_hand.is_empty() {
+            self.times.look_again(&self.log);
+            left = Some(left.map_or(self.times.wait(), |left| left.min(self.times.wait())));
         }
         let Some(channel) = &minder.channel else { return self.lost(minder) };
         let unwritten = self.written < self.outgoing.len();
@@ -542,6 +548,7 @@ impl Worker {
         let answer = Answer {
             id,
             done,
+            times: self.times.take(&self.log, log),
             log,
             start: hand.start,
             duration_us: hand.sent.elapsed().as_micros() as u64,

@@ -268,9 +268,17 @@ pub struct LogPart {
     pub from: u64,
     /// How many.
     pub length: u64,
+    /// When they were written: up to so many of them by that time. Records of before this was kept say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<(u64, Millis)>,
 }
 
 impl LogPart {
+    /// When a line was written that ends at this byte of the part.
+    pub fn written(&self, end: u64) -> Option<Millis> {
+        self.times.iter().find(|(at, _)| *at >= end).map(|(_, time)| *time)
+    }
+
     /// The bytes; those that are still there.
     pub fn read(&self) -> Result<Vec<u8>> {
         let failed = |e: &std::io::Error| Error::io("read", &self.file, e);
@@ -510,7 +518,7 @@ impl Reader<'_> {
             step.warnings = extras.warnings;
             step.counts = extras.counts;
             step.progress = extras.progress;
-            step.log = log_part(self.store(), act);
+            step.log = log_part(self.store(), act, &extras.times);
         } else {
             step.decision = Decision::Reused { run: act.run, doc: self.name_of(act.doc)? };
         }
@@ -535,7 +543,7 @@ impl Reader<'_> {
                     worker: act.worker,
                     failure: failure.clone(),
                     used: extras.used,
-                    log: log_part(self.store(), &act),
+                    log: log_part(self.store(), &act, &extras.times),
                 });
             }
         }
@@ -581,11 +589,12 @@ impl Reader<'_> {
 }
 
 /// What a record's module printed for it.
-pub fn log_part(store: &Store, act: &Act) -> Option<LogPart> {
+pub fn log_part(store: &Store, act: &Act, times: &[(u64, u64)]) -> Option<LogPart> {
     act.log.filter(|range| range.length > 0).map(|range| LogPart {
         file: store.worker_log(act.run, act.worker),
         from: range.from,
         length: range.length,
+        times: times.iter().map(|(at, after)| (*at, Millis(act.start.0.saturating_add(*after)))).collect(),
     })
 }
 

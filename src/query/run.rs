@@ -148,7 +148,7 @@ fn action(store: &Store, act: &Act, doc: String, target: String) -> Action {
         used: extras.used,
         warnings: extras.warnings.len(),
         counts: extras.counts,
-        log: log_part(store, act),
+        log: log_part(store, act, &extras.times),
     }
 }
 

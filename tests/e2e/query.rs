@@ -99,7 +99,11 @@ fn the_log_tells_all_runs_of_a_document() {
     drop(project.pipe(&["build"]).ends(1));
     let log = project.pipe(&["log", "a.txt"]).ends(0);
     let log = log.says("inbox/a.txt  2 runs").says("  document  new, ").says("  document  changed: ");
-    let log = log.says("why: new\n").says("why: its input changed\n").says("meta letters=").says("│ upper ");
+    let log = log
+        .says("why: new\n")
+        .says("why: its input changed\n")
+        .says("meta letters=")
+        .says("│ 00:00:00.0 upper ");
     drop(log.says("published as out/line/inbox/a.txt.txt"));
     let failed = project.pipe(&["log", "inbox/b.txt", "--target", "upper"]).ends(0);
     let failed = failed.says("failed (module error)").says("ValueError: this is bad  (modules/text.py:8)");
@@ -264,7 +268,7 @@ def book(docs):
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let said = project.pipe(&["log", "inbox/a.txt"]);
-        if said.stdout.contains("a build is running") && said.stdout.contains("│ working") {
+        if said.stdout.contains("a build is running") && said.stdout.contains("│ 00:00:00.0 working") {
             break;
         }
         assert!(std::time::Instant::now() < deadline, "{}", said.text());

@@ -101,11 +101,13 @@ impl Worker {
         for id in suspects.iter().chain(&others) {
             drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
         }
+        let log = range(self.log_mark, self.log.length());
         minder.reports.push(Report::Died(Box::new(Died {
             failure,
             suspects,
             others,
-            log: range(self.log_mark, self.log.length()),
+            times: self.times.take(&self.log, log),
+            log,
             start,
             duration_us: began.elapsed().as_micros() as u64,
             used,
