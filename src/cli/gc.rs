@@ -218,8 +218,12 @@ fn went(report: &Report) -> Vec<String> {
     if report.collected > 0 || report.segments.count > 0 {
         went.push(with_size(report.collected, "result", report.log_bytes));
     }
-    for (files, noun) in [(report.blobs, "large file"), (report.logs, "log"), (report.leftovers, "leftover")]
-    {
+    for (files, noun) in [
+        (report.blobs, "large file"),
+        (report.logs, "log"),
+        (report.pipelinefiles, "old Pipelinefile"),
+        (report.leftovers, "leftover"),
+    ] {
         if files.count > 0 {
             went.push(with_size(files.count, noun, files.bytes));
         }

@@ -42,7 +42,7 @@ impl Store {
 }
 
 /// The folder of the Pipelinefiles that ran, a file each, named by its digest.
-const PIPELINEFILES: &str = "pipelinefiles";
+pub(super) const PIPELINEFILES: &str = "pipelinefiles";
 
 fn place_of(dir: &Path, digest: &Digest) -> PathBuf {
     dir.join(PIPELINEFILES).join(digest.hex())

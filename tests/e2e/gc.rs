@@ -464,3 +464,30 @@ fn fault_g08_a_collection_that_is_killed_leaves_a_store_that_is_whole() {
         assert_eq!(project.names(".pipe/blobs"), Vec::<String>::new());
     }
 }
+
+#[test]
+fn pipelinefiles_of_runs_that_are_gone_go_with_them() {
+    let project = project();
+    let kept = |project: &Project| project.names(".pipe/pipelinefiles").len();
+    for n in 1..3 {
+        project.replace("Pipelinefile", "[source.inbox]", &format!("# {n}\n[source.inbox]"));
+        // Enough for the log to be worth writing anew without it.
+        edit(&project, "one", &format!("{n} {}", "x".repeat(50_000)));
+    }
+    edit(&project, "one", "small");
+    assert_eq!(kept(&project), 3);
+    let runs = || {
+        project.pipe(&["report"]).ends(0).stdout.lines().filter(|line| line.contains("pipe build")).count()
+    };
+    assert_eq!(runs(), 4);
+    // While their runs are told of, they stay.
+    drop(project.pipe(&["gc"]).ends(0));
+    assert_eq!((kept(&project), runs()), (3, 4));
+    let dry = project.pipe(&["gc", "--older-than", "0d", "-n"]).ends(0);
+    let said = project.pipe(&["gc", "--older-than", "0d", "--force"]).ends(0);
+    let left = runs();
+    assert!(left == 2 && kept(&project) == 2, "{} of {left} runs\n{}", kept(&project), said.text());
+    // The first run made what the present results still name.
+    drop((dry.says("1 old Pipelinefile ("), said.says("1 old Pipelinefile (")));
+    drop(project.pipe(&["report", "4", "--pipelinefile"]).ends(0).says("# 2"));
+}

@@ -17,8 +17,13 @@ struct Receiver {
 
 impl Receiver {
     fn start(kind: &str) -> Receiver {
+        Receiver::start_with(&[kind])
+    }
+
+    fn start_with(words: &[&str]) -> Receiver {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fakes/log_receiver.py");
-        let mut child = Command::new("python3").args([script, kind]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new("python3").arg(script).args(words).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
@@ -186,6 +191,45 @@ fn people_are_told_of_a_build_that_ends_with_an_error_and_may_ask_the_store() {
     drop(project.pipe(&["build"]).ends(3));
     let told = project.read("told");
     assert!(told.contains("a build could not finish: "), "{told}");
+}
+
+#[test]
+fn an_address_gets_the_same_message_posted() {
+    let receiver = Receiver::start("hook");
+    let url = format!("http://127.0.0.1:{}/hooks/build?token=a", receiver.port);
+    let project = project(&format!("[notify]\non = [\"failed\"]\nurl = \"{url}\"\n"));
+    let said = project.pipe(&["build"]).ends(1);
+    assert!(!said.stderr.contains("[notify]"), "{}", said.stderr);
+    let received = receiver.received();
+    let [message] = &received[..] else { panic!("{received:?}") };
+    let name = project.root().file_name().unwrap().to_str().unwrap();
+    assert_eq!(message["text"], format!("{name}: a build is done, 1 failed"));
+    assert_eq!(
+        (&message["event"], &message["run"], &message["exit"]),
+        (&"failed".into(), &1.into(), &1.into())
+    );
+    assert_eq!(message["summary"]["causes"][0]["failure"]["error"], "exit 4");
+    // It is gone now: that is said, and changes nothing. Of a good end nobody is told.
+    project.write("inbox/c.txt", "bad\n");
+    drop(
+        project
+            .pipe(&["build"])
+            .ends(1)
+            .says(&format!("{url} of [notify] could not be told: connection refused")),
+    );
+    project.write("inbox/b.txt", "good\n");
+    project.write("inbox/c.txt", "good\n");
+    let good = project.pipe(&["build"]).ends(0);
+    assert!(!good.stderr.contains("[notify]"), "{}", good.stderr);
+}
+
+#[test]
+fn an_address_that_refuses_is_named_with_its_answer() {
+    let receiver = Receiver::start_with(&["hook", "403"]);
+    let url = format!("http://127.0.0.1:{}/hooks/build?token=a", receiver.port);
+    let project = project(&format!("[notify]\nurl = \"{url}\"\n"));
+    drop(project.pipe(&["build"]).ends(1).says("of [notify] could not be told: it answers 403 Forbidden"));
+    assert_eq!(receiver.received().len(), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Receives what `pipe` sends to log systems, decodes it as the specifications say, and prints it as JSON lines.
 
-    log_receiver.py udp|tcp|http|otlp
+    log_receiver.py udp|tcp|http|otlp|hook [STATUS]
 
 Prints its port first. Ends with the message that a build has finished. Written from the GELF 1.1 specification and from
 opentelemetry-proto 1.3; knows nothing of how `pipe` makes its messages. Standard library only.
@@ -124,7 +124,7 @@ def over_http(take):
             assert self.headers["Content-Type"] == "application/json"
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.server.is_over = take(self.path, body)
-            self.send_response(202)
+            self.send_response(int((sys.argv[2:] or ["202"])[0]))
             self.send_header("Content-Length", "0")
             self.end_headers()
             if self.server.is_over:
@@ -142,9 +142,25 @@ def over_http(take):
         server.handle_request()
 
 
+def hook(path, body):
+    """A chat or a pager: one message, and it is over."""
+    message = json.loads(body.decode("utf-8"))
+    assert path == "/hooks/build?token=a", path
+    assert isinstance(message["text"], str) and message["text"], message
+    print(json.dumps(message), flush=True)
+    return True
+
+
 def of_gelf(path, body):
     assert path == "/gelf", path
     return gelf(body)
 
 
-{"udp": udp, "tcp": tcp, "http": lambda: over_http(of_gelf), "otlp": lambda: over_http(otlp)}[sys.argv[1]]()
+KINDS = {
+    "udp": udp,
+    "tcp": tcp,
+    "http": lambda: over_http(of_gelf),
+    "otlp": lambda: over_http(otlp),
+    "hook": lambda: over_http(hook),
+}
+KINDS[sys.argv[1]]()

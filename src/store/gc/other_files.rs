@@ -1,6 +1,7 @@
-//! What lies in a store beside log, blobs, tables and index: logs of workers, what was quarantined, and what earlier
-//! versions of the index left. Losing any of it loses no result.
+//! What lies in a store beside log, blobs, tables and index: logs of workers, Pipelinefiles of runs, what was quarantined,
+//! and what earlier versions of the index left. Losing any of it loses no result.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::store::disk::{self, Disk};
 use crate::store::gc::Files;
+use crate::store::history::PIPELINEFILES;
 use crate::time::Millis;
 
 /// A file with its size and when it was last written.
@@ -25,6 +27,8 @@ pub(super) struct OtherFiles {
     pub(super) blobs: u64,
     logs: Vec<((u32, u32), Found)>,
     quarantine: Vec<Found>,
+    /// By the digest in hexadecimal digits.
+    pipelinefiles: Vec<(String, Found)>,
     /// The folders of all versions of the index but the newest.
     epochs: Vec<PathBuf>,
 }
@@ -51,8 +55,9 @@ impl OtherFiles {
         }
         let logs = listed(&dir.join("logs"))?;
         let quarantine = listed(&dir.join("quarantine"))?;
+        let pipelinefiles = listed(&dir.join(PIPELINEFILES))?;
         let rest = bytes(&listed(&dir.join("segments"))?) + bytes(&listed(&dir.join("tables"))?);
-        let total = blobs + bytes(&logs) + bytes(&quarantine) + rest + index;
+        let total = blobs + bytes(&logs) + bytes(&quarantine) + bytes(&pipelinefiles) + rest + index;
         let numbered = |(name, found): (String, Found)| {
             let (run, worker) = name.split_once('-')?;
             Some(((run.parse().ok()?, worker.parse().ok()?), found))
@@ -62,21 +67,26 @@ impl OtherFiles {
             blobs,
             logs: logs.into_iter().filter_map(numbered).collect(),
             quarantine: quarantine.into_iter().map(|(_, found)| found).collect(),
+            pipelinefiles,
             epochs: old_epochs(&dir.join("index"), disk)?,
         })
     }
 
-    /// Those that go: logs that nothing kept speaks of, and what was quarantined longer ago than `limit`.
+    /// Those that go: logs that nothing kept speaks of, Pipelinefiles of no run that is kept, and what was quarantined
+    /// longer ago than `limit`.
     pub(super) fn chosen(
         &self,
         now: Millis,
         limit: Duration,
         is_log_kept: &dyn Fn(u32, u32) -> bool,
+        has_run: &HashSet<String>,
     ) -> Chosen {
         let pair = |found: &Found| (found.path.clone(), found.bytes);
         let logs = self.logs.iter().filter(|((run, worker), _)| !is_log_kept(*run, *worker));
         let old = self.quarantine.iter().filter(|found| now.since(found.written) >= limit);
+        let runless = self.pipelinefiles.iter().filter(|(digest, _)| !has_run.contains(digest));
         Chosen {
+            pipelinefiles: runless.map(|(_, found)| pair(found)).collect(),
             logs: logs.map(|(_, found)| pair(found)).collect(),
             leftovers: old.map(pair).collect(),
             epochs: self.epochs.clone(),
@@ -88,12 +98,17 @@ impl OtherFiles {
 pub(super) struct Chosen {
     logs: Vec<(PathBuf, u64)>,
     leftovers: Vec<(PathBuf, u64)>,
+    pipelinefiles: Vec<(PathBuf, u64)>,
     epochs: Vec<PathBuf>,
 }
 
 impl Chosen {
     pub(super) fn logs(&self) -> Files {
         files(&self.logs)
+    }
+
+    pub(super) fn pipelinefiles(&self) -> Files {
+        files(&self.pipelinefiles)
     }
 
     pub(super) fn leftovers(&self) -> Files {
@@ -104,11 +119,12 @@ impl Chosen {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.logs.is_empty() && self.leftovers.is_empty() && self.epochs.is_empty()
+        let lists = [&self.logs, &self.leftovers, &self.pipelinefiles];
+        lists.iter().all(|list| list.is_empty()) && self.epochs.is_empty()
     }
 
     pub(super) fn remove(&self, disk: &Arc<dyn Disk>) -> Result<()> {
-        for (path, _) in self.logs.iter().chain(&self.leftovers) {
+        for (path, _) in self.logs.iter().chain(&self.leftovers).chain(&self.pipelinefiles) {
             disk::remove_optional(&**disk, path).map_err(|e| Error::io("remove", path, &e))?;
         }
         let remove = |path: &PathBuf| disk.remove_dir(path).map_err(|e| Error::io("remove", path, &e));

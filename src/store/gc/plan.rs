@@ -210,16 +210,29 @@ impl Draft<'_> {
             report.segments.add(size);
             report.log_bytes += segment.size.saturating_sub(size);
         }
+        let unremembered =
+            chosen.iter().flat_map(|number| live.segments[number].unremembered.iter().copied());
+        let set_aside = live.bads.iter().filter(|bad| exceptions.gone.contains(&bad.at)).map(|bad| bad.of);
+        let unremembered: HashSet<Position> =
+            unremembered.chain(exceptions.gone.iter().copied()).chain(set_aside).collect();
         let kept_logs: HashSet<(u32, u32)> =
             live.logs.iter().filter(|(_, run)| **run > self.cutoff).map(|(log, _)| *log).collect();
-        let other = self.other.chosen(asked.now, asked.older_than.unwrap_or(span::AGE), &|run, worker| {
-            run > self.cutoff || kept_logs.contains(&(run, worker))
-        });
+        let runs = self.store.run_frames()?.into_iter().filter(|(at, _)| !unremembered.contains(at));
+        let has_run = runs.map(|(_, run)| run.pipelinefile).chain([asked.pipelinefile]);
+        let has_run: HashSet<String> = has_run.map(|digest| digest.hex()).collect();
+        let is_log_kept = |run, worker| run > self.cutoff || kept_logs.contains(&(run, worker));
+        let other =
+            self.other.chosen(asked.now, asked.older_than.unwrap_or(span::AGE), &is_log_kept, &has_run);
         report.logs = other.logs();
         report.leftovers = other.leftovers();
+        report.pipelinefiles = other.pipelinefiles();
         report.stored = total + self.other.blobs;
         report.before = self.other.total;
-        let freed = report.log_bytes + report.blobs.bytes + report.logs.bytes + report.leftovers.bytes;
+        let freed = report.log_bytes
+            + report.blobs.bytes
+            + report.logs.bytes
+            + report.leftovers.bytes
+            + report.pipelinefiles.bytes;
         report.after = report.before.saturating_sub(freed);
         report.dropped.clone_from(&live.dropped);
         if live.documents == 0 && live.stories > 0 {
@@ -227,11 +240,6 @@ impl Draft<'_> {
         } else if (report.log_bytes + report.blobs.bytes) * 2 > report.stored {
             report.doubt = Some(Doubt::OverHalf);
         }
-        let unremembered =
-            chosen.iter().flat_map(|number| live.segments[number].unremembered.iter().copied());
-        let set_aside = live.bads.iter().filter(|bad| exceptions.gone.contains(&bad.at)).map(|bad| bad.of);
-        let unremembered: HashSet<Position> =
-            unremembered.chain(exceptions.gone.iter().copied()).chain(set_aside).collect();
         let records: u64 = live.segments.values().map(|segment| segment.records.0).sum();
         Ok(Plan {
             new_tables: report.collected * HALF > records,

@@ -32,6 +32,10 @@ impl Files {
     }
 }
 
+fn is_none(files: &Files) -> bool {
+    files.count == 0
+}
+
 /// What a collection does, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -58,6 +62,9 @@ pub struct Report {
     pub logs: Files,
     /// What was quarantined long ago, and what earlier versions of the index left.
     pub leftovers: Files,
+    /// Pipelinefiles of runs that are known no more.
+    #[serde(skip_serializing_if = "is_none")]
+    pub pipelinefiles: Files,
     /// Documents gone from their sources that are forgotten.
     pub forgotten: u64,
     /// Documents of sources and sets that the Pipelinefile does not have any more.
