@@ -314,12 +314,23 @@ pub fn descendants(table: &[Process], of: &[u32]) -> Vec<Process> {
     found
 }
 
+/// The processor time of this thread.
+pub fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
 /// The memory that a process holds, resident and swapped, in bytes; pages that it shares with others included.
 pub fn memory_of(pid: u32) -> Option<u64> {
     kib_of(pid, "status", &["VmRSS:", "VmSwap:"])
 }
 
-/// The same, but of pages that it shares with others only its part. Takes long for large processes.
+/// The memory of a process that is no file's and no shared segment's, resident and swapped, in bytes.
+pub fn anonymous_memory_of(pid: u32) -> Option<u64> {
+    kib_of(pid, "status", &["RssAnon:", "VmSwap:"])
+}
+
+/// The same as [`memory_of`], but of pages that it shares with others only its part. Takes long for large processes.
 pub fn own_memory_of(pid: u32) -> Option<u64> {
     kib_of(pid, "smaps_rollup", &["Pss:", "SwapPss:"])
 }

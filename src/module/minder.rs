@@ -284,6 +284,10 @@ pub(super) fn death(
             "out of memory".to_owned(),
             format!("the kernel killed {what} for want of memory"),
         ),
+        (Some(SIGKILL), _) => {
+            let message = "and not by `pipe`: perhaps the system was short of memory (`memory` sets a limit)";
+            (FailureKind::Crash, "SIGKILL".to_owned(), format!("{what} was killed, {message}"))
+        }
         (Some(signal), _) => {
             let name = sys::signal_name(signal);
             (FailureKind::Crash, name.clone(), format!("{what} died of {name}"))

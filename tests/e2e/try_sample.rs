@@ -51,7 +51,7 @@ fn what_comes_out_is_compared_with_what_is_kept_and_nothing_is_recorded() {
         --- stdout
              2  newly failing
                 inbox/c.txt  ValueError: no (modules/up.py:14)
-                inbox/none.txt  SIGKILL: the worker died of SIGKILL
+                inbox/none.txt  SIGKILL: the worker was killed, and not by `pipe`: perhaps the system was short of memory (`memory` sets a limit)
              1  changed
                 inbox/a.txt
                   - A

@@ -1,8 +1,8 @@
 //! The watch over the memory of programs: of each, with all that it started.
 //!
 //! A limit of the kernel for one process (`setrlimit`) counts address space, which says nothing about memory, and counts
-//! each process alone. So the host looks: resident and swapped memory of the whole tree, every few milliseconds while
-//! there is a limit at all. What is over it is ended. Processes that left the tree count on if they were seen in it.
+//! each process alone. So the host looks: resident and swapped memory of the whole tree, the more often the nearer it is to
+//! its limit. What is over it is ended. Processes that left the tree count on if they were seen in it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::sys::{self, Process, Send};
 
-/// How often the memory of known processes is looked at.
+/// How often the memory of known processes is looked at while there is room,
 const LOOK: Duration = Duration::from_millis(20);
+/// and how often close to the limit.
+const NEAR: Duration = Duration::from_millis(1);
+/// So many bytes a second are filled at most, as a rule: in time for what is left, it is looked at again.
+const FILLS: f64 = 4.0 * (1u64 << 30) as f64;
 /// How often the table of processes is read, for new ones.
 const TABLE: Duration = Duration::from_millis(60);
 /// Looking may take one part in so many of the time.
@@ -37,6 +41,8 @@ struct Watched {
     members: HashSet<u32>,
     /// It was ended: so much it held.
     over: Option<u64>,
+    /// What it held of its own pages, when it was alone and seemed to be over.
+    alone: u64,
     next: Instant,
 }
 
@@ -45,13 +51,17 @@ impl Watch {
     pub(super) fn add(self: &Arc<Self>, pid: u32, limit: u64) {
         let mut watched = self.lock();
         let members = HashSet::from([pid]);
-        watched.programs.insert(pid, Watched { limit, members, over: None, next: Instant::now() });
+        watched.programs.insert(pid, Watched { limit, members, over: None, alone: 0, next: Instant::now() });
         if !watched.runs {
-            let watch = Arc::clone(self);
-            let thread = std::thread::Builder::new().name("memory".to_owned()).stack_size(256 * 1024);
-            watched.runs = thread.spawn(move || watch.run()).is_ok();
+            // Reading the table of processes takes long, and each moment of that is one in which nobody looks.
+            let start = |name: &str, run: fn(&Watch)| {
+                let watch = Arc::clone(self);
+                let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024);
+                thread.spawn(move || run(&watch)).is_ok()
+            };
+            watched.runs = start("memory", Watch::look) && start("families", Watch::read_table);
         }
-        self.more.notify_one();
+        self.more.notify_all();
     }
 
     /// No longer: to be called before its end is taken, so that its number is nobody else's. What it held if that was
@@ -60,30 +70,38 @@ impl Watch {
         self.lock().programs.remove(&pid).and_then(|watched| watched.over)
     }
 
-    fn run(&self) {
-        let mut next_table = Instant::now();
+    fn look(&self) {
         let mut watched = self.lock();
         loop {
             if watched.programs.is_empty() {
                 watched = self.more.wait(watched).unwrap_or_else(PoisonError::into_inner);
-                next_table = Instant::now();
-            }
-            let begin = Instant::now();
-            if begin >= next_table {
-                let table = sys::processes();
-                next_table = begin + TABLE.max(begin.elapsed() * SHARE);
-                for (pid, program) in &mut watched.programs {
-                    program.members = members(&table, *pid, &program.members);
-                }
             }
             let (programs, now) = (&mut watched.programs, Instant::now());
             for (pid, program) in programs.iter_mut().filter(|(_, program)| program.next <= now) {
                 program.look(*pid);
             }
+            let next = programs.values().map(|program| program.next).min().unwrap_or(now);
             // Whoever starts or ends a program need not wait for this.
             drop(watched);
-            std::thread::sleep(LOOK);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()).clamp(NEAR, LOOK));
             watched = self.lock();
+        }
+    }
+
+    fn read_table(&self) {
+        loop {
+            let watched = self.lock();
+            if watched.programs.is_empty() {
+                drop(self.more.wait(watched));
+            } else {
+                drop(watched);
+            }
+            let begin = Instant::now();
+            let table = sys::processes();
+            for (pid, program) in &mut self.lock().programs {
+                program.members = members(&table, *pid, &program.members);
+            }
+            std::thread::sleep(TABLE.max(begin.elapsed() * SHARE));
         }
     }
 
@@ -95,25 +113,50 @@ impl Watch {
 
 impl Watched {
     fn look(&mut self, pid: u32) {
-        let sum = |of: fn(u32) -> Option<u64>| self.members.iter().filter_map(|pid| of(*pid)).sum::<u64>();
-        if self.over.is_some() || sum(sys::memory_of) <= self.limit {
+        let (begin, worked) = (Instant::now(), sys::thread_time());
+        if self.over.is_some() {
+            self.next = begin + LOOK;
             return;
         }
-        // Pages that several share count once; to know that takes long, so it is asked only now.
-        let begin = Instant::now();
-        let held = sum(|pid| sys::own_memory_of(pid).or_else(|| sys::memory_of(pid)));
-        self.next = Instant::now() + begin.elapsed() * SHARE;
+        let sum = |of: fn(u32) -> Option<u64>| self.members.iter().filter_map(|pid| of(*pid)).sum::<u64>();
+        let held = sum(sys::memory_of);
         if held <= self.limit {
+            // Of processor time: under load, a look that was kept waiting is no reason to wait longer.
+            let cost = sys::thread_time().saturating_sub(worked) * SHARE;
+            self.next = begin + wait(self.limit - held).max(cost.min(LOOK));
+            return;
+        }
+        // Pages that several share count once. To know that takes long, and while a process grows it takes longer than
+        // filling the rest: so of one that is alone only its own pages count until it rests.
+        let alone = if self.members.len() == 1 { sys::anonymous_memory_of(pid) } else { None };
+        let before = std::mem::replace(&mut self.alone, alone.unwrap_or(0));
+        let held = match alone {
+            Some(alone) if alone > self.limit => alone,
+            Some(alone) if alone > before => {
+                self.next = begin + wait(self.limit - alone);
+                return;
+            }
+            _ => sum(|pid| sys::own_memory_of(pid).or_else(|| sys::memory_of(pid))),
+        };
+        if held <= self.limit {
+            let cost = sys::thread_time().saturating_sub(worked) * SHARE;
+            self.next = Instant::now() + wait(self.limit - held).max(cost);
             return;
         }
         self.over = Some(held);
-        // A number that was seen a moment ago may be another's by now: who is a member is asked again.
-        let table = sys::processes();
+        // Its own number is its own until its end is taken; meanwhile each moment counts.
         sys::signal_group(pid, Send::Kill);
+        // Another that was seen a moment ago may be somebody else's by now: who is a member is asked again.
+        let table = sys::processes();
         for member in members(&table, pid, &self.members) {
             sys::signal_process(member, Send::Kill);
         }
     }
+}
+
+/// When to look again while so many bytes are left.
+fn wait(left: u64) -> Duration {
+    Duration::from_secs_f64(left as f64 / FILLS).clamp(NEAR, LOOK)
 }
 
 /// The tree of a program: all below it, and those who were seen there before and have become children of this process,
@@ -133,6 +176,14 @@ fn members(table: &[Process], pid: u32, before: &HashSet<u32>) -> HashSet<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_looked_at_before_what_is_left_can_be_filled() {
+        assert_eq!(wait(0), NEAR);
+        assert_eq!(wait(1 << 40), LOOK);
+        let near = wait(40 << 20);
+        assert!(near > Duration::from_millis(9) && near < Duration::from_millis(10), "{near:?}");
+    }
 
     #[test]
     fn a_process_that_leaves_its_tree_is_counted_where_it_came_from() {
