@@ -171,8 +171,7 @@ impl Args {
         let ended =
             Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::new(Host::of_this_program()))
                 .and_then(|parts| {
-                    let report =
-                        events::to_file(global.events.as_deref(), &project, false, out.build_report(global))?;
+                    let report = events::to_file(global, false, out.build_report(global))?;
                     let report = events::Telling::begin(&project, report)?;
                     let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
                     let ended = engine::build(&parts, options, &mut sink, interrupts);

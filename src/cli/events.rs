@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::env;
 use crate::error::{Error, Result};
@@ -15,14 +16,9 @@ use crate::sink::notify::{self, Ended};
 use crate::sink::{About, Outlets};
 
 /// The event stream into a file, and `inner` beside it. The file is begun anew, or `goes_on` from the build before.
-pub(super) fn to_file(
-    file: Option<&Path>,
-    project: &Project,
-    goes_on: bool,
-    inner: Box<dyn Sink>,
-) -> Result<Box<dyn Sink>> {
-    let Some(file) = file else { return Ok(inner) };
-    let path = &project.place.here.join(file);
+pub(super) fn to_file(global: &Global, goes_on: bool, inner: Box<dyn Sink>) -> Result<Box<dyn Sink>> {
+    let Some(file) = &global.events else { return Ok(inner) };
+    let path = &global.beside(file);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         crate::fs::create_dir(folder)?;
     }

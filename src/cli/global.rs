@@ -1,6 +1,6 @@
 //! Flags that every command has, and those that several share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ValueEnum};
 
@@ -119,6 +119,11 @@ impl Global {
     /// How many module processes may be busy at once.
     pub(super) fn jobs(&self) -> usize {
         self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// A path that the command line names, as seen from where this process stands.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        self.directory.as_ref().map_or_else(|| path.to_owned(), |directory| directory.join(path))
     }
 
     /// Where the project is, for commands that take no parameters.

@@ -78,7 +78,7 @@ impl Args {
         }
         if self.pipelinefile {
             let text = of_pipelinefiles(&project, run, other)?;
-            return self.give(&project, &text, out);
+            return self.give(global, &text, out);
         }
         let format = match (out.is_json(), self.format) {
             (true, None) => Format::Json,
@@ -91,7 +91,7 @@ impl Args {
             if other.is_some() {
                 return Err(Error::usage("a trace is of one run: leave `--compare` out"));
             }
-            return self.trace(&project, run, out);
+            return self.trace(&project, global, run, out);
         }
         let report = numbers(&project, run.number, out)?;
         let other = other.map(|other| numbers(&project, other.number, out)).transpose()?;
@@ -122,19 +122,19 @@ impl Args {
                 ));
             }
         };
-        self.give(&project, &text, out)
+        self.give(global, &text, out)
     }
 
     /// Prints a text, or writes it to the file.
-    fn give(&self, project: &Project, text: &str, out: &mut Output) -> Result<Exit> {
+    fn give(&self, global: &Global, text: &str, out: &mut Output) -> Result<Exit> {
         match &self.output {
             None => out.bytes(text.as_bytes())?,
-            Some(file) => write(&project.place.here.join(file), text)?,
+            Some(file) => write(&global.beside(file), text)?,
         }
         Ok(Exit::FINE)
     }
 
-    fn trace(&self, project: &Project, run: &Run, out: &mut Output) -> Result<Exit> {
+    fn trace(&self, project: &Project, global: &Global, run: &Run, out: &mut Output) -> Result<Exit> {
         let (mut trace, mut text) = shown::Perfetto::begin(run.number, &command(&run.command));
         let question = Question::Run { run: Some(run.number), target: None };
         let to_file = self.output.is_some();
@@ -148,7 +148,7 @@ impl Args {
             Ok(())
         })?;
         text.push_str(shown::Perfetto::end());
-        self.give(project, &text, out)
+        self.give(global, &text, out)
     }
 }
 

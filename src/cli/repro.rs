@@ -47,8 +47,7 @@ impl Args {
         let prepared = trial.prepared(&project, ix, &host, &mut scratch, out)?;
         let target = project.pipeline().target(ix).name.clone();
         let name = format!("repro-{target}-{}", safe(prepared.doc.as_str()));
-        let stated = self.output.clone().unwrap_or_else(|| PathBuf::from(&name));
-        let place = project.place.here.join(stated);
+        let place = global.beside(self.output.as_deref().unwrap_or(Path::new(&name)));
         let is_archive = place.to_string_lossy().ends_with(".tar.zst");
         if place.exists() {
             let message = format!("`{}` is there already", place.display());

@@ -279,7 +279,7 @@ impl Watcher<'_> {
         let report = self.out.build_report_of(self.global, changes.is_some());
         let report = {
             let goes_on = std::mem::replace(&mut self.has_events, true);
-            events::to_file(self.global.events.as_deref(), project, goes_on, report)?
+            events::to_file(self.global, goes_on, report)?
         };
         let report = events::Telling::begin(project, report)?;
         let mut sink = Hold::new(report, show, self.out.is_json());

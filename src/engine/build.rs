@@ -327,7 +327,8 @@ impl<'a> Build<'a> {
         let counts = self.tally.counts(|_| 0);
         let ran = self.tally.all_ran();
         let published = self.publisher.finish();
-        let (taken, notices) = self.sharing.map(Sharing::finish).unwrap_or_default();
+        let was_ended = matches!(stopped, Some(Stopped::Signal { .. }));
+        let (taken, notices) = self.sharing.map(|sharing| sharing.finish(was_ended)).unwrap_or_default();
         notices.iter().for_each(|notice| self.sink.event(notice));
         let (through, again) = (self.tally.through, self.again);
         Finished { counts, through, stopped, published, taken, again, ran }

@@ -86,6 +86,8 @@ pub struct Listed {
     pub found: Found,
     /// It was written.
     pub written: bool,
+    /// Why it could not be.
+    pub problem: Option<String>,
 }
 
 /// The targets with a listing: number, what they say of publishing, path.
@@ -148,8 +150,15 @@ pub fn refresh(
         if is_trusted && is_current(pipeline, store, ix, &documents.families, publish, path)? {
             continue;
         }
-        let (found, written) = write(documents, ix, publish, path, manner)?;
-        all.push(Listed { target: name.clone(), path: path.to_owned(), found, written });
+        let (target, path) = (name.clone(), path.to_owned());
+        all.push(match write(documents, ix, publish, &path, manner) {
+            Ok((found, written)) => Listed { target, path, found, written, problem: None },
+            // It is no reason to say nothing of all else.
+            Err(error) => {
+                let problem = Some(error.to_string());
+                Listed { target, path, found: Found::Old, written: false, problem }
+            }
+        });
     }
     Ok(all)
 }

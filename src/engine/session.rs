@@ -169,10 +169,11 @@ fn list(
     let is_new = |target: &str| touched.contains(target);
     let listed = listing::refresh(parts.pipeline, parts.store, &options.wanted, &is_new, Manner::Mend)?;
     let edited = |path: &str| format!("`{path}` was edited since it was published; it is kept as it is");
-    for listing::Listed { target, path, found, written } in listed {
+    for listing::Listed { target, path, found, written, problem } in listed {
         summary.published += u64::from(written);
         match found {
-            listing::Found::Foreign => summary.unlisted.push(Unlisted { target, path }),
+            _ if problem.is_some() => summary.unlisted.push(Unlisted { target, path, problem }),
+            listing::Found::Foreign => summary.unlisted.push(Unlisted { target, path, problem }),
             listing::Found::Edited => {
                 let hint = Some("pipe publish --overwrite    writes it anew".to_owned());
                 sink.event(&Event::Notice { message: edited(&path), hint });

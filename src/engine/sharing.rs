@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -28,6 +29,7 @@ pub(super) struct Sharing {
     /// Results that were taken.
     pub(super) taken: u64,
     pub(super) serial: u64,
+    stop: Arc<AtomicBool>,
 }
 
 /// What is said where the cache cannot be used: it helps, and a build goes on without it.
@@ -48,7 +50,9 @@ impl Sharing {
     pub(super) fn start(folder: &Path, store: &Arc<Store>, root: &Path) -> Result<Self> {
         let cache = Arc::new(Cache::open(folder)?);
         let (jobs, inbox) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
         let giver = Giver {
+            stop: Arc::clone(&stop),
             cache: Arc::clone(&cache),
             store: Arc::clone(store),
             user: crate::cache::user_name(),
@@ -60,7 +64,7 @@ impl Sharing {
             Error::unfinished("cannot start the thread that shares results").caused_by(io_text(&e))
         })?;
         let (python_path, packages) = (None, HashMap::new());
-        Ok(Sharing { cache, jobs, thread, python_path, packages, taken: 0, serial: 0 })
+        Ok(Sharing { cache, jobs, thread, stop, python_path, packages, taken: 0, serial: 0 })
     }
 
     /// Gives a record that is on disk.
@@ -69,8 +73,10 @@ impl Sharing {
         drop(self.jobs.send((at, doc)));
     }
 
-    /// Waits until all is given; how many results were taken, and what should be read.
-    pub(super) fn finish(self) -> (u64, Vec<Event>) {
+    /// Waits until all is given, or only for what is in hand if the build was `stopped` by somebody; how many results were
+    /// taken, and what should be read.
+    pub(super) fn finish(self, stopped: bool) -> (u64, Vec<Event>) {
+        self.stop.store(stopped, Ordering::Relaxed);
         drop(self.jobs);
         let failures =
             self.thread.join().unwrap_or_else(|_| Failures { count: 1, first: "it ended early".into() });
@@ -114,6 +120,8 @@ impl Sharing {
 
 /// The thread that puts results into the cache.
 struct Giver {
+    /// The build was stopped: nobody waits for more.
+    stop: Arc<AtomicBool>,
     cache: Arc<Cache>,
     store: Arc<Store>,
     user: String,
@@ -125,6 +133,9 @@ impl Giver {
     fn run(&self, inbox: &Receiver<(Position, String)>) -> Failures {
         let mut failures = Failures::default();
         while let Ok((at, doc)) = inbox.recv() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             if let Err(why) = self.give(at, doc) {
                 if failures.count == 0 {
                     failures.first = why;

@@ -45,8 +45,9 @@ impl<'c> Writer<'c> {
 
     /// The next row.
     pub(super) fn add(&mut self, row: &Row) -> Result<()> {
+        let values = row.by_name();
         for (column, (name, _)) in self.columns.iter().enumerate() {
-            let value = row.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+            let value = values.get(name).map(|value| (*value).to_owned());
             self.bytes += value.as_ref().map_or(1, String::len);
             self.values[column].push(value);
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
-use crate::hash::Digest;
+use crate::hash::{Digest, Map, Set};
 use crate::model::folder;
 
 /// A row: names and their values, each compact JSON. The first is `id`, the last `state`.
@@ -77,10 +77,14 @@ impl<'de> Deserialize<'de> for Pairs {
             }
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Pairs, M::Error> {
                 let mut pairs: Vec<(String, Box<RawValue>)> = Vec::new();
+                let mut places: Map<String, usize> = Map::default();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    match pairs.iter_mut().find(|(known, _)| *known == name) {
-                        Some(known) => known.1 = value,
-                        None => pairs.push((name, value)),
+                    match places.get(&name) {
+                        Some(place) => pairs[*place].1 = value,
+                        None => {
+                            places.insert(name.clone(), pairs.len());
+                            pairs.push((name, value));
+                        }
                     }
                 }
                 Ok(Pairs(pairs))
@@ -121,9 +125,15 @@ impl Reader {
             match self.bytes(&line)? {
                 Some(bytes) => match fields(&bytes) {
                     Some(fields) => {
+                        let mut taken: Set<String> = row.0.iter().map(|(name, _)| name.clone()).collect();
+                        taken.insert("state".to_owned());
                         for (name, value) in fields {
-                            let is_taken = name == "state" || row.0.iter().any(|(known, _)| *known == name);
-                            row.put(if is_taken { format!("json.{name}") } else { name }, value);
+                            let name = if taken.contains(&name) { format!("json.{name}") } else { name };
+                            if taken.insert(name.clone()) {
+                                row.0.push((name, value));
+                            } else {
+                                row.put(name, value);
+                            }
                         }
                     }
                     None => self.no_json.push(line.id.clone()),
@@ -184,6 +194,11 @@ impl Row {
             Some(known) => known.1 = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// Its values by their names.
+    pub(super) fn by_name(&self) -> Map<&str, &str> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// As a JSON object.

@@ -112,8 +112,8 @@ fn as_csv(lines: File, columns: &[(&str, super::columns::Kind)], sink: &mut Sink
     };
     put(&mut line, columns.iter().map(|(name, _)| Some(Cow::Borrowed(*name))).collect())?;
     rows(lines, &mut |row| {
-        let value = |name: &str| row.0.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let cell = |(name, _): &(&str, _)| value(name).and_then(|value| plain(value)).map(Cow::Owned);
+        let values = row.by_name();
+        let cell = |(name, _): &(&str, _)| values.get(name).and_then(|value| plain(value)).map(Cow::Owned);
         put(&mut line, columns.iter().map(cell).collect())
     })
 }

@@ -389,6 +389,9 @@ pub struct Unlisted {
     pub target: String,
     /// Where it should lie, relative to the project.
     pub path: String,
+    /// Why it could not be written; absent: another file lies there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Failures with one cause.

@@ -177,11 +177,17 @@ fn sets(end: &Summary, style: Style, lines: &mut Vec<String>) {
 /// Files that show an older result, and listings that are not written.
 fn stale(end: &Summary, style: Style, lines: &mut Vec<String>) {
     for unlisted in &end.unlisted {
-        let line = format!(
-            "`{}`, the listing of {}, is not a file of ours; move it away, or name another",
-            shown(&unlisted.path),
-            unlisted.target
-        );
+        let (path, target) = (shown(&unlisted.path), &unlisted.target);
+        let line = match &unlisted.problem {
+            Some(problem) => {
+                format!("`{path}`, the listing of {target}, could not be written: {}", shown(problem))
+            }
+            None => {
+                format!(
+                    "`{path}`, the listing of {target}, is not a file of ours; move it away, or name another"
+                )
+            }
+        };
         lines.push(style.line(Ink::Bad, "Failed", &line));
     }
     if end.stale.count == 0 {

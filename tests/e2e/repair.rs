@@ -130,5 +130,17 @@ fn the_files_of_a_folder_are_compared_one_by_one() {
     drop(project.pipe(&["publish", "--overwrite"]).ends(0));
     assert_eq!(project.read("two/b/y"), "y\n");
     assert!(!project.read("two.jsonl").contains("text"));
-    drop(project.pipe(&["export", "two", "-o", "there"]).ends(1).says("results that are folders"));
+    drop(project.pipe(&["export", "two", "-o", "there"]).ends(0));
+    assert_eq!(project.read("there/inbox/b.txt/y"), "y\n");
+}
+
+#[test]
+fn a_listing_that_cannot_be_written_is_a_failure_that_is_named() {
+    let project = project("{ path = \"out/{id.stem}\", index = \"lists/all.jsonl\" }");
+    project.write("lists", "in the way");
+    let said = project.pipe(&["build"]).ends(1).says("Summary");
+    drop(said.says("`lists/all.jsonl`, the listing of up, could not be written: "));
+    std::fs::remove_file(project.root().join("lists")).unwrap();
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.read("lists/all.jsonl").lines().count(), 3);
 }
