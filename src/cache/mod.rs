@@ -141,10 +141,14 @@ impl Cache {
 
     fn put_bytes(&self, entry: &Entry, bytes: &Bytes<'_>) -> io::Result<()> {
         let (Outcome::Output(output), Bytes::File(from)) = (&entry.outcome, bytes) else { return Ok(()) };
-        let path = self.blob_path(&output.digest);
+        self.put_file(&output.digest, output.length, from)
+    }
+
+    /// Shares the bytes of a file of a folder, which come before the folder's own entry.
+    pub fn put_file(&self, digest: &Digest, length: u64, from: &Path) -> io::Result<()> {
+        let path = self.blob_path(digest);
         if let Ok(meta) = std::fs::metadata(&path) {
-            let is_right =
-                meta.len() == output.length && digest_of(&path).is_ok_and(|of| of == output.digest);
+            let is_right = meta.len() == length && digest_of(&path).is_ok_and(|of| of == *digest);
             if is_right || !self.set_aside(&path, &meta) {
                 return Ok(());
             }

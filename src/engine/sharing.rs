@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::cache::{Bytes, Cache, Entry};
 use crate::error::{Error, Result, io_text};
-use crate::model::action::{Extras, Origin, Outcome, Package, Place, Position};
+use crate::model::action::{Extras, Origin, Outcome, Output, Package, Place, Position};
 use crate::model::event::Event;
 use crate::model::folder;
 use crate::plan::key::{action_key, recipe_digest};
@@ -130,6 +130,21 @@ struct Giver {
 }
 
 impl Giver {
+    /// Gives the large files of a result that is a folder; false if one is gone or wrong.
+    fn give_files(&self, output: &Output) -> std::result::Result<bool, String> {
+        let words = |error: Error| error.to_string();
+        if output.ext != folder::EXT || output.place == Place::Input {
+            return Ok(true);
+        }
+        let Some((folder, _)) = self.store.folder(output).map_err(words)? else { return Ok(false) };
+        for file in folder.files.iter().filter(|file| file.is_blob()) {
+            let path = self.store.proved_file(&file.digest, file.length).map_err(words)?;
+            let Some(path) = path else { return Ok(false) };
+            self.cache.put_file(&file.digest, file.length, &path).map_err(|e| io_text(&e))?;
+        }
+        Ok(true)
+    }
+
     fn run(&self, inbox: &Receiver<(Position, String)>) -> Failures {
         let mut failures = Failures::default();
         while let Ok((at, doc)) = inbox.recv() {
@@ -172,8 +187,7 @@ impl Giver {
         match &entry.outcome {
             Outcome::Failed(_) => Ok(()),
             Outcome::Skip(_) => put(&Bytes::None),
-            // Its large files would have to go with it.
-            Outcome::Output(output) if output.ext == folder::EXT => Ok(()),
+            Outcome::Output(output) if !self.give_files(output)? => Ok(()),
             Outcome::Output(output) => match output.place {
                 Place::Input => put(&Bytes::None),
                 Place::Payload(_) => match self.store.output_bytes(output).map_err(words)? {

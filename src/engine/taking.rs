@@ -13,7 +13,9 @@ use crate::engine::groups::is_over_members;
 use crate::engine::scheduler::Ticket;
 use crate::error::Result;
 use crate::hash::Digest;
-use crate::model::action::{Act, ActionKey, Extras, KeyInput, Loads, Outcome, Place, Position, State};
+use crate::model::action::{
+    Act, ActionKey, Extras, KeyInput, Loads, Outcome, Output, Place, Position, State,
+};
 use crate::model::children::{self, key_inputs};
 use crate::model::folder;
 use crate::model::pipeline::TargetIx;
@@ -134,22 +136,18 @@ impl Build<'_> {
         (entry, bytes): (Entry, &[u8]),
     ) -> Result<Option<(Position, Arc<Act>)>> {
         let held = match &entry.outcome {
-            Outcome::Output(output) if output.ext == folder::EXT => return Ok(None),
+            Outcome::Output(output) if output.ext == folder::EXT && output.place != Place::Input => {
+                let Some(list) = self.take_folder(cache, output, bytes)? else { return Ok(None) };
+                (output.place != Place::Blob).then_some(list)
+            }
             Outcome::Output(output) if output.place == Place::Blob => {
-                let serial = self.sharing.as_mut().map_or(0, |sharing| {
-                    sharing.serial += 1;
-                    sharing.serial
-                });
-                let to = self.store.tmp().join(format!("taken-{serial}"));
-                crate::fs::create_dir(&self.store.tmp())?;
-                if !cache.fetch(&output.digest, output.length, &to)? {
+                if !self.take_file(cache, &output.digest, output.length)? {
                     return Ok(None);
                 }
-                self.store.adopt_blob(&output.digest, &to)?;
                 None
             }
             Outcome::Output(output) if output.place == Place::Input => None,
-            Outcome::Output(_) => Some(bytes),
+            Outcome::Output(_) => Some(bytes.to_vec()),
             Outcome::Skip(_) => None,
             Outcome::Failed(_) => return Ok(None),
         };
@@ -180,6 +178,42 @@ impl Build<'_> {
             log: None,
             extras: serde_json::to_string(&extras).unwrap_or_default(),
         };
-        Ok(Some(self.store.add_act(act, held)?))
+        Ok(Some(self.store.add_act(act, held.as_deref())?))
+    }
+
+    /// A file of the cache as a blob of ours; false if it is not there, or not right.
+    fn take_file(&mut self, cache: &Cache, digest: &Digest, length: u64) -> Result<bool> {
+        let serial = self.sharing.as_mut().map_or(0, |sharing| {
+            sharing.serial += 1;
+            sharing.serial
+        });
+        let to = self.store.tmp().join(format!("taken-{serial}"));
+        crate::fs::create_dir(&self.store.tmp())?;
+        if !cache.fetch(digest, length, &to)? {
+            return Ok(false);
+        }
+        self.store.adopt_blob(digest, &to)?;
+        Ok(true)
+    }
+
+    /// The list of a result that is a folder, once all its files are ours; nothing if one is not there, or not right.
+    fn take_folder(&mut self, cache: &Cache, output: &Output, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        let list = if output.place == Place::Blob {
+            if !self.take_file(cache, &output.digest, output.length)? {
+                return Ok(None);
+            }
+            let Some(path) = self.store.proved_blob(output)? else { return Ok(None) };
+            crate::fs::read(&path)?
+        } else {
+            bytes.to_vec()
+        };
+        let Some(folder) = folder::read(&list) else { return Ok(None) };
+        for file in folder.files.iter().filter(|file| file.is_blob()) {
+            let is_ours = self.store.proved_file(&file.digest, file.length)?.is_some();
+            if !is_ours && !self.take_file(cache, &file.digest, file.length)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(list))
     }
 }

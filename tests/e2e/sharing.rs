@@ -271,3 +271,44 @@ fn files(cache: &Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+#[test]
+fn results_that_are_folders_are_shared_with_their_files() {
+    let cache = tempfile::tempdir().unwrap();
+    let project = |_: u32| {
+        let project = Project::counting()
+            .file(
+                "Pipelinefile",
+                r#"
+                [source.inbox]
+                path = "inbox"
+
+                [target.site]
+                each    = "inbox"
+                shell   = 'echo site >> $RUNS; mkdir {out}/sub; cp {in} {out}/sub/small; yes $(cat {in}) | head -c 40000 > {out}/large; chmod +x {out}/large'
+                publish = true
+
+                [target.names]
+                each    = "site"
+                shell   = 'echo names >> $RUNS; (cd {in} && find . -type f | sort) > {out}'
+                "#,
+            )
+            .env("PIPE_CACHE", cache.path().to_str().unwrap());
+        project.write("inbox/a.txt", "one\n");
+        project
+    };
+    let (first, second, third) = (project(1), project(2), project(3));
+    first.build_runs(&["site", "names"]);
+    drop(second.build_with(&[], 0, &[]).says("2 taken from the shared cache"));
+    assert_eq!(second.files("out"), first.files("out"));
+    let mode =
+        std::fs::metadata(second.root().join("out/site/inbox/a.txt/large")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111);
+    // Without one of its files it is no result.
+    let blobs = cache.path().join("v1/blobs");
+    std::fs::remove_dir_all(&blobs).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    third.build_runs(&["site"]);
+    assert_eq!(third.files("out"), first.files("out"));
+    third.is_as_built_clean();
+}
