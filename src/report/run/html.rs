@@ -155,7 +155,7 @@ fn nice(number: f64) -> f64 {
 }
 
 fn rate(number: f64) -> String {
-    if number >= 10.0 || number == 0.0 {
+    if number >= 10.0 || number.fract() == 0.0 {
         text::thousands(number.round() as u64)
     } else {
         format!("{number:.2}")

@@ -27,3 +27,4 @@ pub(crate) use outcome::Outcome;
 pub(crate) use project::Project;
 pub(crate) use random::Random;
 pub(crate) use running::{Ended, Running};
+pub(crate) use runs::python;

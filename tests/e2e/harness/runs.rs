@@ -108,7 +108,7 @@ impl Project {
 }
 
 /// The interpreter itself: a shim in front of it would take most of a test's time.
-pub(super) fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
