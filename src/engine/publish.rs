@@ -115,6 +115,7 @@ impl Publisher {
             folders: BTreeSet::new(),
             contested: Vec::new(),
             disputed: HashSet::new(),
+            shown: HashSet::new(),
             everything_of: HashMap::new(),
             serial: 0,
         };
@@ -162,6 +163,8 @@ struct Work {
     contested: Vec<(String, Owned, Bytes)>,
     /// Paths that two results claim.
     disputed: HashSet<String>,
+    /// Hashes of the paths that were written, to take one back that is disputed later.
+    shown: HashSet<u64>,
     /// Of these every file goes but one; found in one pass over the ownership list.
     everything_of: HashMap<(DocId, String), Option<String>>,
     serial: u64,
@@ -338,6 +341,7 @@ impl Work {
         // Ours before it is there: a kill in between leaves an owned name without a file, which is mended.
         own(&self.store, path, owner)?;
         if self.write(&full, owner, bytes)? {
+            self.shown.insert(short(path));
             self.with(|published| published.written += 1);
         } else {
             self.with(|published| published.damaged.push((owner.doc.clone(), owner.target.clone())));
@@ -368,6 +372,8 @@ impl Work {
         self.disputed.insert(path.to_owned());
         if hash_file(full).ok() == Some(other.digest) {
             crate::fs::remove_file(full)?;
+            let is_new = self.shown.remove(&short(path));
+            self.with(|published| if is_new { published.written -= 1 } else { published.withdrawn += 1 });
         }
         self.store.drop_kept(OWNED, path.as_bytes())
     }
@@ -548,6 +554,11 @@ fn remember_folder(store: &Store, root: &Path, folder: &Path) -> Result<()> {
         Some(stamp) => store.keep(FOLDERS, key, &serde_json::to_vec(&stamp).unwrap_or_default()),
         None => store.drop_kept(FOLDERS, key),
     }
+}
+
+/// A path in eight bytes.
+fn short(path: &str) -> u64 {
+    crate::hash::Digest::of(path.as_bytes()).prefix()
 }
 
 /// Published files that are missing, found with one stat for each folder written into. `None`: the ownership list is

@@ -223,3 +223,31 @@ fn a_build_of_some_targets_after_a_kill_leaves_the_files_of_others() {
     project.pipe(&["build"]).ends(0);
     project.is_as_built_clean();
 }
+
+#[test]
+fn what_is_taken_back_at_once_was_not_published() {
+    let project = Project::new().file(
+        "Pipelinefile",
+        "
+        [source.inbox]
+        path = \"inbox\"
+
+        [target.copy]
+        each    = \"inbox\"
+        shell   = \"cat {in} > {out}\"
+        publish = \"out/{id.stem}.txt\"
+        ",
+    );
+    for name in ["a.txt", "sub/a.txt", "b.txt"] {
+        project.write(&format!("inbox/{name}"), name);
+    }
+    let said = project.pipe(&["build"]).ends(1).says("`out/a.txt` is also that of ");
+    drop(said.says("  Summary   3 documents in [TIME]: 3 built, 2 failed\n            1 file published\n"));
+    assert_eq!(project.names("out"), ["b.txt"]);
+    // One that was published before goes, since nobody can say whose it is.
+    std::fs::remove_file(project.root().join("inbox/sub/a.txt")).unwrap();
+    drop(project.pipe(&["build"]).ends(0).says("1 file published\n"));
+    project.write("inbox/sub/a.txt", "again");
+    drop(project.pipe(&["build"]).ends(1).says("1 file withdrawn\n"));
+    assert_eq!(project.names("out"), ["b.txt"]);
+}
