@@ -265,7 +265,7 @@ impl Talk {
         let unknown = targets.iter().filter(|planned| planned.actions.is_none());
         let unknown = listed(unknown.map(|planned| planned.target.clone()));
         let mut line = match (known.is_empty(), unknown.is_empty()) {
-            (true, true) => "nothing to do".to_owned(),
+            (true, true) => "nothing to run".to_owned(),
             (false, true) => known,
             (true, false) => format!("as needed: {unknown}"),
             (false, false) => format!("{known}; as needed: {unknown}"),

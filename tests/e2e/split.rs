@@ -292,7 +292,7 @@ fn a_build_with_nothing_to_do_looks_at_no_document_that_was_split() {
     let project = project("");
     project.write("inbox/a.txt", "one x\n\ntwo y");
     project.build_runs(&["parts one x", "upper one x", "upper two y"]);
-    drop(project.pipe(&["build", "-n"]).ends(0).says("nothing to do"));
+    drop(project.pipe(&["build", "-n"]).ends(0).says("nothing to run"));
     project.replace("Pipelinefile", "out/{id}.{ext}", "out/all/{id}.{ext}");
     project.build_runs(&[]);
     assert_eq!(project.published_names(), ["all/inbox/a.txt~one.txt", "all/inbox/a.txt~two.txt"]);
