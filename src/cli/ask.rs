@@ -1,11 +1,14 @@
 //! Asking the store from the command line: here, or of the build that has it.
 
+use std::sync::Arc;
+
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::project::Project;
-use crate::query::{Answer, Question};
+use crate::query::{Answer, Asked, Question};
 use crate::socket::{self, Answered, Place};
+use crate::store::Store;
 
 /// The project that is asked about: only its Pipelinefile's own text must be right.
 pub(super) fn project(global: &Global, out: &Output) -> Result<Project> {
@@ -30,6 +33,19 @@ pub(super) fn ask(
         notices.iter().for_each(|notice| out.warning(notice));
     }
     Ok(answered)
+}
+
+/// What is asked of a store that is open here, while nothing else goes on in it.
+pub(super) fn here<'a>(project: &'a Project, store: &'a Arc<Store>) -> Asked<'a> {
+    Asked {
+        pipeline: project.pipeline(),
+        pipelinefile: project.loaded.digest,
+        store,
+        here: &project.place.here,
+        building: false,
+        idle: false,
+        collecting: false,
+    }
 }
 
 /// The one part of an answer that has just one.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::cli::ask;
 use crate::cli::why::group_words;
 use crate::error::{Error, Result};
 use crate::model::allowance::Allowance;
@@ -10,7 +11,7 @@ use crate::model::pipeline::TargetIx;
 use crate::model::reason::Reason;
 use crate::model::selection::Glob;
 use crate::project::Project;
-use crate::query::Asked;
+
 use crate::query::why::{Ask, Group, Kind, Redone, redone};
 use crate::store::Store;
 use crate::text;
@@ -27,15 +28,7 @@ pub(super) struct Gate<'a> {
 impl Gate<'_> {
     /// An error, with what would run and why, if that is too much.
     pub(super) fn pass(&self, project: &Project, store: &Arc<Store>) -> Result<()> {
-        let asked = Asked {
-            pipeline: project.pipeline(),
-            pipelinefile: project.loaded.digest,
-            store,
-            here: &project.place.here,
-            building: false,
-            idle: false,
-            collecting: false,
-        };
+        let asked = ask::here(project, store);
         let ask = Ask { wanted: self.wanted, update: self.update, docs: self.docs };
         let found = redone(&asked, &ask)?;
         let Some(first) = found.iter().find(|redone| !self.limit.allows(redone.documents, redone.of)) else {

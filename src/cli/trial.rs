@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use crate::cli::ask;
 use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
@@ -25,7 +26,7 @@ use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
 use crate::module::{Done, Host, OutputBody};
 use crate::project::Project;
-use crate::query::{Asked, find};
+use crate::query::find;
 use crate::store::Store;
 use crate::text;
 
@@ -206,15 +207,7 @@ impl Args {
                 .hint(format!("pipe ls {}     lists them", target.name))),
             };
         };
-        let asked = Asked {
-            pipeline: project.pipeline(),
-            pipelinefile: project.loaded.digest,
-            store,
-            here: &project.place.here,
-            building: false,
-            idle: false,
-            collecting: false,
-        };
+        let asked = ask::here(project, store);
         Ok(find::document(&asked, &Documents::new(asked.pipeline, asked.store), doc)?.id)
     }
 
