@@ -490,7 +490,8 @@ fn printed(bytes: &[u8], part: &LogPart, width: usize) -> Vec<String> {
         };
         last = time;
         let text = String::from_utf8_lossy(line);
-        lines.push(format!("{below}│ {shown}{}", text::printable(text.trim_end_matches(['\n', '\r']))));
+        let line = format!("{below}│ {shown}{}", text::printable(text.trim_end_matches(['\n', '\r'])));
+        lines.push(line.trim_end().to_owned());
     }
     lines
 }
