@@ -103,3 +103,33 @@ fn a_fresh_checkout_hides_nothing_from_the_gate() {
     // One document is no more than half of them.
     project.build_with(&["--max-recompute", "50%", "--docs", "inbox/a*"], 0, &["top a 1"]);
 }
+
+#[test]
+fn a_split_counts_the_documents_that_it_splits() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+            [target.lines]
+            each  = "inbox"
+            split = true
+            shell = "split -l 1 {in} {out}/l-"
+            [target.upper]
+            each  = "lines"
+            shell = "tr a-z A-Z < {in} > {out}"
+            "#,
+        )
+        .file("inbox/a.txt", "one\ntwo\nthree\n")
+        .file("inbox/b.txt", "four\n");
+    drop(project.pipe(&["build"]).ends(0));
+    project.replace("Pipelinefile", "-l 1", "-l 2");
+    let said = project.pipe(&["build", "-q", "--max-recompute", "1"]).ends(3);
+    assert!(
+        said.stderr.contains("caused by: lines: 2 of 2 documents: the module's command changed"),
+        "{}",
+        said.stderr
+    );
+    drop(project.pipe(&["why", "lines"]).ends(0).says("lines: 2 documents would be looked at, 0 up to date"));
+}

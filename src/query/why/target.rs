@@ -97,7 +97,10 @@ pub(super) fn looked_at(
         let target = asked.pipeline.target(*ix);
         let mut groups = Groups::default();
         let mut total = 0;
-        for family in documents.families.list.iter().filter(|family| family.step_of(*ix).is_some()) {
+        // What a split made is there in its own family too, but it is its parent that was split.
+        let is_its =
+            |family: &&Family| family.step_of(*ix).is_some_and(|step| step > 0 || !family.is_children());
+        for family in documents.families.list.iter().filter(is_its) {
             let mut counting =
                 Counting { asked, present: &mut present, family, ix: *ix, known: HashMap::new() };
             match scans.iter().find(|scan| scan.source == family.name) {
