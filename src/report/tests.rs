@@ -218,7 +218,7 @@ fn a_dry_run_shows_what_was_scanned_and_planned() {
     let nothing = Event::Plan { targets: Vec::new(), up_to_date: 9 };
     assert_eq!(
         said(Mode::default(), &[scanned(), nothing]),
-        "  Scanned   docs  2,104,331 documents in 3.1 s   312 new, 18 changed, 4 gone\n     Plan   nothing to do   9 up to date\n"
+        "  Scanned   docs  2,104,331 documents in 3.1 s   312 new, 18 changed, 4 gone\n     Plan   nothing to run   9 up to date\n"
     );
     assert!(said(Mode::default(), &[scanned(), plan()]).contains("ocr 330, clean 330; as needed: index"));
 }

@@ -144,7 +144,7 @@ fn what_was_heard_is_printed_though_the_stream_ends_early() {
     drop(bar);
     assert_eq!(
         terminal.written(),
-        "  Scanned   docs  3 documents in 0 ms   3 new\n     Plan   nothing to do\n"
+        "  Scanned   docs  3 documents in 0 ms   3 new\n     Plan   nothing to run\n"
     );
 }
 
