@@ -3,6 +3,7 @@
 //! Read from that project's store aside: nothing is written there and its owner may build meanwhile. A document counts as
 //! it was finished last; what failed there is none here, and is counted. Decides nothing of this project.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,6 +82,33 @@ struct Item {
     story: Position,
 }
 
+thread_local! {
+    /// What is being read just now, the first asked for first: a project may take from one that takes from it.
+    static READING: RefCell<Vec<(PathBuf, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A target is being read; until this is dropped, whoever comes back to it goes in a circle.
+struct Reading;
+
+impl Reading {
+    fn begin(project: &OtherProject) -> Option<Reading> {
+        let one = (project.root.clone(), project.target.clone());
+        READING.with_borrow_mut(|reading| {
+            let is_new = !reading.contains(&one);
+            is_new.then(|| {
+                reading.push(one);
+                Reading
+            })
+        })
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READING.with_borrow_mut(|reading| drop(reading.pop()));
+    }
+}
+
 /// What is no document here.
 #[derive(Default)]
 struct Left {
@@ -125,6 +153,7 @@ impl Other {
         if let Some(listing) = listed.as_ref() {
             return Ok(Arc::clone(listing));
         }
+        let _reading = Reading::begin(&self.project).ok_or_else(|| self.in_a_circle())?;
         let read = Arc::new(self.read_all()?);
         *listed = Some(Arc::clone(&read));
         Ok(read)
@@ -132,6 +161,12 @@ impl Other {
 
     fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::unfinished(format!("source `{}`: {what}", self.source))
+    }
+
+    fn in_a_circle(&self) -> Error {
+        let OtherProject { written, target, .. } = &self.project;
+        self.error(format!("`{target}` in {written} is made of what is made of it, by way of other projects"))
+            .hint("one of them must take its documents from elsewhere")
     }
 
     fn never_built(&self) -> Error {

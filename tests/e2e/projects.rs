@@ -320,3 +320,34 @@ fn large_results_and_files_that_are_passed_on_are_proved() {
     drop(both.pipe(&["-C", "words", "build", "count"]).ends(1).says("gone or another by now in ../ocr"));
     assert_eq!(both.read(&blob), "Z".repeat(400_000), "what is wrong there is the other's to set right");
 }
+
+#[test]
+fn projects_that_take_from_each_other() {
+    let both = Project::new();
+    let write = |name: &str, source: &str, of_other: &str| {
+        let text = format!(
+            "[source.own]\npath = \"own\"\n[source.other]\npath = \"project:../{of_other}\"\n\
+             [target.mine]\neach = \"own\"\nshell = \"cat {{in}} > {{out}}\"\n\
+             [target.theirs]\neach = \"{source}\"\nroute = [ {{ do = \"pass\" }} ]\n"
+        );
+        both.write(&format!("{name}/Pipelinefile"), text);
+        both.write(&format!("{name}/own/{name}.txt"), name);
+    };
+    // Each takes what the other made of its own: no circle.
+    write("a", "other", "b#mine");
+    write("b", "other", "a#mine");
+    drop(both.pipe(&["-C", "a", "build", "mine"]).ends(0));
+    drop(both.pipe(&["-C", "b", "build"]).ends(0));
+    drop(both.pipe(&["-C", "a", "build"]).ends(0));
+    assert_eq!(both.pipe(&["-C", "a", "cat", "theirs", "other/own/b.txt"]).ends(0).stdout, "b");
+    // What came from there goes back there.
+    write("b", "other", "a#theirs");
+    drop(both.pipe(&["-C", "b", "build", "--gone"]).ends(0));
+    write("a", "other", "b#theirs");
+    drop(
+        both.pipe(&["-C", "a", "build", "--gone"])
+            .ends(3)
+            .says("is made of what is made of it, by way of other projects"),
+    );
+    drop(both.pipe(&["-C", "a", "check"]).ends(0).says("is made of what is made of it"));
+}
