@@ -318,10 +318,7 @@ impl Segments {
     /// As many of the bytes as there are. What cannot be read counts as damaged: other results are still good.
     fn read(&self, file: &dyn DiskFile, number: u32, offset: u32, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
-        // Once more: a disk in trouble often reads at the second try.
-        let read =
-            file.read_at(&mut bytes, offset.into()).or_else(|_| file.read_at(&mut bytes, offset.into()));
-        match read {
+        match read_full(file, &mut bytes, offset.into()) {
             Ok(read) => {
                 bytes.truncate(read);
                 Some(bytes)
@@ -346,6 +343,23 @@ pub struct Closed {
     pub header: Header,
     /// Its checksum.
     pub crc: u32,
+}
+
+/// Reads as many bytes as there are. A read may give fewer, and that is no end of the file: what lies behind it would be
+/// taken for torn, and done again.
+pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = offset + done as u64;
+        // Once more: a disk in trouble often reads at the second try.
+        let read =
+            file.read_at(&mut buffer[done..], at).or_else(|_| file.read_at(&mut buffer[done..], at))?;
+        if read == 0 {
+            break;
+        }
+        done += read;
+    }
+    Ok(done)
 }
 
 pub(crate) fn into_act(frame: Frame) -> Option<Act> {

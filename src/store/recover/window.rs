@@ -2,7 +2,7 @@
 //! checksum takes for anything.
 
 use crate::store::disk::DiskFile;
-use crate::store::segment::Segments;
+use crate::store::segment::{Segments, read_full};
 
 const READ_AHEAD: usize = 64 << 10;
 const PAGE: usize = 4096;
@@ -35,8 +35,14 @@ impl<'a> Window<'a> {
 }
 
 fn read(segments: &Segments, file: &dyn DiskFile, buffer: &mut [u8], offset: u64) {
-    match file.read_at(buffer, offset).or_else(|_| file.read_at(buffer, offset)) {
-        Ok(read) => buffer[read..].fill(0),
+    match read_full(file, buffer, offset) {
+        Ok(read) => {
+            if read < buffer.len() {
+                // It was longer a moment ago.
+                segments.note_unreadable();
+            }
+            buffer[read..].fill(0);
+        }
         Err(_) if buffer.len() > PAGE => {
             // Page by page: one bad place on a disk takes no more than itself.
             let aligned = PAGE - (offset % PAGE as u64) as usize;
