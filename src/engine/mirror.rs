@@ -387,5 +387,6 @@ pub(super) fn note_unpublished(store: &Store, families: &Families, published: &P
             store.unsettle(&families.family(ix).name, dir, &entry, story)?;
         }
     }
+    store.all_unsettled();
     store.flush()
 }

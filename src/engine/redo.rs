@@ -132,6 +132,7 @@ pub fn redo(
     if !selection.is_whole() {
         unsettle(parts, &survey.families, selected)?;
     }
+    parts.store.all_unsettled();
     Ok(marked)
 }
 
@@ -180,6 +181,7 @@ pub fn cancel(
     };
     let mark = mark(&survey, selection.docs);
     parts.store.add_mark(Mark { withdraws, withdraws_of, failed: selection.failed, ..mark })?;
+    parts.store.all_unsettled();
     Ok(marked)
 }
 

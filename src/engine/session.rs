@@ -393,6 +393,10 @@ fn work(
     }
     build.end_workers();
     let Finished { counts, through, stopped, published, taken, again: left, ran } = build.finish();
+    // Otherwise a damaged result may not have been made again, which would have opened all that name it.
+    if result.is_ok() && matches!(stopped, None | Some(Stopped::Breaker { .. })) {
+        parts.store.all_unsettled();
+    }
     *again = left;
     summary.targets = counts;
     let to_do = summary.documents.saturating_sub(summary.up_to_date);

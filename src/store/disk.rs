@@ -6,6 +6,7 @@ mod aside;
 pub(crate) mod crash;
 #[cfg(test)]
 pub(crate) mod failing;
+mod wary;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aside::AsideDisk;
+pub use wary::WaryDisk;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -425,6 +425,7 @@ fn set_aside(store: &Store, log: &Log, asked: &mut Asked<'_>, found: &mut Examin
     for (family, dir, entry, story) in hurt.documents {
         store.unsettle(&family, &dir, &entry, story)?;
     }
+    store.all_unsettled();
     store.flush()
 }
 

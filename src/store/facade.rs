@@ -92,6 +92,8 @@ pub struct Store {
     pub(super) touched: AtomicBool,
     /// The disk could not read all of the log: nothing derived may say that it has seen it.
     pub(super) is_partial: bool,
+    /// From here on there are marks or damaged results whose documents may still stand as settled.
+    pub(super) owed: Mutex<Option<Position>>,
     pub(super) lock: Option<Arc<Lock>>,
 }
 
@@ -221,12 +223,31 @@ impl Store {
     }
 
     /// Makes a mark; on disk before this returns.
+    /// One that selects documents is owed to them: see [`Store::all_unsettled`].
     pub fn add_mark(&self, mark: Mark) -> Result<()> {
+        if !mark.is_whole() {
+            self.owe();
+        }
         // Held meanwhile: a checkpoint that passes the mark knows it.
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let at = self.log.append(&Frame::Mark(mark.clone()), None)?;
         marks.push((at, mark));
         self.log.flush()
+    }
+
+    /// Every document that marks and damaged results concern is looked at by the next build. Until this is said, no
+    /// checkpoint passes the first of them, so that whoever opens the store after a kill finds those documents again.
+    pub fn all_unsettled(&self) {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is appended next concerns documents that stand as settled.
+    pub(super) fn owe(&self) {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(self.log.appended());
+    }
+
+    fn first_owed(&self) -> Option<Position> {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Small things that can be lost.
@@ -327,6 +348,7 @@ impl Store {
             return Ok(());
         }
         let applied = self.pages.oldest().map_or(synced, |oldest| oldest.min(synced));
+        let applied = self.first_owed().map_or(applied, |owed| owed.min(applied));
         let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
         self.index.checkpoint(applied, &data)?;
         self.checkpointed.store(applied.0, Ordering::Relaxed);
@@ -370,7 +392,10 @@ impl Store {
         self.log.close()?;
         if wrote && !self.is_partial {
             let data = serde_json::to_vec(&self.remembered()).unwrap_or_default();
-            self.index.close(end, &data)?;
+            match self.first_owed() {
+                None => self.index.close(end, &data)?,
+                Some(owed) => self.index.checkpoint(owed.min(end), &data)?,
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::model::action::{Mark, Position};
 use crate::model::document::{CHILDREN, DocId, GROUPS};
 use crate::model::selection::{Glob, names_file};
 use crate::store::blobs::{Blobs, LARGEST_PAYLOAD};
-use crate::store::disk::{Disk, RealDisk};
+use crate::store::disk::{Disk, RealDisk, WaryDisk};
 use crate::store::facade::{PageWriter, Remembered, Store, SyncSignal};
 use crate::store::format::Format;
 use crate::store::frame::Frame;
@@ -123,10 +123,11 @@ impl Store {
         derived: Derived,
     ) -> Result<(Arc<Store>, Vec<String>)> {
         let lock = lock.map(Arc::new);
-        match Self::open_with(setup, dir, lock.clone(), derived) {
+        let setup = Setup { disk: Arc::new(WaryDisk::over(Arc::clone(&setup.disk))), ..setup.clone() };
+        match Self::open_with(&setup, dir, lock.clone(), derived) {
             Err(error) if derived == Derived::AsItIs && is_unusable(&error) => {
                 tracing::info!(?error.causes, "the index is built again from the log");
-                Self::open_with(setup, dir, lock, Derived::Anew)
+                Self::open_with(&setup, dir, lock, Derived::Anew)
             }
             opened => opened,
         }
@@ -215,6 +216,8 @@ impl Store {
         let news = News { marks: tail.remembered.marks.clone(), bad: tail.remembered.bad.clone() };
         let marks = read_marks(&log, &remembered.marks)?;
         let is_read = |at: &&Position| marks.iter().any(|(read, _)| read == *at);
+        // Whom they concern is not known now.
+        is_partial |= !news.marks.iter().all(|at| is_read(&at));
         let store = Arc::new(Store {
             dir: dir.to_owned(),
             blobs: Blobs::new(Arc::clone(&disk), dir),
@@ -245,6 +248,7 @@ impl Store {
             checkpointed: AtomicU64::new(applied.0.max(start.end.0)),
             touched: AtomicBool::new(false),
             is_partial,
+            owed: Mutex::default(),
             log,
             format,
             lock,

@@ -9,6 +9,7 @@ mod damage;
 mod failures;
 mod history;
 mod oracle;
+mod owed;
 
 use std::path::Path;
 use std::sync::Arc;

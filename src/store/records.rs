@@ -161,6 +161,7 @@ impl Store {
             _ => Digest::default(),
         };
         if self.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(at) {
+            self.owe();
             self.log.append(&Frame::Bad(Bad { act: at, digest, time: time::now() }), None)?;
         }
         Ok(())

@@ -102,6 +102,24 @@ fn any_call_may_fail_and_nothing_announced_is_lost() {
     println!("{failures} sessions, each with a failing call: 0 lost, 0 wrong, no panic");
 }
 
+/// The log and the blobs sync the store's folder: what failed for one of them is not tried again by the other.
+#[test]
+fn a_folder_that_could_not_be_synced_is_not_synced_by_another_part() {
+    assert!(session(8_196_980_753_821_780_235, &CASES[0], 54));
+}
+
+/// The run's own frame can then not be read to be remembered here.
+#[test]
+fn a_disk_that_is_gone_after_the_run_was_written_leaves_it_there() {
+    assert!(session(16_312_908_901_713_405_192, &CASES[1], 54));
+}
+
+/// The store was closed as if all had been looked at.
+#[test]
+fn what_an_error_kept_from_being_looked_at_is_found_again() {
+    assert!(session(883_620_860_755_687_159, &CASES[6], 19));
+}
+
 /// A session whose `nth` call fails; whether it came to that.
 fn session(seed: u64, case: &Case, nth: u64) -> bool {
     let mut random = Random(seed);

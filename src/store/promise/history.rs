@@ -249,6 +249,7 @@ impl<'a> Session<'a> {
                 self.unsettle(&known)?;
             }
         }
+        self.store.all_unsettled();
         Ok(())
     }
 
@@ -256,9 +257,12 @@ impl<'a> Session<'a> {
     fn note_run(&mut self) {
         if let Some(run) = self.store.log.run_at()
             && !self.past.facts.iter().any(|fact| fact.at == run.0 && matches!(fact.frame, Frame::Run(_)))
-            && let Ok(Some(frame)) = self.store.log.read_frame(run)
         {
-            self.past.add(run, Position(run.0 + 1), frame, None);
+            match self.store.log.read_frame(run) {
+                Ok(Some(frame)) => self.past.add(run, Position(run.0 + 1), frame, None),
+                // On a disk that is gone nobody sees what was written there.
+                _ => self.past.unsure.push(run.0..run.0 + 1),
+            }
         }
     }
 
@@ -307,6 +311,7 @@ impl<'a> Session<'a> {
                 self.store.put_entry(family, dir, entry, story);
             }
         }
+        self.store.all_unsettled();
         Ok(())
     }
 
