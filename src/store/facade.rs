@@ -45,6 +45,23 @@ pub(super) struct Remembered {
     pub(super) changes: BTreeMap<String, Position>,
 }
 
+impl Remembered {
+    /// Forgets what lies behind the end of the log. A checkpoint also knows what was appended and was not yet on disk; of
+    /// a torn group there may be whole frames behind the first flaw, and none of them counts.
+    pub(super) fn forget_behind(&mut self, end: Position) {
+        for places in [
+            &mut self.recipes,
+            &mut self.loads,
+            &mut self.definitions,
+            &mut self.marks,
+            &mut self.runs,
+            &mut self.bad,
+        ] {
+            places.retain(|at| *at < end);
+        }
+    }
+}
+
 type SyncListener = Box<dyn Fn(Result<Position>) + Send>;
 
 /// Told by the log's commit thread, which is there before the store is.

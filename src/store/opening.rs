@@ -211,6 +211,7 @@ impl Store {
                 }
             }),
         )?;
+        remembered.forget_behind(start.end);
         let tail = found.finish();
         tail.add_to(&mut remembered);
         let news = News { marks: tail.remembered.marks.clone(), bad: tail.remembered.bad.clone() };

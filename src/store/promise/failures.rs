@@ -120,6 +120,12 @@ fn what_an_error_kept_from_being_looked_at_is_found_again() {
     assert!(session(883_620_860_755_687_159, &CASES[6], 19));
 }
 
+/// The index remembered a definition that lay whole behind the first flaw of a torn group.
+#[test]
+fn nothing_behind_a_torn_end_is_named_again() {
+    assert!(session(3_633_191_138_996_939_195, &CASES[0], 36));
+}
+
 /// A session whose `nth` call fails; whether it came to that.
 fn session(seed: u64, case: &Case, nth: u64) -> bool {
     let mut random = Random(seed);
