@@ -126,6 +126,12 @@ fn nothing_behind_a_torn_end_is_named_again() {
     assert!(session(3_633_191_138_996_939_195, &CASES[0], 36));
 }
 
+/// A story that could not be read when the store was opened names a result that had been set aside.
+#[test]
+fn a_story_that_cannot_be_read_is_looked_at_again() {
+    assert!(session(12_059_066_495_040_970_391, &CASES[6], 19));
+}
+
 /// A session whose `nth` call fails; whether it came to that.
 fn session(seed: u64, case: &Case, nth: u64) -> bool {
     let mut random = Random(seed);
