@@ -175,16 +175,7 @@ impl Work {
         while let Ok(job) = inbox.recv() {
             self.note(&job);
             match job {
-                Job::Show { path, owner, bytes: Bytes::Stored(output) } if output.ext == folder::EXT => {
-                    self.try_show_folder(&path, &owner, &output);
-                }
-                Job::Show { path, owner, bytes } => {
-                    // A folder may have been shown there.
-                    if self.root.join(&path).is_dir() {
-                        self.try_withdraw_below(&path, &owner, &HashSet::new());
-                    }
-                    self.try_show(&path, &owner, &bytes, Contest::Later);
-                }
+                Job::Show { path, owner, bytes } => self.try_show(&path, &owner, &bytes, Contest::Later),
                 Job::Withdraw { path, doc, target } => {
                     self.try_withdraw(&path, &doc, &target);
                     let owner = Owned { digest: Digest::default(), doc, target };
@@ -221,17 +212,53 @@ impl Work {
     }
 
     fn try_show(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) {
-        if let Err(error) = self.show(path, owner, bytes, contest) {
+        if let Err(error) = self.show_result(path, owner, bytes, contest) {
             let message = format!("cannot publish `{path}`: {error}");
             self.fail(owner, Failure::new(FailureKind::Lost, "", message));
         }
     }
 
-    fn try_show_folder(&mut self, path: &str, owner: &Owned, output: &Output) {
-        if let Err(error) = self.show_folder(path, owner, output) {
-            let message = format!("cannot publish `{path}`: {error}");
-            self.fail(owner, Failure::new(FailureKind::Lost, "", message));
+    /// Shows a file or a folder, on a path where nothing else is shown, nor below it.
+    fn show_result(&mut self, path: &str, owner: &Owned, bytes: &Bytes, contest: Contest) -> Result<()> {
+        let output = match bytes {
+            Bytes::Stored(output) if output.ext == folder::EXT => Some(output),
+            _ => None,
+        };
+        if output.is_none() && !self.root.join(path).is_dir() {
+            return self.show(path, owner, bytes, contest);
         }
+        if let Some(other) = self.rival(path, owner)? {
+            if contest == Contest::Later {
+                self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
+                return Ok(());
+            }
+            self.both_fail(path, owner, &other);
+            self.try_withdraw(path, &other.doc, &other.target);
+            self.try_withdraw_below(path, &other, &HashSet::new());
+            return Ok(());
+        }
+        if self.is_disputed(path, owner) {
+            return Ok(());
+        }
+        if let Some(output) = output {
+            return self.show_folder(path, owner, output);
+        }
+        // A folder may have been shown there.
+        self.try_withdraw_below(path, owner, &HashSet::new());
+        self.show(path, owner, bytes, contest)
+    }
+
+    /// Another result that is shown on a path or below it.
+    fn rival(&self, path: &str, owner: &Owned) -> Result<Option<Owned>> {
+        let is_other = |other: &Owned| (&other.doc, &other.target) != (&owner.doc, &owner.target);
+        let mut found = owned(&self.store, path)?.filter(is_other);
+        if found.is_none() {
+            self.store.kept_scan(OWNED, format!("{path}/").as_bytes(), &mut |_, value| {
+                found = serde_json::from_slice::<Owned>(value).ok().filter(is_other);
+                found.is_none()
+            })?;
+        }
+        Ok(found)
     }
 
     /// Shows a folder: each of its files is one of ours. Those that it has no more go.
@@ -313,9 +340,7 @@ impl Work {
             }
             return self.conflict(path, &full, owner, other);
         }
-        if self.disputed.contains(path) {
-            let message = format!("`{path}` is also that of other results; none is published");
-            self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
+        if self.is_disputed(path, owner) {
             return Ok(());
         }
         let lies = std::fs::symlink_metadata(&full).is_ok();
@@ -353,8 +378,28 @@ impl Work {
         self.with(|published| published.failures.push((owner.doc.clone(), owner.target.clone(), failure)));
     }
 
+    /// Whether two results claimed the path already; then this one fails as well.
+    fn is_disputed(&self, path: &str, owner: &Owned) -> bool {
+        let is_disputed = self.disputed.contains(path);
+        if is_disputed {
+            let message = format!("`{path}` is also that of other results; none is published");
+            self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
+        }
+        is_disputed
+    }
+
     /// Two results on one path: neither is shown.
     fn conflict(&mut self, path: &str, full: &Path, owner: &Owned, other: &Owned) -> Result<()> {
+        self.both_fail(path, owner, other);
+        if hash_file(full).ok() == Some(other.digest) {
+            crate::fs::remove_file(full)?;
+            let is_new = self.shown.remove(&short(path));
+            self.with(|published| if is_new { published.written -= 1 } else { published.withdrawn += 1 });
+        }
+        self.store.drop_kept(OWNED, path.as_bytes())
+    }
+
+    fn both_fail(&mut self, path: &str, owner: &Owned, other: &Owned) {
         let message = |mine: &Owned, theirs: &Owned| {
             let text =
                 format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
@@ -370,12 +415,6 @@ impl Work {
             }
         }
         self.disputed.insert(path.to_owned());
-        if hash_file(full).ok() == Some(other.digest) {
-            crate::fs::remove_file(full)?;
-            let is_new = self.shown.remove(&short(path));
-            self.with(|published| if is_new { published.written -= 1 } else { published.withdrawn += 1 });
-        }
-        self.store.drop_kept(OWNED, path.as_bytes())
     }
 
     /// Writes it whole, then renames it into place. False if the bytes in the store are damaged.
@@ -456,7 +495,9 @@ impl Work {
         match hash_file(&full) {
             Ok(present) if present == owned.digest => {
                 crate::fs::remove_file(&full)?;
-                self.with(|published| published.withdrawn += 1);
+                // One that was shown in this build and is disputed was never published.
+                let is_new = self.shown.remove(&short(path));
+                self.with(|published| if is_new { published.written -= 1 } else { published.withdrawn += 1 });
                 remove_empty_folders(&self.root, full.parent());
             }
             Ok(_) => self.notice(format!("`{path}` shows nothing any more, but was edited; it is kept")),

@@ -89,6 +89,74 @@ fn a_folder_becomes_a_file_and_a_file_a_folder() {
     assert_eq!(project.published_names(), ["x/a.txt", "x/sub/b.txt", "y/a.txt", "y/sub/b.txt"]);
 }
 
+/// Folders of two documents on one path are not mixed: as with files, neither is shown.
+#[test]
+fn two_folders_on_one_path_are_both_failures() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.site]
+            each    = "inbox"
+            shell   = 'cat {in} > {out}/$(cat {in}).txt'
+            publish = "out/{id.stem}"
+            "#,
+        )
+        .file("inbox/1/x.md", "one")
+        .file("inbox/2/y.md", "two");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.published_names(), ["x/one.txt", "y/two.txt"]);
+    project.write("inbox/2/x.md", "too");
+    let said = project.pipe(&["build"]).ends(1).says("`out/x` is also that of ");
+    assert!(said.text().contains("2 failed"), "{}", said.text());
+    assert_eq!(project.published_names(), ["y/two.txt"]);
+    // As soon as one of them is gone, the other is shown.
+    project.remove("inbox/2/x.md");
+    project.pipe(&["build", "--gone"]).ends(0);
+    assert_eq!(project.published_names(), ["x/one.txt", "y/two.txt"]);
+    project.is_as_built_clean();
+}
+
+/// A file and a folder that claim one path.
+#[test]
+fn a_file_and_a_folder_on_one_path_are_both_failures() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.site]
+            each = "inbox"
+            route = [
+                { where = { "id.dir" = "1" }, module = "folder" },
+                { module = "file" },
+            ]
+            publish = "out/{id.stem}"
+
+            [module.folder]
+            shell = 'cp {in} {out}/a.txt'
+
+            [module.file]
+            shell = 'cp {in} {out}'
+            "#,
+        )
+        .file("inbox/1/x.md", "one")
+        .file("inbox/2/x.md", "two")
+        .file("inbox/2/y.md", "zwei");
+    project.pipe(&["build"]).ends(1).says("`out/x` is also that of ");
+    assert_eq!(project.published_names(), ["y"]);
+    project.pipe(&["build"]).ends(1).says("`out/x` is also that of ");
+    project.remove("inbox/2/x.md");
+    project.pipe(&["build", "--gone"]).ends(0);
+    assert_eq!(project.published_names(), ["x/a.txt", "y"]);
+    project.is_as_built_clean();
+}
+
 #[test]
 fn large_files_of_a_folder_are_blobs_that_are_verified_and_collected() {
     let project = project("yes $(cat {in}) | head -c 40000 > {out}/large.bin");
