@@ -43,9 +43,10 @@ impl Past {
         Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
     }
 
-    /// Whether records of the target may hold more than their results.
+    /// Whether records of the target may hold more than their results; so may those of which nothing is known, as after
+    /// the index was lost.
     pub fn has_extras(&self) -> bool {
-        self.warned > 0 || !self.counts.is_empty()
+        self.actions == 0 || self.warned > 0 || !self.counts.is_empty()
     }
 
     fn add(&mut self, ran: &Ran, counts: &BTreeMap<String, f64>) {
@@ -95,6 +96,6 @@ mod tests {
         let mut unknown = Planned::default();
         past.estimate(&mut unknown, &Settings::default(), 5);
         assert_eq!(unknown.seconds, None);
-        assert!(past.has_extras() && !Past::default().has_extras());
+        assert!(past.has_extras() && Past::default().has_extras());
     }
 }

@@ -208,6 +208,35 @@ fn a_budget_is_said_in_words_and_one_of_nothing_runs_nothing() {
     drop(project.pipe(&["build"]).ends(0).says("$1.50"));
 }
 
+/// They mark, or find inputs, and open the store once more: what the index alone knows stays.
+#[test]
+fn retry_and_repro_forget_nothing() {
+    let code = "
+@module
+def read(doc):
+    word = ran('read', doc.text())
+    doc.count(usd=0.5)
+    doc.warn('careful')
+    if word == 'd001' and not os.path.exists('key'):
+        raise ValueError('no')
+    return word
+";
+    let project = project("", code, 3);
+    drop(project.build().ends(1));
+    let index = project.only_name(".pipe/index");
+    let row = "read    each    3     2       1        -       3  $1.50";
+    drop(project.pipe(&["status"]).ends(0).says(row));
+    drop(project.pipe(&["repro", "docs/d000.txt", "read", "-o", "R"]).ends(0));
+    assert_eq!(project.only_name(".pipe/index"), index, "the index was made again");
+    drop(project.pipe(&["status"]).says(row));
+    drop(project.pipe(&["retry"]).ends(1));
+    assert_eq!(project.only_name(".pipe/index"), index, "the index was made again");
+    drop(project.pipe(&["status"]).says(row));
+    // Not even when it is lost: the log has it.
+    std::fs::remove_dir_all(project.root().join(".pipe/index")).unwrap();
+    drop(project.pipe(&["status"]).says(row));
+}
+
 #[test]
 fn a_budget_of_a_module_is_one_for_all_its_targets() {
     let project = Project::new()

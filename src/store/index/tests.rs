@@ -357,6 +357,26 @@ fn a_new_epoch_begins_empty_and_is_the_one_that_is_opened() {
     assert!(Index::open(&home(&dir.path().join("none"), OWNER.0, OWNER.1)).is_err());
 }
 
+/// As `pipe retry` does: it marks, closes the store, and builds.
+#[test]
+fn the_same_process_opens_an_index_again() {
+    let (dir, index) = fresh();
+    let home = home(dir.path(), OWNER.0, OWNER.1);
+    index.put("in", "a", &[entry("x", 1)]).unwrap();
+    index.close(Position(5), b"data").unwrap();
+    drop(index);
+    let opened = Index::open(&home).unwrap();
+    assert!(opened.was_closed);
+    assert_eq!(opened.applied.unwrap().data, b"data");
+    assert_eq!(opened.index.directory("in", "a").unwrap(), [entry("x", 1)]);
+    // Another one in its place is another one.
+    drop(opened.index);
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    std::fs::create_dir(dir.path()).unwrap();
+    let index = Index::fresh(&home).unwrap();
+    assert_eq!(index.directory("in", "a").unwrap(), []);
+}
+
 #[test]
 fn an_index_that_was_met_damaged_is_not_opened_again() {
     let (dir, index) = fresh();

@@ -61,6 +61,15 @@ impl Project {
         runs
     }
 
+    /// The one thing in a folder.
+    pub(crate) fn only_name(&self, folder: &str) -> String {
+        let entries = std::fs::read_dir(self.root().join(folder)).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let name = names.next().unwrap();
+        assert_eq!(names.next(), None);
+        name
+    }
+
     /// Every file below a folder with its bytes.
     pub(crate) fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();

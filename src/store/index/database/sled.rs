@@ -6,10 +6,11 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use super::{Database, Space, Visit};
@@ -36,6 +37,16 @@ pub(in crate::store::index) struct Sled {
     broken: AtomicBool,
 }
 
+/// A database that this process opened before: sled's lock on its files ends with the process alone.
+struct Held {
+    /// Its folder, open: no other one gets its number.
+    folder: File,
+    db: ManuallyDrop<sled::Db>,
+    trees: ManuallyDrop<[sled::Tree; 3]>,
+}
+
+static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -48,6 +59,9 @@ pub fn panics_are_caught() -> bool {
 impl Sled {
     /// Opens or makes the database in `path`.
     pub(in crate::store::index) fn open(path: &Path) -> Result<Self, Unusable> {
+        if let Some((db, trees)) = held_again(path) {
+            return Ok(Sled { path: path.to_owned(), db, trees, broken: AtomicBool::new(false) });
+        }
         let limit = OPENING + Duration::from_secs(size_below(path) / BYTES_A_SECOND);
         let place = path.to_owned();
         let (db, trees) = watched("opening it", limit, move || {
@@ -61,6 +75,13 @@ impl Sled {
             // Wrapped here already: whatever becomes of them from now on, they are not dropped.
             Ok((ManuallyDrop::new(db), ManuallyDrop::new(trees)))
         })?;
+        if let Ok(folder) = File::open(path) {
+            let (db, trees) = (
+                ManuallyDrop::new(sled::Db::clone(&db)),
+                ManuallyDrop::new(<[sled::Tree; 3]>::clone(&trees)),
+            );
+            held().push(Held { folder, db, trees });
+        }
         Ok(Sled { path: path.to_owned(), db, trees, broken: AtomicBool::new(false) })
     }
 
@@ -80,7 +101,30 @@ impl Sled {
     fn give_up(&self, trouble: &Unusable) {
         tracing::warn!(index = %self.path.display(), %trouble, "the index is not used any more");
         self.broken.store(true, Ordering::Relaxed);
+        held().retain(|held| !held.is(&self.path));
     }
+}
+
+impl Held {
+    fn is(&self, path: &Path) -> bool {
+        let number = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = path.metadata().map(number).ok();
+        there.is_some() && self.folder.metadata().map(number).ok() == there
+    }
+}
+
+fn held() -> MutexGuard<'static, Vec<Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Clones of a database that is still open, if its folder is the one of then.
+fn held_again(path: &Path) -> Option<(ManuallyDrop<sled::Db>, ManuallyDrop<[sled::Tree; 3]>)> {
+    let held = held();
+    let found = held.iter().find(|held| held.is(path))?;
+    Some((
+        ManuallyDrop::new(sled::Db::clone(&found.db)),
+        ManuallyDrop::new(<[sled::Tree; 3]>::clone(&found.trees)),
+    ))
 }
 
 impl Database for Sled {
