@@ -433,7 +433,9 @@ impl Build<'_> {
             && !same_result(&before.outcome, &act.outcome)
         {
             self.replaced.insert(old);
-            if self.said_otherwise.insert(target) {
+            // That a failure did not come again is no wonder.
+            let is_other = !matches!(before.outcome, Outcome::Failed(_));
+            if is_other && self.said_otherwise.insert(target) {
                 let message =
                     format!("{name} is not reproducible: {} came out another way", open.document.id);
                 let hint = Some(format!("pipe log {}", crate::text::shell_word(open.document.id.as_str())));

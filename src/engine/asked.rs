@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::engine::build::Build;
 use crate::engine::question::Question;
-use crate::engine::scheduler::WorkerIx;
+use crate::engine::scheduler::{DocIx, WorkerIx};
 use crate::model::event::{Event, Hand};
+use crate::model::pipeline::{TargetIx, Verb};
 
 /// So long stacks are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A document that takes more seconds is named.
+const SLOW: u64 = 60;
 
 impl Build<'_> {
     /// Takes questions, and answers once all that is wanted is here.
@@ -33,6 +37,26 @@ impl Build<'_> {
             let workers = self.hands(question.stacks);
             self.sink.event(&Event::InHand { workers });
         }
+    }
+
+    /// Documents that a worker has been at for a minute, each once. Those behind it in its hand wait, and are not slow.
+    pub(super) fn newly_slow(&mut self) -> Vec<(DocIx, TargetIx, u64)> {
+        let mut slow = Vec::new();
+        for ix in (0..self.workers.len() as u32).map(WorkerIx) {
+            let Some(first) = self.scheduler.in_hand(ix).next() else { continue };
+            let answered = self.asked.answered.get(&ix).copied();
+            let Some(request) = self.in_hand.values_mut().find(|request| request.ticket == first) else {
+                continue;
+            };
+            let began = answered.map_or(request.since, |at| request.since.max(at));
+            let seconds = began.elapsed().as_secs();
+            let is_document = self.pipeline.target(request.target).verb == Verb::Each;
+            if seconds >= SLOW && is_document && !request.said_slow {
+                request.said_slow = true;
+                slow.push((first.doc, request.target, seconds));
+            }
+        }
+        slow
     }
 
     /// What each worker is at, the longest first.

@@ -395,18 +395,7 @@ impl<'a> Build<'a> {
 
     fn tick(&mut self) {
         self.look_at_interrupts();
-        let mut slow = Vec::new();
-        for request in self.in_hand.values_mut() {
-            let seconds = request.since.elapsed().as_secs();
-            if seconds >= 60
-                && !request.said_slow
-                && self.pipeline.target(request.target).verb == crate::model::pipeline::Verb::Each
-            {
-                request.said_slow = true;
-                slow.push((request.ticket.doc, request.target, seconds));
-            }
-        }
-        for (doc, target, seconds) in slow {
+        for (doc, target, seconds) in self.newly_slow() {
             if let Some(open) = self.open[doc.0 as usize].as_ref() {
                 let doc = open.document.id.to_string();
                 self.sink.event(&Event::Slow {

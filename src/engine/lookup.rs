@@ -198,7 +198,8 @@ impl Lookup {
             return Ok(reasons);
         }
         if let Some(mark) = wanted.plan.marks.asks_again(wanted.id, &act) {
-            reasons.push(Reason::Redo { mark });
+            let is_reopened = !wanted.plan.marks.may_withdraw(wanted.id, &act, false);
+            reasons.push(if is_reopened { Reason::Reopened { mark } } else { Reason::Redo { mark } });
         }
         if let Some(at) = act.loads
             && let Some(loads) = store.loads(at)?

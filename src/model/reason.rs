@@ -70,6 +70,11 @@ pub enum Reason {
         /// The sequence number of the mark.
         mark: u64,
     },
+    /// It failed, and what failed was opened again.
+    Reopened {
+        /// The sequence number of the mark.
+        mark: u64,
+    },
     /// The last time ended in a passing fault.
     PassingFault {
         /// The fault's summary.
@@ -120,6 +125,9 @@ impl Reason {
             Reason::Shape { old, new } => format!("the target became `{new}`, was `{old}`"),
             Reason::Route { old, new } => format!("its route leads elsewhere: {old} → {new}"),
             Reason::Redo { .. } => "marked by `pipe redo`".to_owned(),
+            Reason::Reopened { .. } => {
+                "its failure was opened again, by `pipe retry` or since its module was stopped".to_owned()
+            }
             Reason::PassingFault { failure } => format!("tried again after a passing fault: {failure}"),
             Reason::OutputLost => "its earlier result was damaged".to_owned(),
             Reason::Members { old, new } if old == new => "a member changed".to_owned(),

@@ -225,7 +225,9 @@ fn retry_opens_again_what_failed_and_nothing_else() {
     drop(project.pipe(&["retry", "after"]).ends(0).says("nothing failed there"));
     drop(project.pipe(&["retry", "-n"]).ends(0).says("read: would try again: 1 failed document"));
     assert_eq!(project.take_counts("read"), Vec::<String>::new());
-    drop(project.pipe(&["retry"]).ends(0));
+    let retried = project.pipe(&["retry"]).ends(0);
+    assert!(!retried.text().contains("not reproducible"), "{}", retried.text());
+    drop(project.pipe(&["log", "docs/d5.txt"]).says("its failure was opened again, by `pipe retry`"));
     assert_eq!(project.take_counts("read"), ["d5"]);
     assert_eq!(project.counts("after").len(), 6);
     drop(project.build().ends(0));
