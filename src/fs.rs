@@ -36,6 +36,15 @@ pub fn write_scratch(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|e| Error::io("write", path, &e))
 }
 
+/// Writes a file that is not there yet, and makes the folders above it; one that is there stays as it is.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        create_dir(folder)?;
+    }
+    let file = File::create_new(path).map_err(|e| Error::io("create", path, &e));
+    file?.write_all(bytes).map_err(|e| Error::io("write", path, &e))
+}
+
 /// Replaces a file whole and durably: written beside `path` under `temporary`, synced, renamed, folder synced.
 /// Whoever reads sees the old or the new bytes, also after a power cut.
 pub fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {

@@ -27,6 +27,7 @@ pub mod engine;
 
 pub mod project;
 
+pub mod golden;
 pub mod query;
 
 pub mod export;

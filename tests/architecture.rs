@@ -22,7 +22,7 @@ const RANKS: &[&[&str]] = &[
     &["plan"],
     &["engine"],
     &["project"],
-    &["query"],
+    &["query", "golden"],
     &["report", "socket", "export"],
     &["sink"],
     &["cli"],

@@ -47,12 +47,11 @@ impl Args {
                 out.warning(format!("`{name}` is there already and is left as it is"));
                 continue;
             }
-            fs::create_dir(path.parent().unwrap_or(folder))?;
-            write_new(&path, text)?;
+            fs::write_new(&path, text.as_bytes())?;
             written.push(name);
         }
         // Last: as long as it is missing, `pipe init` can be called again.
-        write_new(&file, include_str!("init/Pipelinefile"))?;
+        fs::write_new(&file, include_str!("init/Pipelinefile").as_bytes())?;
         written.insert(0, FILE_NAME);
         if let Some(above) = above {
             out.warning(format!(
@@ -65,11 +64,4 @@ impl Args {
         out.hint("pipe graph     shows it");
         Ok(Exit::FINE)
     }
-}
-
-/// Writes a file that is not there; one that appears meanwhile is not touched.
-fn write_new(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    let file = std::fs::File::create_new(path).map_err(|e| Error::io("create", path, &e));
-    file?.write_all(text.as_bytes()).map_err(|e| Error::io("write", path, &e))
 }

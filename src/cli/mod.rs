@@ -12,6 +12,7 @@ mod build;
 mod cat;
 mod check;
 mod completions;
+mod diff;
 mod doctor;
 mod events;
 mod export;
@@ -24,6 +25,7 @@ mod interrupt;
 mod log;
 mod ls;
 mod modules;
+mod new_module;
 mod output;
 mod owner;
 mod publish;
@@ -33,6 +35,7 @@ mod repro;
 mod retry;
 mod select;
 mod status;
+mod test;
 mod trial;
 mod watch;
 mod which;
@@ -78,6 +81,7 @@ enum Command {
     Accept(accept::Args),
     #[command(name = "try")]
     Trial(trial::Args),
+    Test(test::Args),
     Repro(repro::Args),
     Status(status::Args),
     Failed(failed::Args),
@@ -90,6 +94,7 @@ enum Command {
     Publish(publish::Args),
     Check(check::Args),
     Modules(modules::Args),
+    NewModule(new_module::Args),
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
@@ -106,6 +111,7 @@ impl Command {
             Command::Redo(args) => args.run(global, out),
             Command::Accept(args) => args.run(global, out),
             Command::Trial(args) => args.run(global, out),
+            Command::Test(args) => args.run(global, out),
             Command::Repro(args) => args.run(global, out),
             Command::Status(args) => args.run(global, out),
             Command::Failed(args) => args.run(global, out),
@@ -118,6 +124,7 @@ impl Command {
             Command::Publish(args) => args.run(global, out),
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
+            Command::NewModule(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),

@@ -1,6 +1,5 @@
 //! `pipe try`: one document through one target in this terminal, to see what the module makes of it; or a sample.
 
-mod diff;
 mod sample;
 
 use std::sync::Arc;

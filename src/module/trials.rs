@@ -38,7 +38,7 @@ impl Place {
 }
 
 /// Runs documents by one module; what came of each, by its request's number. Those that are missing were not done: somebody
-/// asked to stop.
+/// asked to stop. `child` hears of the parts of a document that is split, as they come; one that is run again gives them again.
 ///
 /// # Errors
 ///
@@ -49,6 +49,7 @@ pub fn run_all(
     requests: &[Request],
     jobs: usize,
     folder: &Path,
+    child: &mut dyn FnMut(u64, &str, &Output),
     stop: &dyn Fn() -> bool,
 ) -> Result<HashMap<u64, Done>, Failure> {
     let known: HashMap<u64, Request> = requests.iter().map(|request| (request.id, request.clone())).collect();
@@ -101,6 +102,7 @@ pub fn run_all(
         for report in reports {
             match report {
                 Report::Child { id, name, output, .. } => {
+                    child(id, &name, &output);
                     add(lists.entry(id).or_insert_with(crate::model::children::begin), &name, &output);
                 }
                 Report::Answer(given) => {

@@ -68,6 +68,8 @@ mod matching;
 mod meta;
 /// `pipe modules`.
 mod modules;
+/// `pipe new-module`.
+mod new_module;
 /// A build with nothing to do.
 mod noop;
 /// Files that are no ordinary ones.
@@ -96,6 +98,8 @@ mod review;
 /// `route`: which module takes a document.
 mod routes;
 mod rows;
+/// `pipe test`.
+mod samples;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// All shapes at once, against an oracle.

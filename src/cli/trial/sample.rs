@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use crate::cli::diff::diff;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::trial::diff::diff;
 use crate::cli::trial::{Args, summary};
 use crate::engine::Parts;
 use crate::engine::sampling::{Sample, Stratum, sample};
@@ -195,7 +195,7 @@ impl Args {
         for (call, (launch, requests)) in calls {
             let folder = folder.path().join(format!("call-{call}"));
             crate::fs::create_dir(&folder)?;
-            let answers = run_all(host, &launch, &requests, jobs, &folder, stop);
+            let answers = run_all(host, &launch, &requests, jobs, &folder, &mut |_, _, _| (), stop);
             done.extend(answers.map_err(|failure| self.cannot_start(&failure))?);
         }
         Ok(done)
