@@ -1,29 +1,35 @@
 //! `pipe try`: one document through one target in this terminal, to see what the module makes of it; or a sample.
 
 mod sample;
+mod save;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use crate::cli::ask;
+use crate::cli::diff;
 use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::select::{closure, select};
+use crate::cli::trial::save::Kept;
 use crate::engine::Parts;
 use crate::engine::documents::Documents;
-use crate::engine::trial::{Compared, Folder, Trial, prepare};
+use crate::engine::trial::{Compared, Folder, Rerun, Trial, prepare};
 use crate::error::{Error, Result};
+use crate::golden;
 use crate::hash::Digest;
+use crate::model::action::Outcome;
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::folder;
 use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
-use crate::module::{Done, Host, OutputBody};
+use crate::module::{Done, Host, Launch, OutputBody, Request};
 use crate::project::Project;
 use crate::query::find;
 use crate::store::Store;
@@ -56,6 +62,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "GLOB", requires = "sample")]
     docs: Option<String>,
 
+    /// Show how the result differs from the stored one, instead of the result
+    #[arg(long, conflicts_with = "sample")]
+    diff: bool,
+
+    /// Run the targets before it on the document too, instead of taking what is stored
+    #[arg(long, conflicts_with = "sample")]
+    fresh: bool,
+
+    /// Keep the input, the params and what came out as a sample for `pipe test`
+    #[arg(long, conflicts_with_all = ["sample", "debug"])]
+    save_test: bool,
+
     /// Open the debugger at the line that fails (Python modules)
     #[arg(long, conflicts_with = "json")]
     debug: bool,
@@ -79,6 +97,8 @@ struct Answer<'a> {
     failure: Option<&'a Failure>,
     #[serde(skip_serializing_if = "String::is_empty")]
     printed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved: Option<String>,
     ms: u64,
 }
 
@@ -94,8 +114,18 @@ struct Made {
     meta: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+    /// With `--diff`: the lines that differ, where both are texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+}
+
+/// A trial that is ready, and what is to be known of the stored result.
+pub(super) struct Prepared {
+    pub(super) trial: Trial,
+    /// With `--diff`: its text, if it is a text.
+    stored: Option<String>,
 }
 
 impl Args {
@@ -106,6 +136,9 @@ impl Args {
             doc: Some(doc.to_owned()),
             sample: None,
             docs: None,
+            diff: false,
+            fresh: false,
+            save_test: false,
             debug: false,
             define,
         }
@@ -117,14 +150,28 @@ impl Args {
         if let Some(size) = self.sample {
             return self.on_sample(&project, ix, size.get(), global.jobs(), out);
         }
+        if self.fresh && project.pipeline().target(ix).verb != Verb::Each {
+            let message =
+                format!("`--fresh` is for targets with `each`: `{}` takes many documents", self.target);
+            return Err(
+                Error::usage(message).hint(format!("pipe build {}     brings them up to date", self.target))
+            );
+        }
         let host = Arc::new(Host::of_this_program());
         let mut folder = None;
-        let trial = self.prepared(&project, ix, &host, &mut folder, out)?;
-        let mut folder = folder.ok_or_else(|| Error::unfinished("there is no folder for the trial"))?;
         let interrupted = Arc::new(AtomicBool::new(false));
         // A signal that is caught here is not ignored by the program: the terminal sends it to both, and that is to end.
         signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
             .map_err(|e| Error::unfinished("cannot listen to signals").caused_by(e))?;
+        let stop = || interrupted.load(Ordering::Relaxed);
+        let prepared = self.prepared(&project, ix, &host, &mut folder, out);
+        if stop() {
+            out.say("Stopped: nothing was recorded");
+            return Ok(Exit::INTERRUPTED);
+        }
+        let prepared = prepared?;
+        let mut folder = folder.ok_or_else(|| Error::unfinished("there is no folder for the trial"))?;
+        let trial = &prepared.trial;
         if !out.is_json() {
             headed(out, "Input", &trial.input);
             trial.notes.iter().for_each(|note| out.warning(note));
@@ -134,17 +181,24 @@ impl Args {
             (false, true) => Mode::DataOnly,
             (false, false) => Mode::Plain,
         };
-        let stop = || interrupted.load(Ordering::Relaxed);
         let tried = run(&host, trial.launch.clone(), trial.request.clone(), folder.path(), mode, &stop);
         if stop() {
             out.say("Stopped: nothing was recorded");
             return Ok(Exit::INTERRUPTED);
         }
         let tried = tried.map_err(|failure| self.cannot_start(&failure))?;
+        // First: a large result is moved away when it is shown.
+        let keep = || -> Result<Option<Kept>> {
+            if !self.save_test {
+                return Ok(None);
+            }
+            save::save(&project, trial, &tried.done).map(Some)
+        };
+        let kept = keep()?;
         if out.is_json() {
-            self.as_json(&trial, &tried, &mut folder, out)
+            self.as_json(&prepared, &tried, kept.as_ref(), &mut folder, out)
         } else {
-            self.as_text(&trial, &tried, &mut folder, out)
+            self.as_text(&prepared, &tried, kept.as_ref(), &mut folder, out)
         }
     }
 
@@ -181,17 +235,52 @@ impl Args {
         host: &Arc<Host>,
         folder: &mut Option<Folder>,
         out: &mut Output,
-    ) -> Result<Trial> {
+    ) -> Result<Prepared> {
         let store = owner::open(project, out)?;
         let doc = self.document(project, &store, ix);
         let prepared = doc.and_then(|doc| {
             let parts = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))?;
             let folder = folder.insert(Folder::begin(&project.store_dir)?);
-            prepare(&parts, ix, &doc, folder.path())
+            let mut rerun = |target: &str, launch, request, folder: &Path| {
+                Self::rerun(target, host, launch, request, folder, out)
+            };
+            let rerun: Option<&mut Rerun<'_>> = if self.fresh { Some(&mut rerun) } else { None };
+            let trial = prepare(&parts, ix, &doc, folder.path(), rerun)?;
+            let stored = match &trial.stored {
+                Some(Outcome::Output(output)) if self.diff && output.ext != folder::EXT => {
+                    let bytes = store.output_bytes(output)?;
+                    bytes.and_then(|bytes| golden::readable_text(&bytes, &output.ext))
+                }
+                _ => None,
+            };
+            Ok(Prepared { trial, stored })
         });
         let closed = store.close();
-        let trial = prepared?;
-        closed.map(|()| trial)
+        let prepared = prepared?;
+        closed.map(|()| prepared)
+    }
+
+    /// Runs a target before the one that is tried.
+    fn rerun(
+        target: &str,
+        host: &Arc<Host>,
+        launch: Launch,
+        request: Request,
+        folder: &Path,
+        out: &mut Output,
+    ) -> Result<Done> {
+        let mode = if out.is_json() { Mode::DataOnly } else { Mode::Plain };
+        if !out.is_json() {
+            headed(out, "Fresh", target);
+        }
+        let tried = run(host, launch, request, folder, mode, &|| false);
+        let tried = tried.map_err(|failure| {
+            Error::unfinished(format!("the module of `{target}` cannot start: {}", summary(&failure)))
+        })?;
+        if !tried.printed.is_empty() && !out.is_json() {
+            out.drawn(&String::from_utf8_lossy(&tried.printed));
+        }
+        Ok(tried.done)
     }
 
     fn document(&self, project: &Project, store: &Arc<Store>, ix: TargetIx) -> Result<DocId> {
@@ -217,7 +306,15 @@ impl Args {
         error
     }
 
-    fn as_text(&self, trial: &Trial, tried: &Tried, folder: &mut Folder, out: &mut Output) -> Result<Exit> {
+    fn as_text(
+        &self,
+        prepared: &Prepared,
+        tried: &Tried,
+        kept: Option<&Kept>,
+        folder: &mut Folder,
+        out: &mut Output,
+    ) -> Result<Exit> {
+        let trial = &prepared.trial;
         if !tried.printed.is_empty() {
             out.drawn(&String::from_utf8_lossy(&tried.printed));
         }
@@ -242,7 +339,7 @@ impl Args {
                 Exit::FAILED
             }
             Done::Output(output) => {
-                let made = made(trial, output, folder)?;
+                let made = self.made(prepared, output, folder)?;
                 let kind = if made.ext == folder::EXT { "folder".to_owned() } else { made.ext.clone() };
                 let what = [Some(kind).filter(|ext| !ext.is_empty()), made.length.map(text::size)];
                 let what: Vec<String> = what.into_iter().flatten().collect();
@@ -251,11 +348,19 @@ impl Args {
                 } else {
                     what.join(", ")
                 };
-                headed(out, "Output", &format!("{what}, {}", made.stored.words()));
+                let how =
+                    if made.stored == Compared::Differs && !self.diff { "     --diff shows how" } else { "" };
+                headed(out, "Output", &format!("{what}, {}{how}", made.stored.words()));
                 if let Some(meta) = &made.meta {
                     headed(out, "Meta", &meta.to_string());
                 }
-                if let Some(text) = &made.text {
+                for line in made.diff.iter().flatten() {
+                    out.line(text::printable(line))?;
+                }
+                if self.diff && made.diff.is_none() && made.stored == Compared::Differs {
+                    headed(out, "Differs", "not in lines of a text: the length, the extension or the meta");
+                }
+                if let Some(text) = made.text.as_ref().filter(|_| !self.diff) {
                     out.bytes(text.as_bytes())?;
                     if !text.is_empty() && !text.ends_with('\n') {
                         out.bytes(b"\n")?;
@@ -267,11 +372,69 @@ impl Args {
                 Exit::FINE
             }
         };
+        if let Some(kept) = kept {
+            let with = if kept.has_result { "with what came out" } else { "without a result" };
+            headed(out, "Saved", &format!("{}, {with}", kept.path));
+        }
         headed(out, "Done", &format!("{}; nothing was recorded", text::duration(tried.duration)));
+        if let Some(kept) = kept {
+            let bless = if kept.has_result { "" } else { " --bless" };
+            let what = if kept.has_result { "runs it" } else { "adds what comes out, once that is right" };
+            out.hint(format!("pipe test {}{bless}     {what}", trial.module));
+        }
         Ok(exit)
     }
 
-    fn as_json(&self, trial: &Trial, tried: &Tried, folder: &mut Folder, out: &mut Output) -> Result<Exit> {
+    /// The result: as text where it is a little text, else in a file.
+    fn made(&self, prepared: &Prepared, output: &crate::module::Output, kept: &mut Folder) -> Result<Made> {
+        let trial = &prepared.trial;
+        let ext = trial.ext(output).to_owned();
+        let new = if self.diff { made_text(output, &ext)? } else { None };
+        let diff = prepared.stored.as_deref().zip(new.as_deref());
+        let diff = diff.and_then(|(old, new)| diff::diff(old, new, usize::MAX));
+        let (length, text, path) = match &output.body {
+            OutputBody::Same | OutputBody::Children(_) => (None, None, None),
+            OutputBody::Folder { bytes, .. } => {
+                let made = folder::read(bytes);
+                let length = made.as_ref().map(folder::Folder::bytes);
+                let lines = made.iter().flat_map(|made| &made.files);
+                let lines = lines.map(|file| format!("{:>10}  {}\n", text::size(file.length), file.shown()));
+                (length, Some(lines.collect()), None)
+            }
+            OutputBody::File { path, length, .. } => (Some(*length), None, Some(kept.keep(path, &ext)?)),
+            OutputBody::Bytes { bytes, .. } => {
+                let length = Some(bytes.len() as u64);
+                match std::str::from_utf8(bytes).ok().filter(|text| text.len() <= PRINTED) {
+                    Some(text) => (length, Some(text.to_owned()), None),
+                    None => {
+                        let file = kept.path().join("result");
+                        crate::fs::write_scratch(&file, bytes)?;
+                        (length, None, Some(kept.keep(&file, &ext)?))
+                    }
+                }
+            }
+        };
+        Ok(Made {
+            digest: trial.digest(output),
+            stored: trial.compare(output),
+            meta: serde_json::from_str(&output.meta).ok(),
+            path: path.map(|path| path.display().to_string()),
+            ext,
+            length,
+            text,
+            diff,
+        })
+    }
+
+    fn as_json(
+        &self,
+        prepared: &Prepared,
+        tried: &Tried,
+        kept: Option<&Kept>,
+        folder: &mut Folder,
+        out: &mut Output,
+    ) -> Result<Exit> {
+        let trial = &prepared.trial;
         let mut answer = Answer {
             doc: trial.doc.as_str(),
             target: &self.target,
@@ -281,11 +444,12 @@ impl Args {
             skip: None,
             failure: None,
             printed: String::from_utf8_lossy(&tried.printed).into_owned(),
+            saved: kept.map(|kept| kept.path.clone()),
             ms: tried.duration.as_millis() as u64,
         };
         let exit = match &tried.done {
             Done::Output(output) => {
-                answer.output = Some(made(trial, output, folder)?);
+                answer.output = Some(self.made(prepared, output, folder)?);
                 Exit::FINE
             }
             Done::Skip(reason) => {
@@ -302,39 +466,12 @@ impl Args {
     }
 }
 
-/// The result: as text where it is a little text, else in a file.
-fn made(trial: &Trial, output: &crate::module::Output, kept: &mut Folder) -> Result<Made> {
-    let ext = trial.ext(output).to_owned();
-    let (length, text, path) = match &output.body {
-        OutputBody::Same | OutputBody::Children(_) => (None, None, None),
-        OutputBody::Folder { bytes, .. } => {
-            let made = folder::read(bytes);
-            let length = made.as_ref().map(folder::Folder::bytes);
-            let lines = made.iter().flat_map(|made| &made.files);
-            let lines = lines.map(|file| format!("{:>10}  {}\n", text::size(file.length), file.shown()));
-            (length, Some(lines.collect()), None)
-        }
-        OutputBody::File { path, length, .. } => (Some(*length), None, Some(kept.keep(path, &ext)?)),
-        OutputBody::Bytes { bytes, .. } => {
-            let length = Some(bytes.len() as u64);
-            match std::str::from_utf8(bytes).ok().filter(|text| text.len() <= PRINTED) {
-                Some(text) => (length, Some(text.to_owned()), None),
-                None => {
-                    let file = kept.path().join("result");
-                    crate::fs::write_scratch(&file, bytes)?;
-                    (length, None, Some(kept.keep(&file, &ext)?))
-                }
-            }
-        }
-    };
-    Ok(Made {
-        digest: trial.digest(output),
-        stored: trial.compare(output),
-        meta: serde_json::from_str(&output.meta).ok(),
-        path: path.map(|path| path.display().to_string()),
-        ext,
-        length,
-        text,
+/// A new result as people compare it line by line, if it is a text.
+fn made_text(output: &crate::module::Output, ext: &str) -> Result<Option<String>> {
+    Ok(match &output.body {
+        OutputBody::Bytes { bytes, .. } => golden::readable_text(bytes, ext),
+        OutputBody::File { path, .. } => golden::readable_text(&crate::fs::read(path)?, ext),
+        OutputBody::Folder { .. } | OutputBody::Same | OutputBody::Children(_) => None,
     })
 }
 

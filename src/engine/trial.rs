@@ -3,6 +3,9 @@
 //! What is prepared here lies in a folder of its own and in `blobs/`, so the store need not be held while the module
 //! runs, and a build beside it disturbs nobody.
 
+mod fresh;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::engine::decide::{Deciding, Work};
@@ -26,6 +29,9 @@ use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::scan::{Ask, Given, ReadOutcome, Reader};
 use crate::text;
 
+use fresh::Anew;
+pub use fresh::Rerun;
+
 /// The folder of trials in a store.
 const FOLDER: &str = "try";
 
@@ -35,6 +41,8 @@ pub struct Trial {
     pub doc: DocId,
     /// What the module is given, in words: `words' output (3.0 KiB)`.
     pub input: String,
+    /// The module's name.
+    pub module: String,
     /// What should be known beside it.
     pub notes: Vec<String>,
     /// How the module is run.
@@ -175,18 +183,38 @@ impl Drop for Folder {
     }
 }
 
-/// Finds the inputs of a target for one document, as they are stored. For a set the document does not matter.
-pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> Result<Trial> {
+/// Finds the inputs of a target for one document, as they are stored; those that targets before make of it anew where
+/// `rerun` is there. For a set the document does not matter.
+pub fn prepare(
+    parts: &Parts<'_>,
+    ix: TargetIx,
+    doc: &DocId,
+    folder: &Path,
+    mut rerun: Option<&mut Rerun<'_>>,
+) -> Result<Trial> {
     let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
     let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
     let mut present = PresentCode::new(&parts.pipeline.root);
-    let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
-    matching::load(parts, &families, &mut plan, None)?;
+    let mut plan_of = |ix| -> Result<TargetPlan> {
+        let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
+        matching::load(parts, &families, &mut plan, None)?;
+        Ok(plan)
+    };
+    let plan = plan_of(ix)?;
+    let mut before = BTreeMap::new();
+    if rerun.is_some() {
+        for ix in fresh::targets_before(&families, ix) {
+            before.insert(ix, plan_of(ix)?);
+        }
+    }
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
     let mut trial = match parts.pipeline.target(ix).verb {
-        Verb::Each => preparing.document(doc, &mut inputs, &mut Lookup::new(present))?.0,
+        Verb::Each => {
+            let fresh = rerun.as_mut().map(|rerun| (&before, &mut **rerun));
+            preparing.document(doc, &mut inputs, &mut Lookup::new(present), fresh)?.0
+        }
         Verb::All => preparing.set(&DocId::of_set(preparing.name()), None, inputs)?,
         Verb::Group => preparing.group(doc, inputs)?,
     };
@@ -196,6 +224,9 @@ pub fn prepare(parts: &Parts<'_>, ix: TargetIx, doc: &DocId, folder: &Path) -> R
     trial.launch.timeout = None;
     Ok(trial)
 }
+
+/// The plans of the targets before, and what runs their modules.
+type Fresh<'a, 'b> = (&'a BTreeMap<TargetIx, TargetPlan>, &'a mut Rerun<'b>);
 
 /// Finds the inputs of a target for several documents, as they are stored: each trial with the number of the module that
 /// its route chose, or why there is none.
@@ -214,13 +245,14 @@ pub fn prepare_all(
     matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
     let mut lookup = Lookup::new(present);
-    let one = |doc| match preparing.document(doc, &mut inputs, &mut lookup) {
+    let one = |doc| match preparing.document(doc, &mut inputs, &mut lookup, None) {
         Ok((trial, call)) => (call, Ok(trial)),
         Err(error) => (0, Err(error)),
     };
     Ok(docs.iter().map(one).collect())
 }
 
+#[derive(Clone, Copy)]
 struct Preparing<'a> {
     parts: &'a Parts<'a>,
     families: &'a Families,
@@ -234,7 +266,13 @@ impl Preparing<'_> {
     }
 
     /// The trial of one document, and the number of the module that its route chose.
-    fn document(&self, doc: &DocId, inputs: &mut Inputs, lookup: &mut Lookup) -> Result<(Trial, usize)> {
+    fn document(
+        &self,
+        doc: &DocId,
+        inputs: &mut Inputs,
+        lookup: &mut Lookup,
+        fresh: Option<Fresh<'_, '_>>,
+    ) -> Result<(Trial, usize)> {
         let Parts { pipeline, store, .. } = *self.parts;
         let elsewhere = || {
             let message = format!("`{doc}` does not come to target `{}`", self.name());
@@ -249,7 +287,14 @@ impl Preparing<'_> {
         let (family_ix, step) = of.ok_or_else(elsewhere)?;
         let family = self.families.family(family_ix);
         let mut notes = Vec::new();
-        let document = self.open(family_ix, family, step, doc, &mut notes)?;
+        let mut document = self.open(family_ix, family, step, doc, &mut notes)?;
+        let is_fresh = fresh.is_some();
+        if let Some((plans, rerun)) = fresh {
+            // What is stored is not used: that it is of another file does not matter.
+            notes.clear();
+            let anew = Anew { plans, inputs, lookup, rerun };
+            self.renew(&mut document, family, step, anew)?;
+        }
         let deciding = Deciding { pipeline, family, store, lookup };
         let matching = Matching { parts: self.parts, families: self.families };
         let found = matching.of_document(self.plan, &document, step)?;
@@ -266,7 +311,8 @@ impl Preparing<'_> {
         let request = made.map_err(|_| self.damaged(doc))?;
         let trial = Trial {
             doc: doc.clone(),
-            input: self.described(&document, family, &work),
+            input: self.described(&document, family, &work, is_fresh),
+            module: self.module_of(plan),
             notes,
             launch: self.parts.launch(plan, 0)?,
             code: self.code(plan)?,
@@ -455,6 +501,7 @@ impl Preparing<'_> {
             before.map(|before| crate::engine::sets::result_of(store, &before, self.name())).transpose()?;
         Ok(Trial {
             input: format!("{} of {}", text::count(members, "document"), of.join(", ")),
+            module: self.module_of(self.plan),
             doc,
             notes,
             launch: self.parts.launch(self.plan, 0)?,
@@ -489,7 +536,11 @@ impl Preparing<'_> {
         Ok(packages)
     }
 
-    fn described(&self, document: &Document, family: &Family, work: &Work) -> String {
+    fn module_of(&self, plan: &TargetPlan) -> String {
+        plan.module.map_or_else(String::new, |ix| self.parts.pipeline.module(ix).name.clone())
+    }
+
+    fn described(&self, document: &Document, family: &Family, work: &Work, is_fresh: bool) -> String {
         let origin = requests::origin(family, document, work.main);
         let length = match origin {
             Input::Origin => document.content.as_ref().map(|content| content.length),
@@ -502,7 +553,8 @@ impl Preparing<'_> {
             Input::Step(step) => {
                 let name = &self.parts.pipeline.target(family.steps[step].target).name;
                 let s = if name.ends_with('s') { "" } else { "s" };
-                format!("{name}'{s} output")
+                let anew = if is_fresh { ", made anew" } else { "" };
+                format!("{name}'{s} output{anew}")
             }
         };
         length.map_or_else(|| what.clone(), |length| format!("{what} ({})", text::size(length)))

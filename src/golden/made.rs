@@ -308,6 +308,16 @@ pub fn bless(sample: &Sample, made: &Made) -> Result<()> {
     }
 }
 
+/// What people compare line by line: a text, JSON with line breaks; nothing if it is no text.
+pub fn readable_text(bytes: &[u8], ext: &str) -> Option<String> {
+    String::from_utf8(readable(bytes, ext)).ok()
+}
+
+/// What a result that was made outside of `run` comes to for a sample. Before: it is no list of children.
+pub fn made(output: &Output, sample: &Sample) -> Result<Made> {
+    Made::of(Done::Output(output.clone()), &sample.input, &sample.ext, &Children::new())
+}
+
 /// JSON with line breaks, as long as that is the same value to the last digit.
 fn readable(bytes: &[u8], ext: &str) -> Vec<u8> {
     let value = (ext == "json").then(|| serde_json::from_slice::<Value>(bytes).ok()).flatten();

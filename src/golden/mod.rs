@@ -14,6 +14,6 @@ mod made;
 mod run;
 mod sample;
 
-pub use made::{Content, Difference, Made, Verdict, bless, judge};
+pub use made::{Content, Difference, Made, Verdict, bless, judge, made, readable_text};
 pub use run::{Subject, run};
 pub use sample::{Sample, Saved, find, folder_of, modules_with_samples, save};

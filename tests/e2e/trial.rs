@@ -172,7 +172,7 @@ fn prints_are_no_data_and_an_edited_file_is_taken_as_it_is_now() {
         --- stderr
           Input     the file (5 B)
         reading
-          Output    txt, 5 B, differs from the stored one
+          Output    txt, 5 B, differs from the stored one     --diff shows how
           Done      [TIME]; nothing was recorded
         ",
     );
@@ -281,6 +281,103 @@ fn filters_sets_side_inputs_and_workers_can_be_tried() {
           Done      [TIME]; nothing was recorded
         ",
     );
+}
+
+#[test]
+fn diff_shows_what_differs_from_the_stored_result() {
+    let project = built();
+    project.pipe(&["try", "count", "a.txt", "-D", "count.times=5", "--diff"]).shows(
+        r#"
+        status: 0
+        --- stdout
+        -   "words": 6
+        +   "words": 15
+        --- stderr
+          Input     words' output (13 B)
+          Output    json, 12 B, differs from the stored one
+          Done      [TIME]; nothing was recorded
+        "#,
+    );
+    project.pipe(&["try", "count", "a.txt", "--diff"]).shows(
+        "
+        status: 0
+        --- stderr
+          Input     words' output (13 B)
+          Output    json, 11 B, the same as the stored one
+          Done      [TIME]; nothing was recorded
+        ",
+    );
+}
+
+#[test]
+fn fresh_runs_the_targets_before_it_too_and_records_nothing() {
+    let project = built();
+    project.write("inbox/a.txt", "alpha beta");
+    project.pipe(&["try", "count", "a.txt", "--fresh"]).shows(
+        r#"
+        status: 0
+        --- stdout
+        {"words":4}
+        --- stderr
+          Fresh     words
+        reading
+          Input     words' output, made anew (10 B)
+          Output    json, 11 B, differs from the stored one     --diff shows how
+          Done      [TIME]; nothing was recorded
+        "#,
+    );
+    // A document that nobody ever built, through two targets and a shared side input that is stored.
+    project.write("inbox/new.txt", "x y");
+    let said = project.pipe(&["try", "share", "inbox/new.txt", "--fresh"]).ends(0);
+    assert_eq!(said.stdout, "0.2857142857142857\n");
+    assert!(said.stderr.starts_with("  Fresh     words\nreading\n  Fresh     count\n"), "{}", said.stderr);
+    project.pipe(&["cat", "words", "a.txt"]).ends(0).says("one three two");
+    project.write("inbox/a.txt", "boom");
+    project
+        .pipe(&["try", "count", "a.txt", "--fresh"])
+        .ends(3)
+        .says("error: `words` fails on `inbox/a.txt` now: ValueError: no boom here")
+        .says("hint: pipe try words inbox/a.txt");
+    project.write("inbox/a.txt", " ");
+    project.pipe(&["try", "count", "a.txt", "--fresh"]).ends(4).says("skipped or left out before");
+    project.pipe(&["try", "total", "--fresh"]).ends(2).says("`--fresh` is for targets with `each`");
+}
+
+#[test]
+fn what_was_tried_can_be_kept_as_a_sample() {
+    let project = built();
+    project.pipe(&["try", "count", "a.txt", "--save-test"]).shows(
+        r#"
+        status: 0
+        --- stdout
+        {"words":6}
+        --- stderr
+          Input     words' output (13 B)
+          Output    json, 11 B, the same as the stored one
+          Saved     tests/words/count/a.in.txt, with what came out
+          Done      [TIME]; nothing was recorded
+        hint: pipe test words:count     runs it
+        "#,
+    );
+    assert_eq!(project.read("tests/words/count/a.in.txt"), "one three two");
+    assert_eq!(project.read("tests/words/count/a.toml"), "params = { times = 2 }\n");
+    assert_eq!(project.read("tests/words/count/a.out.json"), "{\n  \"words\": 6\n}\n");
+    // Another of the name gets a number; sets, side inputs and filters can be kept too.
+    project.pipe(&["try", "count", "a.txt", "--save-test"]).ends(0).says("tests/words/count/a-2.in.txt");
+    project.pipe(&["try", "total", "--save-test"]).ends(0).says("tests/words/total/total.in,");
+    project.pipe(&["try", "share", "b.txt", "--save-test"]).ends(0);
+    project.pipe(&["try", "upper", "c.md", "--save-test"]).ends(0);
+    project.pipe(&["try", "picky", "c.md", "--save-test"]).ends(0);
+    project.pipe(&["try", "words", "empty.txt", "--save-test"]).ends(0);
+    project.pipe(&["test"]).ends(0).says("7 of 7 samples passed");
+    // A failure is kept without saying that it must be.
+    project.write("inbox/b.txt", "boom");
+    project
+        .pipe(&["try", "words", "b.txt", "--save-test"])
+        .ends(1)
+        .says("Saved     tests/words/b.in.txt, without a result")
+        .says("hint: pipe test words --bless");
+    project.pipe(&["test", "words"]).ends(1).says("b: failed");
 }
 
 #[test]
