@@ -177,6 +177,25 @@ impl Args {
                 .hint("name a place elsewhere"));
         }
         let is_table = format != Format::Files;
+        // Links are followed: what counts is what would be written over.
+        let real = |path: &Path| {
+            let there =
+                |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?.to_owned()));
+            path.ancestors().find_map(there).map_or_else(|| path.to_owned(), |(above, rest)| above.join(rest))
+        };
+        let place = real(full);
+        if is_table && place == real(&project.place.file) {
+            return Err(Error::usage(format!("`{shown}` is the Pipelinefile")).hint("name another file"));
+        }
+        let mut sources = project.pipeline().sources.iter();
+        if let Some(source) = sources.find(|source| {
+            let roots = crate::scan::Roots::open(source);
+            roots.holds(&place) || (!is_table && roots.lies_in(&place))
+        }) {
+            let message =
+                format!("documents of `{}` lie in `{shown}`: an export could write over them", source.name);
+            return Err(Error::usage(message).hint("name a folder of its own"));
+        }
         if is_table && full.is_dir() {
             return Err(Error::usage(format!("`{shown}` is a folder, not a file for `{}`", format.word())));
         }

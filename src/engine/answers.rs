@@ -2,7 +2,7 @@
 
 use crate::engine::build::{Announcement, Build, InHand};
 use crate::engine::decide::{SideInput, Work, derived_note};
-use crate::engine::document::StepResult;
+use crate::engine::document::{Content, StepResult};
 use crate::engine::groups::is_over_members;
 use crate::engine::lookup::is_result;
 use crate::engine::modules::loaded_files;
@@ -297,7 +297,7 @@ impl Build<'_> {
                 let main = open.work[ticket.step].as_ref().map_or(Input::Origin, |work| work.main);
                 let (digest, input_ext) = open.document.input_facts(main).unwrap_or_default();
                 let length = match main {
-                    Input::Origin => open.document.content.as_ref().map_or(0, |content| content.length),
+                    Input::Origin => open.document.content.as_ref().map_or(0, Content::bytes),
                     Input::Step(step) => open.document.results[step]
                         .as_ref()
                         .and_then(StepResult::output)

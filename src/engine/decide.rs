@@ -15,7 +15,7 @@ use crate::engine::target::{Shared, TargetPlan};
 use crate::engine::values::{Found, Match};
 use crate::error::Result;
 use crate::hash::FieldHasher;
-use crate::model::action::{ActionKey, KeyInput, Outcome, Position, State};
+use crate::model::action::{ActionKey, KeyInput, Outcome, Place, Position, State};
 use crate::model::document::Meta;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::folder;
@@ -323,9 +323,21 @@ impl Deciding<'_> {
             Field::Id(_) | Field::Source => field.of_id(&document.id).map(Value::String),
             Field::Ext => document.input_facts(input).map(|(_, ext)| Value::String(ext)),
             Field::Meta(path) => document.meta(self.family, input, path),
-            Field::Size => self.size(document, input).map(Value::from),
-            Field::Mime => self.mime(document, input).map(Value::String),
+            Field::Size => self.size(document, self.bytes_of(document, input)).map(Value::from),
+            Field::Mime => self.mime(document, self.bytes_of(document, input)).map(Value::String),
         }
+    }
+
+    /// Where the bytes of an input come from: a result that passes its own input on has none.
+    fn bytes_of(&self, document: &Document, mut input: Input) -> Input {
+        while let Input::Step(step) = input
+            && let Some(output) = document.results[step].as_ref().and_then(StepResult::output)
+            && output.place == Place::Input
+            && let MainInput::One(before) = document.main_input(&self.family.steps[step])
+        {
+            input = before;
+        }
+        input
     }
 
     /// In bytes; of a folder all of its files.

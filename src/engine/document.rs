@@ -27,6 +27,16 @@ pub struct Content {
     pub path: PathBuf,
 }
 
+impl Content {
+    /// How many bytes: of a file that was not read, because nothing asked for them, its length now.
+    pub fn bytes(&self) -> u64 {
+        if self.length > 0 || self.bytes.is_some() || self.path.as_os_str().is_empty() {
+            return self.length;
+        }
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+}
+
 /// What a document that is no file brings along.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -82,6 +92,7 @@ impl StepResult {
 const ROW_EXT: &str = "json";
 
 /// An open document.
+#[derive(Clone)]
 pub struct Document {
     /// Its name.
     pub id: DocId,

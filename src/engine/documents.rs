@@ -266,9 +266,12 @@ impl<'a> Documents<'a> {
         Ok(name)
     }
 
-    /// Asks the file system for the size of a document's file, which `size` in a test may want.
-    pub fn with_size(&self, document: &mut Document) {
+    /// Asks the file system for the size of a document's file and what it is, which `size` and `mime` in a test may want.
+    pub fn with_look(&self, document: &mut Document) {
         let digest = document.digest.unwrap_or_default();
+        if document.is_given && document.content.is_some() {
+            return;
+        }
         if document.is_given {
             // As it is now, also where another one was built.
             if let Origin::Source(ix) = self.families.family(document.family).origin
@@ -281,8 +284,9 @@ impl<'a> Documents<'a> {
         }
         let Some(path) = self.source_path(document) else { return };
         let Ok(metadata) = std::fs::metadata(&path) else { return };
-        let length = metadata.len();
-        document.content = Some(Content { digest, length, bytes: None, mime: None, given: None, path });
+        let mime = crate::scan::mime_of_file(&path, &document.id.ext());
+        let (length, mime) = (metadata.len(), Some(mime.to_owned()));
+        document.content = Some(Content { digest, length, bytes: None, mime, given: None, path });
     }
 }
 

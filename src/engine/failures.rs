@@ -113,6 +113,27 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
     Ok((causes, blocked))
 }
 
+/// What a document waits for that stands behind a failure; empty if none does, or says nothing of it.
+pub fn first_blocked(store: &Store, pipeline: &Pipeline) -> Result<String> {
+    let mut first = Ok(String::new());
+    for family in families(store, pipeline) {
+        if store.sums(&family)?.blocked == 0 {
+            continue;
+        }
+        store.unwell(&family, &mut |_, entry| {
+            if entry.flags.gone
+                || !entry.flags.blocked
+                || first.as_ref().map_or(true, |note| !note.is_empty())
+            {
+                return;
+            }
+            first = before(store, entry.story)
+                .map(|found| found.iter().flat_map(behind).map(|(_, note)| note).next().unwrap_or_default());
+        })?;
+    }
+    first
+}
+
 /// The sets that are not over all their members, as their newest stories say.
 pub fn incomplete(store: &Store, pipeline: &Pipeline) -> Result<Vec<Incomplete>> {
     let mut sets = Vec::new();

@@ -15,7 +15,7 @@ use crate::engine::decide::Deciding;
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::members::{Noted, read};
-use crate::engine::sets::{Coverage, Gate, Streams};
+use crate::engine::sets::{Coverage, Gate, Needs, Streams};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::State;
@@ -92,10 +92,10 @@ impl Streams<'_> {
         let mut lookup = Lookup::new(PresentCode::new(&self.pipeline.root));
         let mut groups = Groups { path, ..Groups::default() };
         let mut sorter = Sorter::new(&groups.path);
-        let deep = gate.deep || by.is_of_meta();
+        let needs = Needs { meta: gate.needs.meta || by.is_of_meta(), ..gate.needs };
         let numbers: HashMap<&str, usize> =
             self.families.list.iter().enumerate().map(|(ix, family)| (family.name.as_str(), ix)).collect();
-        self.visit(target, deep, &mut |passing| {
+        self.visit(target, needs, &mut |passing| {
             if matches!(passing.state, State::Skipped | State::LeftOut | State::Absent) {
                 return Ok(());
             }

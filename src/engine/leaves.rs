@@ -142,7 +142,7 @@ impl Stretch<'_> {
         let before = std::mem::take(&mut gate.coverage);
         let (ix, family) = self.of;
         for (dir, entry) in &entries {
-            streams.visit_entry(ix, family, dir, entry, &self.places, gate.deep, &mut |passing| {
+            streams.visit_entry(ix, family, dir, entry, &self.places, gate.needs, &mut |passing| {
                 gate.pass(passing, &mut |member| {
                     root.add(Some(member.id.as_str()), &member.digest, &member.facts_text());
                     Ok(())

@@ -209,6 +209,9 @@ impl Lookup {
                 reasons.push(Reason::Code { files });
             }
         }
+        if !is_within(wanted.plan, &act) {
+            reasons.push(Reason::Limits);
+        }
         if let Outcome::Failed(failure) = &act.outcome
             && !failure.is_kept()
         {

@@ -15,7 +15,7 @@ use crate::engine::document::{Document, MainInput, place_of};
 use crate::engine::kin::{self, match_of};
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
-use crate::engine::sets::{Streams, above, given_content, stored};
+use crate::engine::sets::{Needs, Streams, above, given_content, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{ByValue, Found, Match, Table, canonical, hash_of};
 use crate::engine::{Parts, SampleFilter};
@@ -146,7 +146,10 @@ fn read(
         root.number(state as u64).digest(&digest).text(&ext);
         let Some(value) = value else {
             match state {
-                State::Failed | State::Blocked => table.failed += 1,
+                State::Failed | State::Blocked => {
+                    table.failed += 1;
+                    table.first_failed.get_or_insert_with(|| document.id.clone());
+                }
                 State::Unfinished => table.unfinished += 1,
                 _ => table.without += 1,
             }
@@ -195,11 +198,12 @@ fn each(
         let family = families.family(*ix);
         if family.is_set() { family.name.clone() } else { format!("{}/", family.name) }
     });
+    let needs = Needs { meta: true, content: false };
     for (ix, place) in of_stream {
         let family = families.family(ix);
         let mut failed = None;
         parts.store.scan(&family.name, &mut |dir, entry| {
-            let visited = streams.visit_entry(ix, family, dir, entry, &[place], true, &mut |passing| {
+            let visited = streams.visit_entry(ix, family, dir, entry, &[place], needs, &mut |passing| {
                 visit(ix, passing.document, passing.place, passing.state)
             });
             failed = visited.err();
@@ -228,14 +232,21 @@ impl Matching<'_> {
         let MainInput::One(main) = document.main_input(&family.steps[step]) else { return Ok(all) };
         for value in &plan.values {
             let with = &self.parts.pipeline.target(plan.ix).with[value.number];
-            let (Some(table), Some((_, mine, _))) = (&value.table, terms(with)) else { continue };
+            let (Some(table), Some((_, mine, theirs))) = (&value.table, terms(with)) else { continue };
             let mut lookup = Lookup::new(PresentCode::new(&self.parts.pipeline.root));
             let (pipeline, store) = (self.parts.pipeline, self.parts.store);
             let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
-            let matches = match deciding.field(document, main, mine) {
-                Some(own) => self.find(with, table, &own)?,
+            let own = deciding.field(document, main, mine);
+            let mut matches = match &own {
+                Some(own) => self.find(with, table, own)?,
                 None => Vec::new(),
             };
+            // What failed may be what it looks for: without it, another result would come out.
+            if let Some(failed) = table.first_failed.as_ref().filter(|_| own.is_some())
+                && (matches.is_empty() || with.many)
+            {
+                matches.push(unknown(failed, theirs, table.failed));
+            }
             let is_certain = table.unfinished == 0;
             all.push(Found { number: value.number, matches, is_certain });
         }
@@ -287,6 +298,22 @@ impl Matching<'_> {
         }
         let found = match_of(parts, families, &document, place);
         Ok(found.map(|found| Match { failed: format!("{id} failed"), ..found }))
+    }
+}
+
+/// In the place of a match: a document that failed before its value was known, one of so many.
+fn unknown(id: &DocId, theirs: &Field, failed: u64) -> Match {
+    let more = match failed - 1 {
+        0 => String::new(),
+        n => format!(", as did {} more", crate::text::thousands(n)),
+    };
+    Match {
+        id: id.clone(),
+        state: State::Failed,
+        digest: Digest::default(),
+        ext: String::new(),
+        content: None,
+        failed: format!("{id} failed before its {theirs} was known{more}"),
     }
 }
 

@@ -44,7 +44,11 @@ impl Build<'_> {
             // The story cannot be read: the document is named anew.
             (None, None) => self.store.name_documents(&of.name, &dir, std::slice::from_ref(&name))?.1,
         };
-        let racy = racy || known.as_ref().is_some_and(|before| before.story.racy);
+        // A story that says the same but for this is not written again: the entry, where it is at hand, knows better.
+        let racy = match &why {
+            Why::New(Some(_)) | Why::Again(Some(_)) => racy,
+            _ => racy || known.as_ref().is_some_and(|before| before.story.racy),
+        };
         let digest = known.as_ref().and_then(|before| before.story.content);
         let mut document = Document {
             id,

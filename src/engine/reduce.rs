@@ -18,6 +18,7 @@ use crate::engine::{Options, Parts};
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Outcome, Position, State};
+use crate::model::document::DocId;
 use crate::model::pipeline::TargetIx;
 use crate::plan::family::{Families, FamilyIx, Origin};
 use crate::plan::key::SetRoot;
@@ -88,6 +89,12 @@ pub(super) fn reduce(
         covers.filter(|place| build.outline().covers_family(parts, *place, family, stratum)).collect();
     let tree = Tree { parts, families, options, plan, ix, covers };
     let mut present = HashSet::new();
+    // Nothing is merged for a result that is not to be.
+    let only = options.sample_filter();
+    let (_, _, coverage) = tree.streams(only.as_deref()).root(target, &tree.plan.sees)?;
+    if let Err(result) = tree.stands(&coverage) {
+        return Ok(Reduced { result, root: Some(tree.walk(&mut |_| Ok(()))?.1) });
+    }
     let mut level = tree.level(build, stratum, 0, &Level::default(), &mut present)?;
     let (coverage, root) = (level.coverage, level.root);
     let note = match tree.stands(&coverage) {
@@ -168,20 +175,17 @@ impl Tree<'_> {
 
     /// The lowest level: members as they are read.
     fn members(&self, sender: &SyncSender<Touched>) -> Result<Level> {
-        let only = self.options.sample_filter();
-        let streams = Streams {
-            pipeline: self.parts.pipeline,
-            families: self.families,
-            store: self.parts.store,
-            roots: &self.parts.roots,
-            only: only.as_deref(),
-            is_current: None,
-            group: None,
-        };
         let mut cutter = Cutter { tree: self, sender, number: 0, level: Level::default(), run: Vec::new() };
+        let (coverage, root) = self.walk(&mut |part| cutter.push(part))?;
+        Ok(Level { coverage, root: Some(root), ..cutter.finish()? })
+    }
+
+    /// Visits the members in order; how complete they are, and a digest of all.
+    fn walk(&self, visit: &mut dyn FnMut(Part) -> Result<()>) -> Result<(Coverage, Digest)> {
+        let only = self.options.sample_filter();
+        let streams = self.streams(only.as_deref());
         let mut root = FieldHasher::new("pipe reduced");
         let target = self.parts.pipeline.target(self.plan.ix);
-        let mut failed = Ok(());
         let mut coverage = streams.members(self.plan.ix, &self.plan.sees, &mut |member| {
             let id = member.id;
             let family = self.families.of_document(id).find(|ix| {
@@ -191,21 +195,29 @@ impl Tree<'_> {
             let Some(family) = family else { return Ok(()) };
             let (dir, name) = id.place();
             root.text(id.as_str()).digest(&member.digest).text(&member.ext);
-            failed = cutter.push(Part {
+            visit(Part {
                 place: (family, dir.to_owned(), name.to_owned()),
                 last: id.as_str().to_owned(),
                 digest: member.digest,
                 ext: member.ext.clone(),
                 is_source: member.path.is_some(),
                 act: member.act,
-            });
-            std::mem::replace(&mut failed, Ok(()))
+            })
         })?;
         streams.count_unsplit(target, &mut coverage)?;
-        let mut level = cutter.finish()?;
-        level.coverage = coverage;
-        level.root = Some(root.finish());
-        Ok(level)
+        Ok((coverage, root.finish()))
+    }
+
+    fn streams<'s>(&'s self, only: Option<&'s (dyn Fn(&DocId) -> bool + Sync)>) -> Streams<'s> {
+        Streams {
+            pipeline: self.parts.pipeline,
+            families: self.families,
+            store: self.parts.store,
+            roots: &self.parts.roots,
+            only,
+            is_current: None,
+            group: None,
+        }
     }
 
     /// A level above another.

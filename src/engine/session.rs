@@ -145,6 +145,9 @@ pub fn build_again(
     let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
     summary.causes = causes;
     summary.blocked = blocked;
+    if blocked > 0 && summary.causes.is_empty() {
+        summary.blocked_by = failures::first_blocked(parts.store, parts.pipeline)?;
+    }
     summary.sets = failures::incomplete(parts.store, parts.pipeline)?;
     if summary.stopped.is_none() {
         list(parts, &options, &touched, &mut summary, sink)?;

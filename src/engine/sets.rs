@@ -18,7 +18,7 @@ use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
 use crate::model::document::{DocId, Meta, unescape_name};
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
-use crate::model::selection::{Field, Glob, IdPart};
+use crate::model::selection::{Field, Glob, IdPart, Test};
 use crate::plan::family::{Families, Family, FamilyIx, Input, Origin};
 use crate::scan::{Given, GivenBody, GivenDocument, Roots};
 use crate::store::{Entry, Store};
@@ -59,7 +59,7 @@ pub struct Coverage {
     pub missing: u64,
     /// Not decided.
     pub unfinished: u64,
-    /// In two streams of a union at once.
+    /// Of the missing: those that are in several streams of a union at once.
     pub collisions: u64,
 }
 
@@ -77,14 +77,27 @@ impl Coverage {
         let known = self.done + self.missing;
         match self.missing {
             0 => String::new(),
-            _ => format!("over {} of {}", crate::text::thousands(self.done), crate::text::thousands(known)),
+            _ => format!(
+                "over {} of {}{}",
+                crate::text::thousands(self.done),
+                crate::text::thousands(known),
+                self.in_several()
+            ),
+        }
+    }
+
+    fn in_several(&self) -> String {
+        match self.collisions {
+            0 => String::new(),
+            1 => "; 1 has a result in several of its streams".to_owned(),
+            n => format!("; {} have results in several of its streams", crate::text::thousands(n)),
         }
     }
 
     /// That too many members are missing.
     pub(super) fn too_few(&self) -> String {
         let known = crate::text::count(self.done + self.missing, "member");
-        format!("{} of {known} failed", crate::text::thousands(self.missing))
+        format!("{} of {known} failed{}", crate::text::thousands(self.missing), self.in_several())
     }
 
     /// Whether enough members succeeded.
@@ -112,31 +125,45 @@ pub struct Streams<'a> {
     pub group: Option<&'a Group>,
 }
 
+/// What of a document is needed beside its results where it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Results before the place itself, and what is inherited: fields of `meta` are looked up there.
+    pub meta: bool,
+    /// The size and the kind of its file.
+    pub content: bool,
+}
+
+impl Needs {
+    /// What fields ask for.
+    pub fn of<'f>(fields: impl Iterator<Item = &'f Field>) -> Self {
+        fields.fold(Needs { meta: false, content: false }, |needs, field| Needs {
+            meta: needs.meta || matches!(field, Field::Meta(_)),
+            content: needs.content || matches!(field, Field::Size | Field::Mime),
+        })
+    }
+}
+
 /// Tells the members of a set from what else passes, and counts.
 pub(super) struct Gate<'a> {
     streams: &'a Streams<'a>,
     target: &'a Target,
     sees: &'a [Field],
-    /// Whether results before the place itself are needed: fields of `meta` are looked up there.
-    pub(super) deep: bool,
+    pub(super) needs: Needs,
     /// What was counted so far.
     pub(super) coverage: Coverage,
-    last: Option<DocId>,
     lookup: Lookup,
 }
 
 impl<'a> Gate<'a> {
     pub(super) fn new(streams: &'a Streams<'a>, target: &'a Target, sees: &'a [Field]) -> Self {
-        let of_meta = |field: &Field| matches!(field, Field::Meta(_));
-        let deep =
-            sees.iter().any(of_meta) || target.test.as_ref().is_some_and(|test| test.fields().any(of_meta));
+        let needs = Needs::of(sees.iter().chain(target.test.iter().flat_map(Test::fields)));
         Gate {
             streams,
             target,
             sees,
-            deep,
+            needs,
             coverage: Coverage::default(),
-            last: None,
             lookup: Lookup::new(crate::engine::loads::PresentCode::new(&streams.pipeline.root)),
         }
     }
@@ -151,6 +178,7 @@ impl<'a> Gate<'a> {
             State::Done => {}
             State::Failed | State::Blocked => {
                 self.coverage.missing += 1;
+                self.coverage.collisions += u64::from(passing.twice);
                 return Ok(());
             }
             State::Unfinished => {
@@ -171,11 +199,6 @@ impl<'a> Gate<'a> {
         {
             return Ok(());
         }
-        if self.last.as_ref() == Some(&document.id) {
-            self.coverage.collisions += 1;
-            return Ok(());
-        }
-        self.last = Some(document.id.clone());
         self.coverage.done += 1;
         let mut facts = Meta::new();
         for field in self.sees.iter().filter(|field| **field != Field::Id(IdPart::Whole)) {
@@ -216,6 +239,8 @@ pub struct Passing<'a> {
     pub state: State,
     /// Its entry in the index.
     pub entry: &'a Entry,
+    /// It has a result in several streams of the union: it counts as failed.
+    pub twice: bool,
 }
 
 impl Streams<'_> {
@@ -223,14 +248,14 @@ impl Streams<'_> {
     pub fn visit(
         &self,
         target: &Target,
-        deep: bool,
+        needs: Needs,
         visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
     ) -> Result<()> {
         for (ix, places) in self.families_of(target) {
             let family = self.families.family(ix);
             let mut failed = None;
             self.store.scan(&family.name, &mut |dir, entry| {
-                let result = self.visit_entry(ix, family, dir, entry, &places, deep, visit);
+                let result = self.visit_entry(ix, family, dir, entry, &places, needs, visit);
                 failed = result.err();
                 failed.is_none()
             })?;
@@ -267,7 +292,7 @@ impl Streams<'_> {
         dir: &str,
         entry: &Entry,
         places: &[Input],
-        deep: bool,
+        needs: Needs,
         visit: &mut dyn FnMut(&Passing<'_>) -> Result<()>,
     ) -> Result<()> {
         if entry.flags.gone {
@@ -277,35 +302,47 @@ impl Streams<'_> {
         if self.only.is_some_and(|only| !only(&id)) {
             return Ok(());
         }
-        let is_asked = |step| deep || places.contains(&Input::Step(step));
+        let is_asked = |step| needs.meta || places.contains(&Input::Step(step));
         let Some(mut document) = stored(self.store, self.pipeline, (ix, family), id, entry, &is_asked)?
         else {
             return Ok(());
         };
         if let Origin::Source(source) = family.origin
-            && (deep || places.contains(&Input::Origin) || passes_on(&document))
+            && (needs.meta || places.contains(&Input::Origin) || passes_on(&document))
         {
             given_content(&self.roots[source.0], &mut document)?;
         }
-        if deep && family.is_children() {
+        if let Origin::Source(source) = family.origin
+            && needs.content
+        {
+            look(&self.roots[source.0], &mut document);
+        }
+        if needs.meta && family.is_children() {
             document.above = above(self.store, self.pipeline, self.families, self.roots, ix, dir)?;
         }
-        for place in places {
-            let mut state = match place {
-                Input::Origin if document.digest.is_some() => State::Done,
-                Input::Origin => State::Failed,
-                Input::Step(step) => {
-                    document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state)
+        let state_at = |place: &Input| match place {
+            Input::Origin if document.digest.is_some() => State::Done,
+            Input::Origin => State::Failed,
+            Input::Step(step) => match self.is_current {
+                Some(is_current) if !is_current(entry.definition, family.steps[*step].target) => {
+                    State::Unfinished
                 }
-            };
-            if let (Some(is_current), Input::Step(step)) = (self.is_current, place)
-                && !is_current(entry.definition, family.steps[*step].target)
-            {
-                state = State::Unfinished;
-            }
-            visit(&Passing { document: &document, family, place: *place, state, entry })?;
+                _ => document.results[*step].as_ref().map_or(State::Unfinished, |result| result.state),
+            },
+        };
+        let passing = |place: &Input, state| Passing {
+            document: &document,
+            family,
+            place: *place,
+            state,
+            entry,
+            twice: false,
+        };
+        // Which of several results is meant nobody can say: it fails, as it does where each document is taken.
+        if places.len() > 1 && places.iter().filter(|place| state_at(place) == State::Done).count() > 1 {
+            return visit(&Passing { twice: true, ..passing(&places[0], State::Failed) });
         }
-        Ok(())
+        places.iter().try_for_each(|place| visit(&passing(place, state_at(place))))
     }
 
     /// Visits the members of a set, and says how complete the set is.
@@ -320,7 +357,7 @@ impl Streams<'_> {
         if let Some(group) = self.group {
             return self.members_of(group, gate, target, visit);
         }
-        self.visit(target, gate.deep, &mut |passing| gate.pass(passing, visit))?;
+        self.visit(target, gate.needs, &mut |passing| gate.pass(passing, visit))?;
         Ok(gate.coverage)
     }
 }
@@ -341,8 +378,8 @@ impl Streams<'_> {
             let Some((_, places)) = families.iter().find(|(family, _)| *family == ix) else { return Ok(()) };
             let family = self.families.family(ix);
             let Some(entry) = self.store.entry(&family.name, dir, name)? else { return Ok(()) };
-            let deep = gate.deep;
-            self.visit_entry(ix, family, dir, &entry, places, deep, &mut |passing| {
+            let needs = gate.needs;
+            self.visit_entry(ix, family, dir, &entry, places, needs, &mut |passing| {
                 gate.pass(passing, &mut |member| match known_as {
                     None => visit(member),
                     Some(name) => {
@@ -567,6 +604,19 @@ pub fn given_content(roots: &Roots, document: &mut Document) -> Result<()> {
         document.content = Some(content_of_given(*given));
     }
     Ok(())
+}
+
+/// Puts the size and the kind of a file into its document, without reading all of it. If it is another file by now, the
+/// next build finds its stamp changed.
+pub fn look(roots: &Roots, document: &mut Document) {
+    if !document.is_given
+        && document.content.is_none()
+        && let Some(digest) = document.digest
+        && let Some((length, mime)) = crate::scan::peek(roots, document.id.rel())
+    {
+        let content = source_content(roots, document.id.rel(), digest);
+        document.content = Some(Content { length, mime: Some(mime.to_owned()), ..content });
+    }
 }
 
 /// A document that was given, as the bytes of a document.

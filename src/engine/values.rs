@@ -50,6 +50,8 @@ pub struct Table {
     pub slots: Vec<Slot>,
     /// Documents whose value is not known, because they failed.
     pub failed: u64,
+    /// The first of them.
+    pub first_failed: Option<DocId>,
     /// Documents whose value is not known, because they are not decided.
     pub unfinished: u64,
     /// Documents that have no value, whatever else becomes of them.

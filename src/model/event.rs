@@ -338,6 +338,9 @@ pub struct Summary {
     pub causes: Vec<Cause>,
     /// Documents that stand behind a failure.
     pub blocked: u64,
+    /// What one of them waits for, where that is no cause.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub blocked_by: String,
     /// Sets that are not over all their members.
     pub sets: Vec<Incomplete>,
     /// Results that were taken from the shared cache; they are among those reused.

@@ -75,6 +75,8 @@ pub enum Reason {
         /// The sequence number of the mark.
         mark: u64,
     },
+    /// It was over a limit that is another one now.
+    Limits,
     /// The last time ended in a passing fault.
     PassingFault {
         /// The fault's summary.
@@ -128,6 +130,7 @@ impl Reason {
             Reason::Reopened { .. } => {
                 "its failure was opened again, by `pipe retry` or since its module was stopped".to_owned()
             }
+            Reason::Limits => "it was over a limit of `split` that is another one now".to_owned(),
             Reason::PassingFault { failure } => format!("tried again after a passing fault: {failure}"),
             Reason::OutputLost => "its earlier result was damaged".to_owned(),
             Reason::Members { old, new } if old == new => "a member changed".to_owned(),

@@ -156,15 +156,15 @@ fn each(
     let glob = glob(ask)?;
     let test = test(&ask.tests)?;
     let asks_meta = test.fields().any(|field| matches!(field, Field::Meta(_)));
-    let asks_size = test.fields().any(|field| *field == Field::Size);
+    let asks_look = test.fields().any(|field| matches!(field, Field::Size | Field::Mime));
     let depth = if asks_meta || ask.manifest || ask.pairs { Depth::All } else { Depth::Place };
     let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
     documents.visit(node, depth, &mut |passing| {
         if glob.as_ref().is_some_and(|glob| !covers(glob, &passing.document.id)) {
             return Ok(true);
         }
-        let sized = (asks_size && passing.place == Input::Origin).then(|| sized(documents, passing.document));
-        let document = sized.as_ref().unwrap_or(passing.document);
+        let seen = asks_look.then(|| seen(documents, passing.document));
+        let document = seen.as_ref().unwrap_or(passing.document);
         let family = passing.family;
         let deciding = Deciding { pipeline: asked.pipeline, family, store: asked.store, lookup: &mut lookup };
         if !test.passes(&|field| deciding.field(document, passing.place, field)) {
@@ -182,11 +182,9 @@ fn each(
     })
 }
 
-fn sized(documents: &Documents<'_>, document: &Document) -> Document {
-    let (dir, name) = (document.dir.to_string(), document.name.clone());
-    let mut copy = documents.unknown(document.family, document.id.clone(), &dir, &name);
-    copy.digest = document.digest;
-    documents.with_size(&mut copy);
+fn seen(documents: &Documents<'_>, document: &Document) -> Document {
+    let mut copy = document.clone();
+    documents.with_look(&mut copy);
     copy
 }
 

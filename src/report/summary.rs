@@ -156,7 +156,7 @@ fn causes(end: &Summary, style: Style, lines: &mut Vec<String>) {
             }
         }
         let behind = if behind.is_empty() {
-            String::new()
+            if end.blocked_by.is_empty() { String::new() } else { format!(": {}", shown(&end.blocked_by)) }
         } else {
             format!(" behind what failed in {}", behind.join(", "))
         };

@@ -117,6 +117,7 @@ fn summary() -> Summary {
             cause("ocr", failure(), 5, &["docs/scan-1.pdf", "docs/scan-2.pdf", "docs/scan-3.pdf"]),
         ],
         blocked: 5,
+        blocked_by: String::new(),
         sets: Vec::new(),
         published: 326,
         withdrawn: 4,

@@ -138,6 +138,20 @@ impl Roots {
         self.by_rel.values().map(place).collect()
     }
 
+    /// Whether a file without links in its path would be one of the source, or is beside them in one of its folders.
+    pub fn holds(&self, path: &Path) -> bool {
+        let is_in = |root: &Root| {
+            let place = root.real.as_deref().unwrap_or(&root.path);
+            if root.is_file { path == place } else { path.starts_with(place) }
+        };
+        self.by_rel.values().any(is_in)
+    }
+
+    /// Whether any of the source is below a folder without links in its path.
+    pub fn lies_in(&self, folder: &Path) -> bool {
+        self.by_rel.values().any(|root| root.real.as_deref().unwrap_or(&root.path).starts_with(folder))
+    }
+
     /// The paths relative to the source of what changed in it; nothing if what the source names itself may be another
     /// thing now, or lead elsewhere: then all of it is to be looked at.
     pub fn changed<'a>(&self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Option<BTreeSet<String>> {

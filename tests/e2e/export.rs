@@ -165,7 +165,7 @@ fn what_cannot_be_written_leaves_what_was_there() {
         (&["up", "-o", "-", "--format", "files"], 2, "files cannot go to stdout"),
         (&["up", "-o", ".pipe/x.csv"], 2, "lies in the store"),
         (&["up", "-o", ".pipe/there/"], 2, "lies in the store"),
-        (&["up", "-o", "inbox", "--format", "csv"], 2, "is a folder"),
+        (&["up", "-o", "modules", "--format", "csv"], 2, "is a folder"),
         (&["up", "-o", "x.csv", "--format", "files"], 2, "is a file, not a folder"),
         (&["up", "-o", "x.csv/y.csv"], 3, "x.csv"),
     ] {
@@ -194,4 +194,49 @@ fn a_source_that_is_no_json_has_a_row_without_fields() {
         warning: in/b.json is no JSON inside: without fields
         ",
     );
+}
+
+#[test]
+fn an_export_never_goes_over_documents() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [source.rows]
+            path = "rows.csv"
+            rows = "k"
+
+            [target.t]
+            each  = "inbox"
+            shell = "echo RESULT > {out}"
+            ext   = "txt"
+            "#,
+        )
+        .file("rows.csv", "k\na\n")
+        .file("inbox/a", "a")
+        .file("inbox/a.txt", "precious");
+    drop(project.pipe(&["build"]).ends(0));
+    for place in [".", "inbox", "inbox/sub", "inbox/../inbox/new"] {
+        drop(
+            project
+                .pipe(&["export", "t", "-o", place, "--format", "files"])
+                .ends(2)
+                .says("an export could write over them"),
+        );
+    }
+    for file in ["inbox/t.csv", "rows.csv"] {
+        drop(project.pipe(&["export", "t", "-o", file]).ends(2).says("an export could write over them"));
+    }
+    drop(
+        project
+            .pipe(&["export", "t", "-o", "Pipelinefile", "--format", "csv"])
+            .ends(2)
+            .says("is the Pipelinefile"),
+    );
+    assert_eq!(project.read("inbox/a.txt"), "precious");
+    drop(project.pipe(&["export", "t", "-o", "t.csv"]).ends(0));
+    drop(project.pipe(&["export", "t", "-o", "copies"]).ends(0));
 }

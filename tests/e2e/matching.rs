@@ -368,3 +368,27 @@ fn random_builds_are_as_the_oracle_says() {
         random_builds(seed, 8);
     }
 }
+
+/// A record that failed may be the one that is looked for: nobody is built as if it were not there.
+#[test]
+fn a_row_that_cannot_be_read_blocks_those_without_a_match() {
+    for missing in ["none", "skip", "fail"] {
+        let with =
+            format!(r#"{{ from = "vendors", on = ["meta.vendor", "meta.id"], missing = "{missing}" }}"#);
+        let project = project(&with);
+        project.write("vendors.csv", "id,name\na,Acme\nb,Bolt\n");
+        project.write("scans/1", "a one");
+        project.write("scans/2", "b two");
+        drop(project.pipe(&["build"]).ends(0));
+        let before = project.published();
+        project.take_runs();
+        project.write("vendors.csv", "id,name\na,Acme\nb\n");
+        let ended = project.pipe(&["build"]).ends(1);
+        assert!(ended.text().contains("failed before its meta.id was known"), "{}", ended.text());
+        assert_eq!(project.take_runs(), Vec::<String>::new(), "{missing}");
+        assert_eq!(project.published(), before, "{missing}: what stood stays");
+        project.write("vendors.csv", "id,name\na,Acme\nb,Bolt\n");
+        drop(project.pipe(&["build"]).ends(0));
+        assert_eq!(project.take_runs(), Vec::<String>::new(), "{missing}: as before");
+    }
+}

@@ -86,6 +86,44 @@ fn traced(project: &Project, calls: &str) -> Option<Vec<String>> {
 /// What opens, starts and writes.
 const DEEDS: &str = "trace=openat,open,execve,execveat,fork,vfork,clone,clone3,write,pwrite64,writev,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate";
 
+/// A file so new that its stamp cannot be trusted is read once more by the next build, also where a set is between: the
+/// second stratum must not take the old word for it.
+#[test]
+fn a_file_that_was_too_new_settles_behind_a_set() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.each]
+            each  = "inbox"
+            shell = 'cat {in} > {out}'
+
+            [target.all]
+            all   = "each"
+            shell = 'cat {in} > {out}'
+
+            [target.use]
+            each  = "each"
+            with  = { all = "all" }
+            shell = 'cat {in} {with.all} > {out}'
+            "#,
+        )
+        .file("inbox/1", "1");
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_millis(300);
+    let file = std::fs::File::options().append(true).open(project.root().join("inbox/1")).unwrap();
+    file.set_modified(soon).unwrap();
+    drop(project.pipe(&["build"]).ends(0));
+    while std::time::SystemTime::now() < soon + std::time::Duration::from_millis(50) {
+        std::thread::yield_now();
+    }
+    drop(project.pipe(&["build"]).ends(0));
+    drop(project.pipe(&["build"]).ends(0).says("Up to date"));
+    drop(project.pipe(&["status"]).ends(0).says("up to date"));
+}
+
 #[test]
 fn a_build_with_nothing_to_do_opens_no_source_starts_nothing_and_writes_nothing() {
     let project = built();

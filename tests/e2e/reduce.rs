@@ -108,3 +108,27 @@ fn a_merge_that_fails_blocks_the_result_until_it_is_put_right() {
     project.build_runs(&["total 5 inputs"]);
     project.is_as_built_clean();
 }
+
+#[test]
+fn nothing_is_merged_where_too_many_members_failed() {
+    let project = project(
+        "
+[target.read]
+each  = \"inbox\"
+shell = \"grep -v BAD {in} > {out}\"
+",
+    );
+    project.replace("Pipelinefile", "all     = \"inbox\"", "all     = \"read\"");
+    for i in 0..100 {
+        project.write(&format!("inbox/{i:03}.txt"), "1");
+    }
+    for i in 0..20 {
+        project.write(&format!("inbox/bad{i:03}.txt"), "BAD");
+    }
+    drop(project.pipe(&["build"]).ends(1).says("20 of 120 members failed"));
+    assert_eq!(project.take_runs(), Vec::<String>::new());
+    // The limit is another one: now it is worth it.
+    project.replace("Pipelinefile", "reduce  = true", "reduce  = true\nmin_done = \"50%\"");
+    drop(project.pipe(&["build"]).ends(1));
+    assert_eq!(project.read("out/total.txt"), "100");
+}

@@ -385,3 +385,86 @@ fn a_redo_of_one_module_of_a_route_concerns_only_what_it_made() {
     project.build_runs(&["ocr scan a", "table b table"]);
     project.build_runs(&[]);
 }
+
+/// `size` and `mime` mean the same wherever they are asked: of files, of what is passed on, in sets and after an edit.
+#[test]
+fn size_and_mime_are_those_of_the_bytes_everywhere() {
+    let pipeline = r#"
+[source.inbox]
+path = "inbox"
+
+[target.pass]
+each   = "inbox"
+module = "pass_on"
+
+[target.routed]
+each  = "inbox"
+route = [{ do = "pass" }]
+
+[target.texts]
+each  = "pass"
+where = { mime = "text/*" }
+shell = "cat {in} > {out}"
+
+[target.routed_texts]
+each  = "routed"
+where = { mime = "text/*" }
+shell = "cat {in} > {out}"
+
+[target.large]
+all   = "inbox"
+where = { size = ">5" }
+shell = "grep -o '\"id\":\"[^\"]*' {in} > {out}"
+
+[target.kinds]
+group = "pass"
+by    = "id.ext"
+where = { mime = "text/*" }
+shell = "grep -o '\"id\":\"[^\"]*' {in} > {out}"
+"#;
+    let project = Project::new()
+        .file("Pipelinefile", pipeline)
+        .module(
+            "pass_on",
+            "
+            @module
+            def pass_on(doc):
+                return Result(meta={'v': 1})
+            ",
+        )
+        .file("inbox/long.txt", "a long text")
+        .file("inbox/short.txt", "b");
+    project.write("inbox/picture", b"\x89PNG\r\n\x1a\n\0\0");
+    let listed = |project: &Project, target: &str| {
+        let text = project.pipe(&["ls", target, "--state", "done"]).ends(0).text();
+        ["long.txt", "short.txt", "picture"].map(|name| text.contains(name))
+    };
+    let check = |project: &Project| {
+        assert_eq!(listed(project, "texts"), [true, true, false]);
+        assert_eq!(listed(project, "routed_texts"), [true, true, false]);
+        let cat = |target: &[&str]| project.pipe(&[&["cat"], target].concat()).ends(0).text();
+        let large = cat(&["large"]);
+        assert!(
+            large.contains("long.txt") && large.contains("picture") && !large.contains("short.txt"),
+            "{large}"
+        );
+        let kinds = cat(&["kinds", "kinds/txt"]);
+        assert!(kinds.contains("long.txt") && !kinds.contains("picture"), "{kinds}");
+    };
+    drop(project.pipe(&["build"]).ends(0));
+    check(&project);
+    // The files are not read again, and what is recorded of them is as large as they are.
+    project.replace("modules/pass_on.py", "'v': 1", "'v': 2");
+    drop(project.pipe(&["build"]).ends(0));
+    check(&project);
+    let text = project.read("Pipelinefile");
+    project.write(
+        "Pipelinefile",
+        text + "[target.big]\neach = \"pass\"\nwhere = { size = \">5\" }\nshell = \"cat {in} > {out}\"\n",
+    );
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(listed(&project, "big"), [true, false, true]);
+    let of = |test: &str| project.pipe(&["ls", "inbox", "--where", test]).ends(0).text();
+    assert!(of("mime=text/*").contains("short.txt") && !of("mime=text/*").contains("picture"));
+    assert!(of("mime=image/*").contains("picture"));
+}

@@ -339,3 +339,44 @@ fn a_set_with_too_few_members_is_not_looked_at_again_until_something_changes() {
     project.build_runs(&["pick b", "joined inbox/a.txt inbox/b.txt"]);
     project.build_runs(&[]);
 }
+
+/// Which of two results of one document is meant nobody can say: it fails in a set, as it does where each is taken.
+#[test]
+fn a_document_in_two_streams_of_a_union_is_missing_in_a_set() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.a]
+            each  = "inbox"
+            where = { id = "!inbox/x" }
+            shell = "echo A > {out}"
+
+            [target.b]
+            each  = "inbox"
+            where = { id = "!inbox/y" }
+            shell = "echo B > {out}"
+
+            [target.all]
+            all      = ["a", "b"]
+            min_done = "60%"
+            shell    = "cat {in} > {out}"
+            "#,
+        )
+        .file("inbox/x", "")
+        .file("inbox/y", "")
+        .file("inbox/z", "");
+    drop(project.pipe(&["build"]).ends(0).says("over 2 of 3; 1 has a result in several of its streams"));
+    let all = project.pipe(&["cat", "all"]).ends(0).text();
+    assert!(all.contains("inbox/x") && all.contains("inbox/y") && !all.contains("inbox/z"), "{all}");
+    project.replace("Pipelinefile", "60%", "90%");
+    drop(
+        project
+            .pipe(&["build", "all"])
+            .ends(1)
+            .says("1 of 3 members failed; 1 has a result in several of its streams"),
+    );
+}
