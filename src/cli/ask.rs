@@ -77,7 +77,7 @@ impl RunNumber {
         match self {
             RunNumber::Number(number) => Ok(Some(number)),
             RunNumber::Last => match ask_one(project, &Question::Runs, out)?.0 {
-                Some(Answer::Runs { runs }) => Ok(runs.last().map(|run| run.number)),
+                Some(Answer::Runs { runs, .. }) => Ok(runs.last().map(|run| run.number)),
                 _ => Ok(None),
             },
         }

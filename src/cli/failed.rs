@@ -39,14 +39,16 @@ impl Args {
         } else {
             lines(&failed).into_iter().try_for_each(|line| out.line(line))?;
         }
-        let fine = !self.exit_code || failed.causes.is_empty();
+        let fine = !self.exit_code || (failed.causes.is_empty() && failed.unfinished.is_empty());
         Ok(if fine { Exit::FINE } else { Exit::FAILED })
     }
 }
 
 fn lines(failed: &Failed) -> Vec<String> {
+    let unfinished = format!("the last build did not finish: {}", failed.unfinished);
     if failed.causes.is_empty() {
-        return vec!["nothing failed".to_owned()];
+        let rest = (!failed.unfinished.is_empty()).then_some(unfinished);
+        return std::iter::once("nothing failed".to_owned()).chain(rest).collect();
     }
     let documents: u64 = failed.causes.iter().map(|cause| cause.count).sum();
     let causes = text::count(failed.causes.len() as u64, "cause");

@@ -1,8 +1,10 @@
 //! `pipe report`: runs, one run in numbers, two compared, and the Pipelinefile that each ran.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::cli::ask::{self, RunNumber};
 use crate::cli::exit::Exit;
@@ -10,7 +12,7 @@ use crate::cli::global::Global;
 use crate::cli::log::command;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
-use crate::model::action::Run;
+use crate::model::action::{Ended, Run};
 use crate::project::Project;
 use crate::query::report::RunReport;
 use crate::query::{Answer, Question};
@@ -69,8 +71,8 @@ enum Format {
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = ask::project(global, out)?;
-        let runs = runs(&project, out)?;
-        let Some(wanted) = self.run else { return list(&project, &runs, out) };
+        let (runs, ended) = runs(&project, out)?;
+        let Some(wanted) = self.run else { return list(&project, &runs, &ended, out) };
         let run = find(&runs, wanted)?;
         let other = self.compare.map(|other| find(&runs, other)).transpose()?;
         if self.restore {
@@ -170,10 +172,12 @@ fn write(file: &Path, text: &str) -> Result<()> {
     crate::fs::write_scratch(file, text.as_bytes())
 }
 
-/// All runs that recorded anything.
-fn runs(project: &Project, out: &mut Output) -> Result<Vec<Run>> {
+/// All runs that recorded anything, and how they ended.
+fn runs(project: &Project, out: &mut Output) -> Result<(Vec<Run>, HashMap<u32, Ended>)> {
     match ask::ask_one(project, &Question::Runs, out)?.0 {
-        Some(Answer::Runs { runs }) => Ok(runs),
+        Some(Answer::Runs { runs, ended }) => {
+            Ok((runs, ended.into_iter().map(|ended| (ended.run, ended)).collect()))
+        }
         _ => Err(Error::unfinished("this is no list of runs")),
     }
 }
@@ -206,11 +210,32 @@ fn kept(project: &Project, run: &Run) -> Result<String> {
     })
 }
 
+#[derive(Serialize)]
+struct RunLine<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'a Ended>,
+}
+
+/// What came of a run, in a few words.
+fn outcome(run: &Run, ended: &Ended) -> String {
+    let took = text::duration(ended.time.since(run.start));
+    let counts = [(ended.built, "built"), (ended.reused, "reused"), (ended.failed, "failed")];
+    let counts = counts.iter().filter(|(n, _)| *n > 0);
+    let mut parts: Vec<String> = counts.map(|(n, word)| format!("{} {word}", text::thousands(*n))).collect();
+    if !ended.why.is_empty() {
+        parts.push(format!("did not finish: {}", ended.why.lines().next().unwrap_or_default()));
+    }
+    format!("  {took}: {}", if parts.is_empty() { "nothing built".to_owned() } else { parts.join(", ") })
+}
+
 /// The runs, the newest last.
-fn list(project: &Project, runs: &[Run], out: &mut Output) -> Result<Exit> {
+fn list(project: &Project, runs: &[Run], ended: &HashMap<u32, Ended>, out: &mut Output) -> Result<Exit> {
     if out.is_json() {
         for run in runs {
-            out.json_line("run", run)?;
+            let line = RunLine { run, ended: ended.get(&run.number) };
+            out.json_line("run", &line)?;
         }
         return Ok(Exit::FINE);
     }
@@ -223,7 +248,8 @@ fn list(project: &Project, runs: &[Run], out: &mut Output) -> Result<Exit> {
         let host = if run.host.is_empty() { String::new() } else { format!("  {}", run.host) };
         let words = command(&run.command);
         let when = run.start.date_time();
-        let line = format!("{:>width$}  {when}{host}  {words}{mark}", run.number);
+        let end = ended.get(&run.number).map_or_else(String::new, |ended| outcome(run, ended));
+        let line = format!("{:>width$}  {when}{host}  {words}{end}{mark}", run.number);
         out.line(text::printable(&line))?;
     }
     if before.is_some_and(|before| before != project.loaded.digest) {

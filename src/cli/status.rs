@@ -78,6 +78,9 @@ fn lines(status: &Status) -> Vec<String> {
     if let Some(run) = &status.last_run {
         let command = command(&run.command);
         lines.push(format!("last run  {}, {}, {command}", run.number, run.start.date_time()));
+        if let Some(ended) = status.last_end.as_ref().filter(|ended| !ended.why.is_empty()) {
+            lines.push(format!("          it did not finish: {}", ended.why));
+        }
     }
     lines.push(verdict(status));
     lines.iter().map(|line| text::printable(line.trim_end())).collect()

@@ -100,9 +100,11 @@ pub fn build_again(
         return Ok(summary);
     }
     let (mut again, mut touched) = (Again::default(), BTreeSet::new());
+    let mut begun = None;
     if !nothing {
         let appended = parts.store.appended();
         let run = parts.store.begin_run(options.command.clone(), parts.pipelinefile)?;
+        begun = Some(run);
         sink.event(&Event::RunStarted { run });
         work(
             parts,
@@ -157,6 +159,13 @@ pub fn build_again(
     }
     summary.allowed = options.allow_failures.filter(|limit| allows(*limit, &summary));
     summary.milliseconds = began.elapsed().as_millis() as u64;
+    if let Some(run) = begun
+        && (summary.run.is_some() || summary.stopped.is_some())
+    {
+        // Where the store cannot be written that is said already.
+        let written = parts.store.end_run(summary.ended(crate::time::now()));
+        summary.run = written.is_ok().then_some(run).or(summary.run);
+    }
     sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
 }

@@ -359,6 +359,32 @@ pub struct Run {
     pub host: String,
 }
 
+/// How a run ended. A run without it was killed, or is still going on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its number.
+    pub run: u32,
+    /// When.
+    pub time: Millis,
+    /// With which status its process ended.
+    pub exit: u8,
+    /// Why it did not do all that was due, as a sentence; empty if it did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Actions that ran and gave a result.
+    #[serde(default)]
+    pub built: u64,
+    /// Answered by earlier records.
+    #[serde(default)]
+    pub reused: u64,
+    /// Actions that stood failed at its end, those of documents that were not touched included.
+    #[serde(default)]
+    pub failed: u64,
+    /// Documents that stood behind a failure at its end.
+    #[serde(default)]
+    pub blocked: u64,
+}
+
 /// Work that is to be done again; or that such a mark is void, or that results of older code are valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::model::action::Ended;
 use crate::model::allowance::Allowance;
 use crate::model::failure::Failure;
+use crate::time::Millis;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -483,7 +485,50 @@ pub enum Stopped {
         message: String,
     },
 }
+impl Stopped {
+    /// A sentence for whoever comes later.
+    pub fn words(&self) -> String {
+        let count = crate::text::count;
+        match self {
+            Stopped::Signal { .. } => "it was interrupted".to_owned(),
+            Stopped::FailFast => "it stopped at the first failure, as --fail-fast says".to_owned(),
+            Stopped::Module { target, failure } => {
+                format!("the module of {target} cannot start: {}", failure.summary())
+            }
+            Stopped::Breaker { target, failure, in_a_row } => {
+                format!("{target} met the same error {in_a_row} times in a row: {}", failure.summary())
+            }
+            Stopped::MaxFail { target: Some(target), failed, limit } => {
+                format!("{} failed in {target}, and its `max_fail` is {limit}", count(*failed, "document"))
+            }
+            Stopped::MaxFail { target: None, failed, limit } => {
+                format!("{} failed, and --max-fail is {limit}", count(*failed, "document"))
+            }
+            Stopped::Budget { of, budget, spent } => {
+                let [spent, budget] = [spent, budget].map(|usd| crate::text::amount("usd", *usd));
+                format!("{spent} of the budget of {of}, {budget}, are spent")
+            }
+            Stopped::Store { message } => format!("the store cannot be written: {message}"),
+        }
+    }
+}
+
 impl Summary {
+    /// How the run ended, for the log.
+    pub fn ended(&self, time: Millis) -> Ended {
+        let sum = |of: fn(&TargetCounts) -> u64| self.targets.iter().map(of).sum();
+        Ended {
+            run: self.run.unwrap_or_default(),
+            time,
+            exit: self.exit_code(),
+            why: self.stopped.as_ref().map_or_else(String::new, Stopped::words),
+            built: sum(|target| target.built),
+            reused: sum(|target| target.reused),
+            failed: self.failed(),
+            blocked: self.blocked,
+        }
+    }
+
     /// The exit code of the build.
     pub fn exit_code(&self) -> u8 {
         match &self.stopped {

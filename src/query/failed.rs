@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::failures::{self, Which};
 use crate::error::Result;
+use crate::model::action::Ended;
 use crate::query::Asked;
 use crate::query::status::CauseStatus;
 
@@ -14,11 +15,18 @@ pub struct Failed {
     pub causes: Vec<CauseStatus>,
     /// Documents behind a failure, of all targets.
     pub blocked: u64,
+    /// Why the last build did not do all that was due; empty if it did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unfinished: String,
 }
 
 /// The failures that are meant.
 pub fn failed(asked: &Asked<'_>, which: &Which) -> Result<Failed> {
     let (causes, blocked) = failures::standing_of(asked.store, asked.pipeline, which)?;
     let causes = causes.into_iter().map(CauseStatus::from).collect();
-    Ok(Failed { causes, blocked })
+    let last = asked.store.runs()?.pop();
+    let is_last = |ended: &Ended| last.as_ref().is_some_and(|run| run.number == ended.run);
+    let ended = asked.store.ends()?.into_iter().rev().find(is_last);
+    let unfinished = ended.map_or_else(String::new, |ended| ended.why);
+    Ok(Failed { causes, blocked, unfinished })
 }

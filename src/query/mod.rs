@@ -125,6 +125,8 @@ pub enum Answer {
     Runs {
         /// Them.
         runs: Vec<crate::model::action::Run>,
+        /// How they ended, as far as they did.
+        ended: Vec<crate::model::action::Ended>,
     },
     /// To [`Question::Report`].
     Report(Box<report::RunReport>),
@@ -161,7 +163,7 @@ pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Re
             why::Why::Target(why) => tell(Answer::WhyTarget(Box::new(why))),
         },
         Question::Log { doc, only } => tell(Answer::Log(Box::new(log::timeline(asked, doc, only)?))),
-        Question::Runs => tell(Answer::Runs { runs: asked.store.runs()? }),
+        Question::Runs => tell(Answer::Runs { runs: asked.store.runs()?, ended: asked.store.ends()? }),
         Question::Report { run } => tell(Answer::Report(Box::new(report::report(asked, *run)?))),
         Question::Run { run, target } => run::run(asked, *run, target.as_deref(), tell),
         Question::Ls(ask) => ls::ls(asked, ask, tell),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::action::{Act, Extras, Outcome, Position, Run, State, Story};
+use crate::model::action::{Act, Ended, Extras, Outcome, Position, Run, State, Story};
 use crate::model::document::{CHILDREN, DocNumber};
 use crate::model::failure::Failure;
 use crate::query::Asked;
@@ -29,6 +29,9 @@ const STRETCHES: usize = 60;
 pub struct RunReport {
     /// As it was recorded.
     pub run: Run,
+    /// How it ended; absent: it was killed, is under way, or no build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     /// It is under way: these are its numbers so far.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub building: bool,
@@ -241,8 +244,10 @@ impl Counting {
             |target: &TargetReport| asked.pipeline.find_target(&target.target).map_or(usize::MAX, |ix| ix.0);
         let mut order: Vec<usize> = (0..self.targets.len()).collect();
         order.sort_by_key(|at| place(&self.targets[*at]));
+        let ended = asked.store.ends()?.into_iter().rev().find(|ended| ended.run == run.number);
         Ok(RunReport {
             run,
+            ended,
             building,
             milliseconds,
             targets: order.iter().map(|at| self.targets[*at].clone()).collect(),

@@ -19,7 +19,7 @@ use crate::engine::sets::before;
 use crate::engine::stale::stale;
 use crate::engine::{Interrupts, Parts, build, failures};
 use crate::error::Result;
-use crate::model::action::{Extras, Position, Run, State};
+use crate::model::action::{Ended, Extras, Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Matched, Sink, Stale};
 use crate::model::failure::{Failure, FailureKind};
@@ -46,6 +46,9 @@ pub struct Status {
     /// The newest run that wrote anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Run>,
+    /// How that ended; absent: it was killed, is under way, or no build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<Ended>,
     /// A build is under way.
     pub building: bool,
     /// With `building`: `pipe watch` waits for a change.
@@ -247,13 +250,16 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     if hold(asked, &mut targets, &seen.sources)? && seen.only_plan {
         seen.to_do = targets.iter().any(|target| target.planned.is_some());
     }
+    let last_run = asked.store.runs()?.pop();
+    let is_last = |ended: &Ended| last_run.as_ref().is_some_and(|run| run.number == ended.run);
     Ok(Status {
+        last_end: asked.store.ends()?.into_iter().rev().find(is_last),
         sources: seen.sources,
         targets,
         causes: causes.into_iter().map(CauseStatus::from).collect(),
         blocked,
         stale: stale(asked.pipeline, asked.store)?,
-        last_run: asked.store.runs()?.pop(),
+        last_run,
         building: asked.building && !asked.collecting,
         watching: asked.idle,
         collecting: asked.collecting,

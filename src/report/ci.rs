@@ -10,7 +10,10 @@ use crate::text;
 /// One line for each cause, the most frequent first: GitHub shows ten of a kind in a step.
 /// `within`: the project's folder in the repository, to which annotations are relative.
 pub fn annotations(summary: &Summary, within: &str) -> Vec<String> {
-    summary.causes.iter().map(|cause| annotation(cause, within)).collect()
+    let stopped = summary.stopped.as_ref().map(|stopped| {
+        format!("::error title=pipe build did not finish::{}", data(&text::printable(&stopped.words())))
+    });
+    stopped.into_iter().chain(summary.causes.iter().map(|cause| annotation(cause, within))).collect()
 }
 
 fn annotation(cause: &Cause, within: &str) -> String {
@@ -31,7 +34,12 @@ fn annotation(cause: &Cause, within: &str) -> String {
     properties.push(format!("title={}", property(&title)));
     let samples = cause.samples.join(", ");
     let message = format!("{}\ne.g. {samples}\npipe failed {}", cause.failure.summary(), cause.target);
-    format!("::error {}::{}", properties.join(","), data(&message))
+    format!("::error {}::{}", properties.join(","), data(&shown(&message)))
+}
+
+/// Each line without what a terminal or a log would act on.
+fn shown(message: &str) -> String {
+    message.lines().map(text::printable).collect::<Vec<_>>().join("\n")
 }
 
 fn data(text: &str) -> String {
@@ -57,6 +65,12 @@ pub fn page(summary: &Summary) -> String {
         text::count(summary.documents, "document"),
         text::thousands(summary.up_to_date)
     );
+    if let Some(stopped) = &summary.stopped {
+        out.extend([format!(
+            "It did not finish: {}.\n\n",
+            text::printable(&stopped.words()).replace('`', "'")
+        )]);
+    }
     let touched =
         summary.targets.iter().filter(|t| t.built + t.reused + t.skipped + t.failed + t.blocked > 0);
     let rows: Vec<String> = touched

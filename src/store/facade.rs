@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::hash::{Digest, Map};
-use crate::model::action::{Definition, Loads, Mark, Position, Recipe, Run, State, StoryEntry};
+use crate::model::action::{Definition, Ended, Loads, Mark, Position, Recipe, Run, State, StoryEntry};
 use crate::model::pipeline::TargetIx;
 use crate::store::blobs::Blobs;
 use crate::store::disk::Disk;
@@ -39,6 +39,8 @@ pub(super) struct Remembered {
     pub(super) definitions: Vec<Position>,
     pub(super) marks: Vec<Position>,
     pub(super) runs: Vec<Position>,
+    #[serde(default)]
+    pub(super) ended: Vec<Position>,
     pub(super) bad: Vec<Position>,
     pub(super) families: Vec<String>,
     /// By stream: the newest story in which anything changed in it.
@@ -55,6 +57,7 @@ impl Remembered {
             &mut self.definitions,
             &mut self.marks,
             &mut self.runs,
+            &mut self.ended,
             &mut self.bad,
         ] {
             places.retain(|at| *at < end);
@@ -91,6 +94,8 @@ pub struct Store {
     /// Those that cannot be read now.
     pub(super) unread_marks: Vec<Position>,
     pub(super) runs: Mutex<Vec<Position>>,
+    /// Where ends of runs lie, oldest first.
+    pub(super) ended: Mutex<Vec<Position>>,
     /// The runs that were read, and when each began.
     pub(super) run_starts: Mutex<(Vec<Position>, Map<u32, Millis>)>,
     pub(super) bad: Mutex<HashSet<Position>>,
@@ -196,6 +201,25 @@ impl Store {
     /// All runs that wrote anything, oldest first.
     pub fn runs(&self) -> Result<Vec<Run>> {
         Ok(self.run_frames()?.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// Says how the run that was begun here ended; one that wrote nothing is thereby written down.
+    pub fn end_run(&self, ended: Ended) -> Result<()> {
+        let mut places = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = Ended { run: self.run(), ..ended };
+        places.push(self.log.append(&Frame::Ended(ended), None)?);
+        Ok(())
+    }
+
+    /// How runs ended, as far as they did, oldest first.
+    pub fn ends(&self) -> Result<Vec<Ended>> {
+        let places = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let read = |at: Position| match self.log.read_frame(at) {
+            Ok(Some(Frame::Ended(ended))) => Some(Ok(ended)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        };
+        places.into_iter().filter_map(read).collect()
     }
 
     /// When a run began; nothing if it wrote nothing, or is gone.
@@ -346,6 +370,7 @@ impl Store {
                 .chain(self.unread_marks.iter().copied())
                 .collect(),
             runs: self.run_places(),
+            ended: self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             bad: {
                 let mut bad: Vec<Position> =
                     self.bad.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();

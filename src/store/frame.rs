@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
 use crate::model::action::{
-    Act, Definition, Loads, Mark, Outcome, PayloadPlace, Place, Position, Recipe, Run, Story,
+    Act, Definition, Ended, Loads, Mark, Outcome, PayloadPlace, Place, Position, Recipe, Run, Story,
 };
 use crate::store::bytes::{self, Reader};
 use crate::time::Millis;
@@ -51,11 +51,13 @@ pub enum Kind {
     Bad = 9,
     /// The log was closed in order.
     Close = 10,
+    /// The end of a run.
+    Ended = 11,
 }
 
 impl Kind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Names,
         Kind::Act,
         Kind::Story,
@@ -66,6 +68,7 @@ impl Kind {
         Kind::Mark,
         Kind::Bad,
         Kind::Close,
+        Kind::Ended,
     ];
 
     /// The kind of a code on disk.
@@ -97,6 +100,8 @@ pub enum Frame {
     Bad(Bad),
     /// The log was closed in order; the log writes it by itself.
     Close(Close),
+    /// The end of a run.
+    Ended(Ended),
 }
 
 /// A result whose bytes are gone or wrong: its record answers no more.
@@ -177,6 +182,7 @@ impl FrameRef<'_> {
             Kind::Run => return json(self.body).map(Frame::Run),
             Kind::Mark => return json(self.body).map(Frame::Mark),
             Kind::Bad => return json(self.body).map(Frame::Bad),
+            Kind::Ended => return json(self.body).map(Frame::Ended),
         };
         body.end()?;
         Some(frame)
@@ -197,6 +203,7 @@ impl Frame {
             Frame::Mark(_) => Kind::Mark,
             Frame::Bad(_) => Kind::Bad,
             Frame::Close(_) => Kind::Close,
+            Frame::Ended(_) => Kind::Ended,
         }
     }
 
@@ -225,6 +232,7 @@ impl Frame {
             Frame::Run(run) => put_json(out, run),
             Frame::Mark(mark) => put_json(out, mark),
             Frame::Bad(bad) => put_json(out, bad),
+            Frame::Ended(ended) => put_json(out, ended),
             Frame::Close(close) => encode_close(close, out),
         }
     }

@@ -236,6 +236,7 @@ impl Store {
             last_run: AtomicU32::new(start.run.max(newest_run(&log, &remembered.runs)?)),
             begun: AtomicU32::new(0),
             runs: Mutex::new(remembered.runs),
+            ended: Mutex::new(remembered.ended),
             run_starts: Mutex::default(),
             bad: Mutex::new(remembered.bad.into_iter().collect()),
             families: Mutex::new(remembered.families),

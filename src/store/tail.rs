@@ -51,6 +51,7 @@ impl Tail {
             (&mut remembered.definitions, &tail.definitions),
             (&mut remembered.marks, &tail.marks),
             (&mut remembered.runs, &tail.runs),
+            (&mut remembered.ended, &tail.ended),
             (&mut remembered.bad, &tail.bad),
         ] {
             for at in new {
@@ -153,6 +154,7 @@ impl<'a> Found<'a> {
             Frame::Definition(_) => remembered.definitions.push(at),
             Frame::Mark(_) => remembered.marks.push(at),
             Frame::Run(_) => remembered.runs.push(at),
+            Frame::Ended(_) => remembered.ended.push(at),
             Frame::Bad(bad) => remembered.bad.push(bad.act),
             Frame::Act(_) | Frame::Close(_) => {}
         }

@@ -134,7 +134,11 @@ fn a_document_of_one_run_or_one_try_can_be_asked_for() {
 fn runs_are_listed_counted_and_compared() {
     let project = project().file("inbox/copy.txt", "one\ntwo\n");
     drop(project.pipe(&["build", "--jobs", "1"]).ends(0));
-    let list = project.pipe(&["report"]).ends(0).says("1  2026-01-01 00:00:00").says("pipe build --jobs 1\n");
+    let list = project
+        .pipe(&["report"])
+        .ends(0)
+        .says("1  2026-01-01 00:00:00")
+        .says("pipe build --jobs 1  [TIME]: 12 built, 4 reused\n");
     assert!(!list.stdout.contains("another Pipelinefile"), "{}", list.stdout);
     let first = &json(&project, &["report", "1", "--json"])[0];
     assert_eq!((&first["v"], &first["type"]), (&1.into(), &"report".into()));
@@ -189,7 +193,12 @@ fn a_run_keeps_the_pipelinefile_that_it_ran() {
     drop(project.pipe(&["build"]).ends(0));
     project.write("Pipelinefile", first.replace("tr a-z A-Z", "tr a-y A-Y"));
     drop(project.pipe(&["build"]).ends(0));
-    drop(project.pipe(&["report"]).ends(0).says("pipe build  (another Pipelinefile)\n"));
+    drop(
+        project
+            .pipe(&["report"])
+            .ends(0)
+            .says("pipe build  [TIME]: 4 built, 5 reused  (another Pipelinefile)\n"),
+    );
     assert_eq!(project.pipe(&["report", "1", "--pipelinefile"]).ends(0).stdout, first);
     project.pipe(&["report", "2", "--compare", "1", "--pipelinefile"]).shows(
         "
@@ -215,4 +224,68 @@ fn a_run_keeps_the_pipelinefile_that_it_ran() {
     // What it made then is still there.
     let ended = project.build();
     assert_eq!(ended.ends(0).all("done").len(), 0);
+}
+
+/// A build that could not do what was due is found the next morning, by people and by CI.
+#[test]
+fn a_build_that_did_not_finish_is_told_afterwards() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.read]\neach = \"inbox\"\nmodule = \"read\"\n",
+        )
+        .module("read", "import nosuch\n@module\ndef read(doc):\n    return doc.text()\n")
+        .file("inbox/a.txt", "a");
+    let page = project.root().join("summary.md").to_str().unwrap().to_owned();
+    let project = project.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &page);
+    let ended = project.pipe(&["build"]).ends(3);
+    assert!(
+        ended.text().contains("::error title=pipe build did not finish::the module of read cannot start"),
+        "{}",
+        ended.text()
+    );
+    assert!(project.read("summary.md").contains("It did not finish: the module of read cannot start"));
+    let why =
+        "did not finish: the module of read cannot start: ModuleNotFoundError: No module named 'nosuch'";
+    drop(project.pipe(&["failed"]).ends(0).says("nothing failed").says(why));
+    drop(project.pipe(&["failed", "--exit-code"]).ends(1));
+    drop(project.pipe(&["status"]).ends(0).says(why));
+    drop(project.pipe(&["report"]).ends(0).says(why));
+    drop(project.pipe(&["report", "last"]).ends(0).says(why));
+    let junit = project.pipe(&["report", "last", "--format", "junit"]).ends(0).text();
+    assert!(
+        junit.contains("tests=\"1\" failures=\"0\" errors=\"1\"")
+            && junit.contains("<error message=\"the module of read cannot start"),
+        "{junit}"
+    );
+    // Mended, all that is gone.
+    project.replace("modules/read.py", "import nosuch\n", "");
+    drop(project.pipe(&["build"]).ends(0));
+    let said = project.pipe(&["status"]).ends(0).text();
+    assert!(!said.contains("did not finish"), "{said}");
+    drop(project.pipe(&["failed", "--exit-code"]).ends(0));
+    let list = project.pipe(&["report"]).ends(0).text();
+    assert!(list.lines().any(|line| line.contains(": 1 built")), "{list}");
+}
+
+/// What failed before still stands: no later run is green because of it.
+#[test]
+fn junit_of_a_later_run_counts_earlier_failures() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.read]\neach = \"inbox\"\nshell = \"grep -v bad {in} > {out}\"\n",
+        )
+        .file("inbox/bad.txt", "bad");
+    drop(project.pipe(&["build"]).ends(1));
+    project.write("inbox/good.txt", "good");
+    drop(project.pipe(&["build"]).ends(1));
+    let junit = project.pipe(&["report", "last", "--format", "junit"]).ends(0).text();
+    assert!(junit.contains("tests=\"2\" failures=\"1\" errors=\"0\""), "{junit}");
+    assert!(junit.contains("1 document failed in earlier builds: pipe failed"), "{junit}");
+    // The run's own are not counted twice.
+    project.write("inbox/bad.txt", "bad again: bad");
+    drop(project.pipe(&["build"]).ends(1));
+    let junit = project.pipe(&["report", "last", "--format", "junit"]).ends(0).text();
+    assert!(junit.contains("failures=\"1\"") && !junit.contains("earlier"), "{junit}");
 }

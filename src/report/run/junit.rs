@@ -2,6 +2,7 @@
 //!
 //! The shape is that of the schema which Jenkins and GitLab read; `tests` checks it.
 
+use crate::model::action::Ended;
 use crate::query::report::{FailedDoc, RunReport, TargetReport};
 use crate::text;
 
@@ -14,11 +15,48 @@ pub fn junit(report: &RunReport) -> String {
         tests += cases;
         failures += failed;
     }
+    let mut errors = 0;
+    if let Some(ended) = &report.ended {
+        let here: u64 = report.targets.iter().map(|target| target.failed).sum();
+        let before = ended.failed.saturating_sub(here);
+        let cases = whole(ended, before);
+        if !cases.is_empty() {
+            errors = u64::from(!ended.why.is_empty());
+            let failed = u64::from(before > 0);
+            tests += errors + failed;
+            failures += failed;
+            suites.extend([format!(
+                "  <testsuite name=\"pipe build\" tests=\"{}\" failures=\"{failed}\" errors=\"{errors}\" \
+                 skipped=\"0\" time=\"0.000\">\n{cases}  </testsuite>\n",
+                errors + failed
+            )]);
+        }
+    }
     let (run, seconds) = (report.run.number, report.milliseconds as f64 / 1000.0);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pipe run {run}\" tests=\"{tests}\" \
-         failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
+         failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
     )
+}
+
+/// What concerns the whole build: that it did not finish, and failures of earlier builds that still stand.
+fn whole(ended: &Ended, before: u64) -> String {
+    let mut cases = String::new();
+    if !ended.why.is_empty() {
+        cases.extend([format!(
+            "    <testcase name=\"finished\" classname=\"pipe build\" time=\"0.000\">\n      <error message=\"{}\" \
+             type=\"did not finish\">pipe status</error>\n    </testcase>\n",
+            attribute(&ended.why)
+        )]);
+    }
+    if before > 0 {
+        let message = format!("{} failed in earlier builds: pipe failed", text::count(before, "document"));
+        cases.extend([format!(
+            "    <testcase name=\"earlier failures\" classname=\"pipe build\" time=\"0.000\">\n      <failure \
+             message=\"{message}\" type=\"earlier\">pipe failed</failure>\n    </testcase>\n"
+        )]);
+    }
+    cases
 }
 
 fn well(target: &TargetReport) -> u64 {

@@ -70,7 +70,9 @@ fn headline(report: &RunReport) -> String {
     };
     let took = text::duration(Duration::from_millis(report.milliseconds));
     let under_way = if report.building { ", under way" } else { "" };
-    format!("{} in {took}{rate}{under_way}", parts.join(", "))
+    let why = report.ended.as_ref().map(|ended| ended.why.as_str()).filter(|why| !why.is_empty());
+    let why = why.map_or_else(String::new, |why| format!("; it did not finish: {}", text::printable(why)));
+    format!("{} in {took}{rate}{under_way}{why}", parts.join(", "))
 }
 
 /// Failures with one cause, the most frequent first: (target, summary, place, how many, a sample).

@@ -22,6 +22,7 @@ fn report() -> RunReport {
             pipelinefile: Digest::default(),
             host: "box".into(),
         },
+        ended: None,
         building: false,
         milliseconds: 4000,
         targets: vec![

@@ -166,6 +166,16 @@ pub(crate) fn samples() -> Vec<Frame> {
             time: Millis(1_700_000_000_000),
         }),
         Frame::Close(Close { position: OWN, run: 2, time: Millis(1_700_000_000_000) }),
+        Frame::Ended(Ended {
+            run: 2,
+            time: Millis(1_700_000_001_000),
+            exit: 3,
+            why: "text cannot start".to_owned(),
+            built: 5,
+            reused: 4,
+            failed: 3,
+            blocked: 2,
+        }),
     ]
 }
 

@@ -116,6 +116,7 @@ impl Store {
         self.definitions.forget(gone);
         self.marks.lock().unwrap_or_else(PoisonError::into_inner).retain(|(at, _)| !gone.contains(at));
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).retain(|at| !gone.contains(at));
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).retain(|at| !gone.contains(at));
         self.bad.lock().unwrap_or_else(PoisonError::into_inner).retain(|at| !gone.contains(at));
         self.families
             .lock()

@@ -337,6 +337,11 @@ impl Pass<'_> {
                 let own = if of.number >= self.wanted.newest { ALWAYS } else { of.number };
                 run = run.max(needed).max(own);
             }
+            Frame::Ended(of) => {
+                // As long as the run itself.
+                let needed = self.runs.get(&of.run).copied().unwrap_or(0);
+                run = run.max(needed).max(if of.run >= self.wanted.newest { ALWAYS } else { of.run });
+            }
             Frame::Mark(mark) => {
                 run = ALWAYS;
                 self.live.redos.push((at, mark));
