@@ -165,6 +165,14 @@ pub fn run_here(command: &mut Command) -> io::Result<Exit> {
     Ok(Exit { code: status.code(), signal: status.signal(), ..Exit::default() })
 }
 
+/// Starts a program in a process group of its own; it goes when the thread that started it does.
+pub fn start_beside(command: &mut Command) -> io::Result<std::process::Child> {
+    let tie = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec it makes one system call, which takes no memory and no lock.
+    unsafe { command.pre_exec(tie) };
+    command.process_group(0).spawn()
+}
+
 const NO_HANG: i32 = 1;
 
 /// Takes the end of a child, waiting for it; `None` if it is no child (any more).

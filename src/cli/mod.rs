@@ -12,6 +12,7 @@ mod build;
 mod cat;
 mod check;
 mod completions;
+mod conform;
 mod diff;
 mod doctor;
 mod events;
@@ -95,6 +96,7 @@ enum Command {
     Check(check::Args),
     Modules(modules::Args),
     NewModule(new_module::Args),
+    Conform(conform::Args),
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
@@ -125,6 +127,7 @@ impl Command {
             Command::Check(args) => args.run(global, out),
             Command::Modules(args) => args.run(global, out),
             Command::NewModule(args) => args.run(global, out),
+            Command::Conform(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),

@@ -4,9 +4,11 @@
 //! the other. All processes are children of the [`Host`], which ends them when `pipe` is gone, however it went.
 //! Knows nothing of keys, caches, stores or pipelines. `docs/design/modules.md` has the picture.
 
+pub mod author;
 pub mod base64;
 mod children;
 mod command;
+pub mod conform;
 mod describe;
 mod filter;
 pub mod host;

@@ -57,6 +57,11 @@ pub(super) fn braces_of(program: &Program) -> Vec<Brace> {
     texts.into_iter().flat_map(braces).map(|(_, brace)| brace).collect()
 }
 
+/// The words of a command line as `cmd` has them; nothing if a quote is not closed.
+pub fn words(command: &str) -> Option<Vec<String>> {
+    shell_words::split(command).ok().filter(|words| !words.is_empty())
+}
+
 /// Reads `cmd`: words, of which one or more with braces make it a filter.
 pub(super) fn cmd(source: &str, written: &At<String>, log: &Log) -> Option<Program> {
     let words = match shell_words::split(&written.value) {

@@ -43,6 +43,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use calls::PythonCall;
+pub use command::words;
 pub use edit::{NewTable, add_tables};
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};

@@ -17,6 +17,8 @@ mod check;
 mod cli;
 /// Code that is edited: of a module, of a helper, of a file that it names; and targets that come, go, change names.
 mod code;
+/// `pipe conform`, and modules in other languages.
+mod conform;
 /// A document that brings its module down.
 mod culprits;
 /// Bytes of the store that changed behind our back.
