@@ -19,6 +19,7 @@ mod globs;
 mod imports;
 mod python;
 mod syntax;
+mod tokens;
 mod tree;
 
 use std::collections::{BTreeSet, HashMap};

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::code::cache::{Cache, Facts, FileStamp, decode, encode};
 use crate::code::imports::imports;
+use crate::code::tokens;
 use crate::error::{Error, Result};
 use crate::hash::{Digest, StreamHasher};
 
@@ -176,8 +177,10 @@ impl<'a> Tree<'a> {
                 source.extend_from_slice(chunk);
             }
         }
+        let said = source.as_deref().and_then(tokens::digest);
         let imports = source.map(|bytes| imports(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
-        let facts = Facts { digest: hasher.finish(), imports };
+        // Of Python what it says, of all else every byte.
+        let facts = Facts { digest: said.unwrap_or_else(|| hasher.finish()), imports };
         let after = FileStamp::of(&open.metadata().map_err(fail)?);
         if before == after && before.is_settled(crate::sys::racy_window(&open), self.now_ns) {
             self.cache.put(file, encode(before, &facts));

@@ -47,7 +47,7 @@ fn built() -> Project {
 }
 
 fn edit(project: &Project, more: &str) {
-    project.write_module("up", &format!("{}\n    # {more}\n", UP.trim_end()));
+    project.write_module("up", &format!("{}\n    '{more}'\n", UP.trim_end()));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_module_that_only_a_worker_had_loaded_is_accepted_as_well() {
     project.write("modules/late.py", "X = 1\n");
     project.write("inbox/a.txt", "a");
     project.build_runs(&["up a", "after A."]);
-    project.write("modules/late.py", "X = 1  # the same\n");
+    project.write("modules/late.py", "X = 1\n'the same'\n");
     project.pipe(&["accept", "up"]).ends(0).says("modules/late.py");
     project.build_runs(&[]);
     project.write("inbox/b.txt", "b");
@@ -209,7 +209,7 @@ fn a_split_a_set_and_a_route_are_accepted_like_any_other() {
     project.build_runs(&["parts a", "up x", "joined all"]);
     for name in ["parts", "up", "joined"] {
         let code = project.read(&format!("modules/{name}.py"));
-        project.write(&format!("modules/{name}.py"), code + "# a comment\n");
+        project.write(&format!("modules/{name}.py"), code + "'a text'\n");
     }
     project.pipe(&["accept", "parts", "up", "joined"]).ends(0);
     project.build_runs(&[]);
@@ -245,7 +245,7 @@ fn of_a_route_only_the_modules_that_are_named_are_accepted() {
     project.build_runs(&["ocr Ax", "plain Ay", "low AX", "low Ay"]);
     for name in ["ocr", "plain", "low"] {
         let code = project.read(&format!("modules/{name}.py"));
-        project.write(&format!("modules/{name}.py"), code + "# a comment\n");
+        project.write(&format!("modules/{name}.py"), code + "'a text'\n");
     }
     project.pipe(&["accept", "ocr", "low"]).ends(0).says("text: accepted: 1 output");
     project.build_runs(&["plain Ay"]);

@@ -79,9 +79,13 @@ fn a_reverted_module_finds_its_old_results() {
 }
 
 #[test]
-fn a_comment_counts_as_code_and_stops_at_the_module() {
+fn comments_and_layout_run_nothing_and_an_edit_stops_where_it_changes_nothing() {
     let project = built();
-    project.replace("modules/up.py", "import shout", "import shout  # loud");
+    project.replace("modules/up.py", "import shout", "\n# What is loud.\nimport shout   # loud\n");
+    project.build_runs(&[]);
+    project.pipe(&["why", "up"]).ends(0).says("up to date");
+    // A text counts, and what comes out is the same.
+    project.replace("modules/up.py", "import shout", "'loud'\nimport shout");
     project.build_runs(&["up a", "up b"]);
     project.build_runs(&[]);
 }

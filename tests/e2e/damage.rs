@@ -103,9 +103,9 @@ fn damage(path: &PathBuf, change: impl FnOnce(&mut Vec<u8>)) {
 fn use_everything(project: &Project, n: usize) {
     project.clear("out");
     let text = project.read("modules/share.py");
-    project.write("modules/share.py", format!("{text}\n# {n}\n"));
+    project.write("modules/share.py", format!("{text}\n'{n}'\n"));
     let text = project.read("modules/count.py");
-    project.write("modules/count.py", format!("{text}\n# {n}\n"));
+    project.write("modules/count.py", format!("{text}\n'{n}'\n"));
 }
 
 /// Builds until nothing is left to do; then it must be as if nothing had happened.

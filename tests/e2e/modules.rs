@@ -43,12 +43,12 @@ fn modules_are_shown_as_used_found_or_missing_with_what_counts() {
         --- stdout
         Used by the Pipelinefile
           clean  takes doc, min_len = 20, version 2
-                 modules/clean.py    d553a7a9
-                 modules/textlib.py  7b13f877
+                 modules/clean.py    992e9539
+                 modules/textlib.py  714c946f
           short  shell: head -n 2 {in} > {out}
         Found in modules/, used by no target
           spare:total  takes docs
-                       modules/spare.py  76ae57ec
+                       modules/spare.py  1d302ca9
         Missing
           ner:people  no file modules/ner.py
                       for names
