@@ -1,5 +1,7 @@
 //! `pipe modules`: which modules the Pipelinefile uses, which were found, which are missing, and what counts for each.
 
+mod counts;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
@@ -16,9 +18,14 @@ use crate::text;
 /// Show the modules: used by the Pipelinefile, found in modules/, missing
 ///
 /// For each: the files whose content decides when its work is done again (with the beginning of their digests), what it
-/// takes, and its parameters. Reads code, runs none.
+/// takes, and its parameters. Reads code, runs none. With a name: all that counts for this one, also what its workers were
+/// seen to load.
 #[derive(clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Show all that counts for this module, with its digests
+    #[arg(value_name = "MODULE")]
+    name: Option<String>,
+}
 
 /// One module.
 #[derive(Debug, Serialize)]
@@ -65,9 +72,11 @@ struct File {
 }
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "every command is run alike")]
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = Project::for_reading(&global.locate(out.talk_has_colour()))?;
+        if let Some(name) = &self.name {
+            return counts::show(&project, name, out);
+        }
         let rows = rows(project.pipeline())?;
         if out.is_json() {
             rows.iter().try_for_each(|row| out.json_line("module", row))?;

@@ -81,8 +81,7 @@ impl<'a> Tokens<'a> {
             Some(_) => self.open_or_close(indent)?,
         }
         let mut spaced = false;
-        loop {
-            let Some(byte) = self.peek(0) else { break };
+        while let Some(byte) = self.peek(0) {
             match byte {
                 b' ' | b'\t' => {
                     spaced = true;

@@ -349,6 +349,7 @@ fn of_installed_packages_those_that_were_loaded_count_by_name_and_version() {
     );
     project.build_runs(&["pack 1"]);
     project.build_runs(&[]);
+    project.pipe(&["modules", "pack"]).ends(0).says("package").says("tallow 1.0");
     install("unrelated", "2.0", "x = 1\n");
     install("another", "1.0", "");
     project.build_runs(&[]);

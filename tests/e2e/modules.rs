@@ -67,3 +67,67 @@ fn the_same_as_json_has_whole_digests() {
     assert_eq!(lines[0]["files"][0]["digest"].as_str().unwrap().len(), 64);
     assert_eq!(lines[0]["doc"], "Leaves out short lines.");
 }
+
+#[test]
+fn of_one_module_all_that_counts_is_shown_also_what_was_seen_loaded() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+            [module.clean]
+            env = { LEVEL = "3" }
+            [target.tidy]
+            each   = "inbox"
+            module = "clean"
+            with   = { rules = "file:rules.json" }
+            [target.count]
+            each  = "inbox"
+            cmd   = "sh count.sh {in} {out}"
+            "#,
+        )
+        .file("inbox/a.txt", "a")
+        .file("rules.json", "{}")
+        .file("count.sh", "wc -c < $1 > $2\n")
+        .file("modules/late.py", "X = 1\n")
+        .file(
+            "modules/clean.py",
+            "
+            from pipelinefile import Doc, module
+            @module
+            def clean(doc, *, rules: Doc):
+                late = __import__('la' + 'te')
+                return doc.text() * late.X
+            ",
+        )
+        .env("PIPE_PYTHON", crate::harness::python());
+    let said = project.pipe(&["modules", "clean"]).ends(0);
+    let kinds = |said: &str| -> Vec<String> {
+        said.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        kinds(&said.stdout),
+        ["command", "interpreter", "kind", "protocol", "env.LEVEL", "file", "data"]
+    );
+    said.says("file         modules/clean.py").says("data         rules.json").says("`rules` of target tidy");
+    project.pipe(&["build", "-q"]).ends(0);
+    project
+        .pipe(&["modules", "tidy"])
+        .ends(0)
+        .says("loaded       modules/late.py")
+        .says("was seen to load it");
+    project.pipe(&["modules", "count"]).shows(
+        "
+        status: 0
+        --- stdout
+          command  sh count.sh {in} {out}
+          kind     filter
+          file     count.sh                4087d88f
+        ",
+    );
+    let json = project.pipe(&["modules", "count", "--json"]).ends(0).stdout;
+    let file: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!((&file["kind"], file["digest"].as_str().unwrap().len()), (&"file".into(), 64));
+    project.pipe(&["modules", "claen"]).ends(2).says("did you mean `clean`?");
+}
