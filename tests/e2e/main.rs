@@ -74,6 +74,8 @@ mod modules;
 mod new_module;
 /// A build with nothing to do.
 mod noop;
+/// Modules and results in a notebook.
+mod notebook;
 /// Files that are no ordinary ones.
 mod odd_files;
 /// Builds of a part: named targets, `--docs`, `--sample`, `-n`.
