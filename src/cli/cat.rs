@@ -20,15 +20,19 @@ pub(super) struct Args {
     stream: String,
 
     /// The document; of an `all` target it can be left out
-    #[arg(value_name = "DOC")]
+    #[arg(value_name = "DOC", conflicts_with = "sample")]
     doc: Option<String>,
+
+    /// What a target over many documents came to in the last `pipe build --sample`
+    #[arg(long)]
+    sample: bool,
 }
 
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = ask::project(global, out)?;
         let doc = self.doc.clone().unwrap_or_else(|| self.stream.clone());
-        let question = Question::Cat { stream: self.stream.clone(), doc };
+        let question = Question::Cat { stream: self.stream.clone(), doc, sample: self.sample };
         let (answer, _) = ask::ask_one(&project, &question, out)?;
         match answer {
             Some(Answer::Content(Content::Text { text })) => out.bytes(text.as_bytes())?,

@@ -80,8 +80,7 @@ impl Build<'_> {
         self.store.note_closed(&document.id);
         if self.options.sample.is_some() && (document.stratum > 0 || family.is_set()) {
             // Sets over a sample, and what is behind them, are never the present result.
-            self.remember_sample(doc);
-            return Ok(());
+            return self.remember_sample(doc);
         }
         let is_kept = family.is_set()
             && self.options.docs.is_some()
@@ -178,12 +177,12 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// What a set came to over a sample, for those behind it in this build.
-    fn remember_sample(&mut self, doc: DocIx) {
-        let Some(open) = self.open[doc.0 as usize].as_ref() else { return };
+    /// What a set came to over a sample, for those behind it in this build, and for whoever asks later.
+    fn remember_sample(&mut self, doc: DocIx) -> Result<()> {
+        let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
         let family = self.families.family(open.document.family);
         if !family.is_set() {
-            return;
+            return Ok(());
         }
         for (step, place) in family.steps.iter().enumerate() {
             if let Some(result) = &open.document.results[step] {
@@ -191,9 +190,13 @@ impl Build<'_> {
                 let from =
                     if let Input::Step(step) = bytes { open.document.results[step].as_ref() } else { None };
                 let output = from.and_then(StepResult::output).cloned();
+                let at = from.and_then(|from| from.act).filter(|_| output.is_some());
+                let name = &self.pipeline.target(place.target).name;
+                crate::engine::past::keep_of_sample(self.store, name, at)?;
                 self.outline.set_sample(place.target, (result.state, output, result.note.clone()));
             }
         }
+        Ok(())
     }
 
     /// Writes a story unless it says what the one before says; then only the entry is new.

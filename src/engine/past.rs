@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::tally::Ran;
 use crate::error::Result;
+use crate::model::action::Position;
 use crate::model::event::Planned;
 use crate::model::pipeline::{Pipeline, Settings};
 use crate::store::Store;
@@ -80,6 +81,22 @@ pub fn remember(store: &Store, pipeline: &Pipeline, ran: &[(Ran, BTreeMap<String
         store.keep(TREE, target.name.as_bytes(), &serde_json::to_vec(&past).unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// The part of the index that holds what sets came to over a sample.
+const OF_SAMPLE: &str = "sample";
+
+/// Keeps where the result of a set over a sample is, or that there is none; derived data.
+pub(super) fn keep_of_sample(store: &Store, target: &str, at: Option<Position>) -> Result<()> {
+    let entry = serde_json::to_vec(&at.map(|at| at.0)).unwrap_or_default();
+    store.keep(OF_SAMPLE, target.as_bytes(), &entry)
+}
+
+/// Where the result of a set over the last sample is.
+pub fn of_sample(store: &Store, target: &str) -> Result<Option<Position>> {
+    let kept = store.kept(OF_SAMPLE, target.as_bytes())?;
+    let at: Option<u64> = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).flatten();
+    Ok(at.map(Position))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::engine::document::Document;
 use crate::engine::documents::{Bytes, Documents, state_at};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Place, State};
+use crate::model::action::{Outcome, Place, State};
 use crate::model::folder;
 use crate::model::pipeline::Node;
 use crate::query::Asked;
@@ -85,6 +85,32 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
             None => Err(set_aside(asked, &found, &document, place, stream)?),
         },
         (..) => Err(no_result(&found, stream, state_at(&document, place))),
+    }
+}
+
+/// What a set, or what is behind it, came to in the last build of a sample: that is never its present result.
+pub fn of_sample(asked: &Asked<'_>, stream: &str) -> Result<Content> {
+    let node = find::stream(asked.pipeline, stream)?;
+    let is_each = |ix| asked.pipeline.target(ix).verb == crate::model::pipeline::Verb::Each;
+    let none = |what: &str| {
+        Error::no_match(format!("`{stream}` {what}")).hint(match node {
+            Node::Target(ix) if !is_each(ix) => "pipe build --sample 100".to_owned(),
+            _ => {
+                format!("pipe ls {stream}     lists its documents: what a sample makes of single ones counts")
+            }
+        })
+    };
+    let Some(at) = crate::engine::past::of_sample(asked.store, stream)? else {
+        return Err(none("was not made over a sample yet"));
+    };
+    // It may have been collected since.
+    let act = asked.store.act(at).ok().flatten();
+    let Some(Outcome::Output(output)) = act.as_deref().map(|act| &act.outcome) else {
+        return Err(none("has no result of the last sample any more"));
+    };
+    match asked.store.output_bytes(output)? {
+        Some(bytes) => Ok(inline(&bytes)),
+        None => Err(none("has no result of the last sample any more")),
     }
 }
 

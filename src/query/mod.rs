@@ -102,6 +102,9 @@ pub enum Question {
         stream: String,
         /// The document.
         doc: String,
+        /// What a set came to in the last build of a sample.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sample: bool,
     },
 }
 
@@ -167,6 +170,7 @@ pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Re
         Question::Report { run } => tell(Answer::Report(Box::new(report::report(asked, *run)?))),
         Question::Run { run, target } => run::run(asked, *run, target.as_deref(), tell),
         Question::Ls(ask) => ls::ls(asked, ask, tell),
-        Question::Cat { stream, doc } => tell(Answer::Content(cat::content(asked, stream, doc)?)),
+        Question::Cat { stream, sample: true, .. } => tell(Answer::Content(cat::of_sample(asked, stream)?)),
+        Question::Cat { stream, doc, .. } => tell(Answer::Content(cat::content(asked, stream, doc)?)),
     }
 }

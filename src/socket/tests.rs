@@ -50,7 +50,7 @@ fn the_lines_are_what_the_design_page_says() {
             r#"{"v":1,"here":"/project/inbox","ask":"log","doc":"inbox/a","run":3}"#,
         ),
         (
-            Question::Cat { stream: "text".into(), doc: "inbox/a".into() },
+            Question::Cat { stream: "text".into(), doc: "inbox/a".into(), sample: false },
             r#"{"v":1,"here":"/project/inbox","ask":"cat","stream":"text","doc":"inbox/a"}"#,
         ),
         (

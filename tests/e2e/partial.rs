@@ -128,6 +128,11 @@ fn a_sample_is_a_smaller_pipeline_that_publishes_no_sets() {
     assert!(runs.iter().any(|run| run.starts_with("joined ") && run.split(' ').count() == 3), "{runs:?}");
     assert!(!project.root().join("out/joined.txt").exists());
     assert!(!project.root().join("out/behind").exists());
+    // It is there to look at, and is no present result.
+    let shown = project.pipe(&["cat", "joined", "--sample"]).ends(0).stdout;
+    assert_eq!(shown.split_whitespace().count(), 2, "{shown}");
+    project.pipe(&["cat", "joined"]).ends(4);
+    project.pipe(&["cat", "up", "--sample"]).ends(4).says("was not made over a sample yet");
     // The same ones each time.
     project.pipe(&["build", "--sample", "2"]).ends(0);
     assert!(!project.take_runs().iter().any(|run| run.starts_with("up ")));

@@ -317,7 +317,7 @@ fn lines() -> Seeds {
                 ..pipelinefile::query::ls::Ask::default()
             }),
         ),
-        ("ask-cat", Question::Cat { stream: "words".to_owned(), doc: "a.txt".to_owned() }),
+        ("ask-cat", Question::Cat { stream: "words".to_owned(), doc: "a.txt".to_owned(), sample: false }),
     ];
     for (name, question) in questions {
         let request = Request { here: "/home/me/project".into(), question };
