@@ -276,7 +276,7 @@ fn schedules(criterion: &mut Criterion) {
         given: false,
     };
     let families = Families { list: vec![family], strata: vec![0; 5] };
-    let limits = [TargetLimits { workers: None, window: 64 }; 5];
+    let limits = [TargetLimits { window: 64, ..TargetLimits::default() }; 5];
     group.throughput(Throughput::Elements(5 * 256));
     group.bench_function("256 documents through five targets", |bencher| {
         bencher.iter(|| {
@@ -303,7 +303,7 @@ fn schedules(criterion: &mut Criterion) {
                         closed += 1;
                         scheduler.closed(doc);
                     }
-                    Command::Start(..) | Command::Children(_) => {}
+                    Command::Start(..) | Command::Children(_) | Command::End(_) => {}
                 }
             }
             assert_eq!(closed, 256);

@@ -66,6 +66,10 @@ impl Project {
             timeout: None,
             memory: None,
             setup_timeout: SETUP_TIMEOUT,
+            secrets: Vec::new(),
+            withheld: Vec::new(),
+            batch: None,
+            at_once: None,
             ext: None,
             split: None,
         };

@@ -1,7 +1,6 @@
 """Write a `pipe` module as one Python function. Standard library only, Python >= 3.9; to vendor it, copy this file.
 
     from pipelinefile import module, Doc
-
     @module
     def clean(doc: Doc, *, min_len: int = 20) -> str:
         return "\\n".join(l for l in doc.text().splitlines() if len(l) >= min_len)
@@ -11,7 +10,8 @@ The same function is a worker under `pipe`, a program (`clean.main()`), and an o
 """
 from __future__ import annotations
 
-import base64, contextlib, functools, importlib.util, inspect, json, math, os, re, sys, threading, time, weakref
+import base64, collections, contextlib, contextvars, functools, importlib.util, inspect, io, json, math, os, re, sys, threading, time
+import weakref
 from importlib.machinery import SourceFileLoader
 from json.encoder import encode_basestring as _quote
 from pathlib import Path, PurePath
@@ -21,7 +21,7 @@ __all__ = ["module", "Doc", "Docs", "Result", "Child", "Skip", "Retry", "load"]
 PROTOCOL, WINDOW = 1, 64
 _BIG = 4 << 20              # an output of more bytes goes through a file in `tmp`
 _HOLD = 0.005               # seconds an answer may wait for others to share its write
-_NOTHING, _CONTENT = object(), {"text", "base64", "path"}
+_NOTHING, _CONTENT = object(), {"text", "base64", "path", "files"}
 _ALL = {"sees": ["ext", "id", "meta"]}      # the request of a document in tests and notebooks
 
 # ---------------------------------------------------------------- what a function may return or raise
@@ -44,11 +44,8 @@ class Child:
     def __init__(self, name: str | int, value: object, meta: dict | None = None, *, ext: str | None = None):
         self.name, self.value, self.meta, self.ext = str(name), value, meta, ext
 
-class Unseen(LookupError):
-    """A fact was read that the target does not see, and which its key therefore does not hold."""
-
-class ModuleError(Exception):
-    """A mistake in the module or its use, told without a traceback."""
+class Unseen(LookupError): """A fact was read that the target does not see, and which its key therefore does not hold."""
+class ModuleError(Exception): """A mistake in the module or its use, told without a traceback."""
 
 def _require(ok: object, message: str, kind: type[Exception] = TypeError) -> None:
     if not ok: raise kind(message)
@@ -56,17 +53,17 @@ def _require(ok: object, message: str, kind: type[Exception] = TypeError) -> Non
 # ---------------------------------------------------------------- what a function gets
 class _Run:
     """One request in work: what it may see, its scratch folder, and who hears its notes and children."""
-    __slots__ = ("req", "host", "folder", "drop", "shown", "__weakref__")
+    __slots__ = ("req", "host", "folder", "drop", "shown", "printed", "__weakref__")
     def __init__(self, req: dict, host=None):
         self.req, self.host, self.folder, self.drop, self.shown = req, host, req.get("tmp"), None, 0.0
+        self.printed: list[str] = []
 
     def see(self, name: str) -> str:
         """For a fact that is not there: an error if the target does not see it, else ""."""
         sees = self.req.get("sees", ["ext", "id"] if "manifest" in self.req else ["ext"])
         every = name.startswith("meta.") and not {"meta", "meta.*"}.isdisjoint(sees)
         seen = every or any(s == name or s.startswith(name + ".") for s in sees)
-        fix = f"add `sees = {json.dumps([*sees, name])}` to the target"
-        _require(seen, f"`{name}` is not visible to this target: {fix}", Unseen)
+        _require(seen, f"`{name}` is not visible to this target: add `sees = {json.dumps([*sees, name])}` to the target", Unseen)
         return ""
 
     def tmp(self) -> Path:
@@ -80,10 +77,19 @@ class _Run:
     def emit(self, kind: str, payload: bytes) -> None:
         host = self.host                            # a thread may outlive its document: then nobody listens
         if host is not None: host.emit(self.req["id"], kind, payload)
-
     def close(self) -> None:
         self.host = None
         if self.drop is not None: self.drop()
+
+_RUN = contextvars.ContextVar("pipelinefile", default=None)      # whose context this is, where several are in work
+
+class _Apart(io.TextIOWrapper):
+    """Standard output and error: what documents print that are done side by side is kept apart until each is done."""
+    def write(self, text):
+        run = _RUN.get()
+        if run is None: return super().write(text)
+        run.printed.append(text)
+        return len(text)
 
 class _Meta(Mapping):
     """Metadata that tells "not there" from "not visible": the second is an error, never a default."""
@@ -93,7 +99,6 @@ class _Meta(Mapping):
     def __repr__(self): return repr(self._values)
     def __contains__(self, name): return name in self._values or bool(self._run.see(f"meta.{name}"))
     def get(self, name, default=None): return self._values[name] if name in self else default
-
     def __getitem__(self, name):
         if name not in self._values: self._run.see(f"meta.{name}")
         return self._values[name]
@@ -120,7 +125,6 @@ class Doc:
     def text(self) -> str:
         """The content as UTF-8 text, newlines untouched."""
         return self._src["text"] if "text" in self._src else self.bytes().decode("utf-8")
-
     def json(self):
         """The content, parsed as JSON."""
         return json.loads(self.text())
@@ -132,23 +136,19 @@ class Doc:
         path = self.tmp / f"input{self._role}.{self._src.get('ext', '')}".rstrip(".")
         if not path.exists(): path.write_bytes(self.bytes())
         return path
-
     @property
     def ext(self) -> str:
         """Extension in lower case, without the dot."""
         return self._src["ext"] if "ext" in self._src else self._run.see("ext")
-
     @property
     def id(self) -> str:
         """The stable name, `SOURCE/relative/path`; visible if the target's `sees` has "id"."""
         key = "id" if self._role else "doc_id"
         return self._src[key] if key in self._src else self._run.see("id")
-
     @property
     def meta(self) -> Mapping[str, Any]:
         """What is known beside the content; the names in the target's `sees` are visible."""
         return _Meta(self._src.get("meta") or {}, self._run)
-
     @property
     def tmp(self) -> Path:
         """A scratch folder of this document, gone when it is done."""
@@ -159,74 +159,50 @@ class Doc:
         run, now = self._run, time.monotonic()
         if now - run.shown >= 0.1:
             run.shown = now
-            facts = {"done": done, "total": total, "unit": unit or None}
-            run.emit("progress", _dump({k: v for k, v in facts.items() if v is not None}))
-
+            facts = {"done": done, "total": total, "unit": unit or None}.items()
+            run.emit("progress", _dump({k: v for k, v in facts if v is not None}))
     def warn(self, message: str, **fields) -> None:
         """A warning that stays with the document."""
         if self._run.host is not None: self._run.emit("warn", _dump({"message": str(message), **fields}))
         else: print("warning:", message, fields or "", file=sys.stderr)
-
     def count(self, **numbers) -> None:
         """Numbers that `pipe` sums up: `doc.count(usd=0.004, tokens=812)`."""
         payload = _json_text(numbers)
         kinds = {type(n) for n in json.loads(payload).values()}
         _require(kinds <= {int, float, bool}, f"count() takes numbers, not {numbers!r}")
         self._run.emit("count", payload.encode())
-
     def __repr__(self) -> str: return f"Doc({self._src.get('id') or self._src.get('path') or '…'!r})"
 
 class Docs:
     """Documents in order: iterate, `docs["id"]`, `len(docs)`. In tests: `Docs(["a.txt", Doc(text="…", id="b")])`."""
     def __init__(self, docs: Iterable = ()):
         self._docs = [d if isinstance(d, Doc) else Doc(d) for d in docs]
-
     def _rows(self) -> Iterable[Doc]:
         """With those that have no content: in `load`, what failed."""
         return self._docs
-
     def __iter__(self) -> Iterator[Doc]: return (doc for doc in self._rows() if doc._src.keys() & _CONTENT)
     def __len__(self) -> int: return sum(1 for _ in self)
     def _find(self, id: str) -> Doc | None: return next((doc for doc in self if doc.id == id), None)
-
     def __getitem__(self, id: str) -> Doc:
         _require(isinstance(id, str), "docs[…] takes an id; for the first ones use itertools.islice(docs, n)")
-        doc = self._find(id)
-        _require(doc is not None, id, KeyError)
+        _require((doc := self._find(id)) is not None, id, KeyError)
         return doc
-
     def __contains__(self, id: object) -> bool: return isinstance(id, str) and self._find(id) is not None
-
     def frame(self):
         """A pandas DataFrame: id, meta.*, top-level JSON fields, state."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("frame() needs pandas: pip install pandas") from None
-        rows = []
-        for doc in self._rows():
-            row = {"id": doc._src.get("id"), **{f"meta.{k}": v for k, v in doc.meta.items()}}
-            value = doc.json() if doc.ext == "json" and doc._src.keys() & _CONTENT else {}
-            for name, field in (value if isinstance(value, dict) else {"value": value}).items():
-                row[f"json.{name}" if name in row or name == "state" else name] = field
-            rows.append({**row, **{k: v for k, v in doc._src.items() if k == "state"}})
-        names = dict.fromkeys(["id", *(name for row in rows for name in row)])
-        return pandas.DataFrame(rows, columns=sorted(names, key=lambda name: name == "state"))
+        return _rest().frame(self)
 
 class _Manifest(Docs):
     """Docs over a file of JSON lines: read as it goes; of all members only id -> offset is remembered."""
     def __init__(self, path, run: _Run, members: int | None = None):
         self._path, self._run, self._members, self._offsets = path, run, members, None
-
     def _rows(self, at: int = 0):
         with open(self._path, "rb") as f:
             f.seek(at)
             for line in f:
                 if line.strip(): yield _doc(json.loads(line), self._run, f"-{at}")
                 at += len(line)
-
     def __len__(self): return super().__len__() if self._members is None else self._members
-
     def _find(self, id):
         if self._offsets is None: self._offsets = {doc.id: int(doc._role[1:]) for doc in self}
         return next(self._rows(self._offsets[id])) if id in self._offsets else None
@@ -243,19 +219,16 @@ def _side(spec, run: _Run, name: str):
     if spec and "manifest" in spec: return _Manifest(spec["manifest"], run, spec.get("members"))
     return None if spec is None else _doc(spec, run, "-" + name)
 
-def load(label: str, project=None) -> Docs:
+def _rest():
+    """The other file of the package, for what is done outside a build; modules do without it."""
+    try: from . import _outside as found
+    except ImportError: raise ImportError("only in the whole package, not in this file of it: pip install pipelinefile") from None
+    return found
+
+def load(label: str, project: str | os.PathLike[str] | None = None) -> Docs:
     """What an `all` function gets over target or source `label`; read-only, also during a build.
     `load("label").frame()` is a pandas table. Documents without a result are rows of the table only."""
-    import subprocess
-    command, run = [os.environ.get("PIPE_BIN") or "pipe", "ls", label, "--manifest"], _Run(_ALL)
-    path = run.tmp() / "manifest.jsonl"
-    try:
-        with open(path, "wb") as f: done = subprocess.run(command, cwd=project, stdout=f, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"cannot run `{command[0]}` in {project or '.'}: mend PATH or set PIPE_BIN") from None
-    why = done.stderr.decode("utf-8", "replace").strip() or f"`{' '.join(command)}` ended with {done.returncode}"
-    _require(done.returncode == 0, why, RuntimeError)
-    return _Manifest(path, run)
+    return _rest().load(label, project)
 
 # ---------------------------------------------------------------- values to bytes
 def _suffix(path) -> str: return PurePath(path).suffix[1:].lower()
@@ -325,28 +298,27 @@ def _content(value, run: _Run, ext: str | None = None, meta: dict | None = None)
         form += b',"meta":' + _json_text(dict(meta), "meta").encode()
     return form
 
-def _children(parts, run: _Run) -> bytes:
-    """Send each child as it comes; the answer says how many there were."""
-    names: set[str] = set()
-    for part in parts:
-        _require(isinstance(part, Child), f"a split module yields Child(name, value), not {type(part).__name__}")
-        _require(part.name, "a child needs a name", ValueError)
-        _require(part.name not in names, f"two children are called `{part.name}`", ValueError)
-        names.add(part.name)
-        content = _content(part.value, run, part.ext, part.meta)
-        run.emit("child", b'{"name":%b,%b}' % (_quote(part.name).encode(), content))
-    return b'"children":%d' % len(names)
+def _child(part, names: set[str], run: _Run) -> None:
+    """Sends a child as it comes."""
+    _require(isinstance(part, Child), f"a split module yields Child(name, value), not {type(part).__name__}")
+    _require(part.name, "a child needs a name", ValueError)
+    _require(part.name not in names, f"two children are called `{part.name}`", ValueError)
+    names.add(part.name)
+    content = _content(part.value, run, part.ext, part.meta)
+    run.emit("child", b'{"name":%b,%b}' % (_quote(part.name).encode(), content))
 
 def _output(value, run: _Run) -> bytes:
     """The fields of an answer's `output`."""
     split = run.req.get("split")
     if type(value) is str and len(value) < _BIG and not split:       # the common case, by hand
         return b'"text":' + _quote(value).encode() + b',"ext":"txt"'
-    parts = inspect.isgenerator(value)
+    parts, names = inspect.isgenerator(value), set()
     _require(split or not parts, "the function yields: children are for targets with `split = true`; "
              "for a JSON list use list(…)")
     _require(parts or not split, f"a split module yields Child(name, value); this one returned {type(value).__name__}")
-    if parts: return _children(value, run)
+    if parts:
+        for part in value: _child(part, names, run)
+        return b'"children":%d' % len(names)            # the answer says how many there were
     if not isinstance(value, Result): return _content(value, run)
     _require(value.value is not _NOTHING or not run.req.get("manifest"),
              "Result without a value passes the input on, and a set has no single input")
@@ -372,7 +344,9 @@ _KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": l
 class module:
     """Make a function a module. Its keyword-only arguments are params, or `with` names (annotated `Doc`).
     `setup` runs once per worker; its arguments are looked up by name among params and shared `with` names; what
-    it returns is the second argument. `version` joins the key. `retry`: exception classes that are passing faults."""
+    it returns is the second argument. `version` joins the key. `retry`: exception classes that are passing faults.
+    `batch=32`: the function gets a list of so many documents and returns one of equal length, whose elements may be
+    `Skip`, `Retry` or exceptions. An `async def` is called for as many documents at once as the target's `workers` says."""
     def __new__(cls, fn=None, **options):
         return functools.partial(cls, **options) if fn is None else super().__new__(cls)
     def __reduce__(self): return self.__qualname__      # pickled by name, as functions are (multiprocessing)
@@ -383,6 +357,7 @@ class module:
         self.retry = (retry,) if isinstance(retry, type) else tuple(retry)
         proper = all(isinstance(r, type) and issubclass(r, BaseException) for r in self.retry)
         _require(proper, "@module(retry=…) takes exception classes")
+        _require(batch is None or type(batch) is int and batch > 0, "@module(batch=…) takes a number of documents")
         functools.update_wrapper(self, fn)
         ps = inspect.signature(fn).parameters.values()
         self._positional = [p for p in ps if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -390,16 +365,16 @@ class module:
         self._setup_named = dict(inspect.signature(setup).parameters) if setup else {}
         self._declared = {**self._setup_named, **self._named}
         first = [(p.name, str(getattr(p.annotation, "__name__", p.annotation))) for p in self._positional[:1]]
-        self._docs = any(name == "docs" or re.search(r"\bDocs\b", note) for name, note in first)
-        self._ready = self._run = None
+        self._docs = batch is None and any(name == "docs" or re.search(r"\bDocs\b", note) for name, note in first)
+        self._waits = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        self._ready = self._run = self._events = self._limit = None
 
     def _check(self) -> None:
         """A function that `pipe` cannot call is told apart before work begins."""
         name, needed = self.__name__, [p.name for p in self._positional[1:] if p.default is p.empty]
-        is_async = inspect.iscoroutinefunction(self.fn) or inspect.isasyncgenfunction(self.fn)
-        later = "@module(batch=…)" if self.batch is not None else "async def" if is_async else ""
         odd = ", ".join(str(p) for p in inspect.signature(self.fn).parameters.values() if str(p).startswith("*"))
-        _require(not later, f"`{name}`: {later} is not yet in this version", ModuleError)
+        _require(self.batch is None or not self._waits, f"`{name}`: a batch function is no `async def`: "
+                 "leave out `batch`, and say by `workers` how many are in flight", ModuleError)
         _require(self._positional, f"`{name}` takes no document: def {name}(doc, *, …)", ModuleError)
         _require(not odd, f"`{name}` has `{odd}`: name each param, `pipe` passes only declared ones", ModuleError)
         _require(len(needed) <= bool(self.setup), f"`{name}`: the second argument is what setup returns, params come "
@@ -413,7 +388,8 @@ class module:
             default = self._declared[name].default
             if default is not inspect.Parameter.empty: facts["default"] = json.loads(_json_text(default, name))
         sides, takes = [name for name in self._declared if name not in params], "docs" if self._docs else "doc"
-        return {"name": self.__name__, "version": self.version, "params": params, "with": sides, "takes": takes,
+        several = {"batch": self.batch} if self.batch else {"concurrent": WINDOW} if self._waits else {}
+        return {"name": self.__name__, "version": self.version, "params": params, "with": sides, "takes": takes, **several,
                 "window": WINDOW, "interpreter": "%d.%d" % sys.version_info[:2], "doc": inspect.getdoc(self.fn) or ""}
 
     def _set_up(self, given: dict) -> tuple:
@@ -424,7 +400,8 @@ class module:
             if name in given or default is not p.empty: args[name] = given.get(name, default)
             there, fix = name in args or p.default is not p.empty, "name it in the target's `with` or `params`"
             _require(there, f"setup of `{self.__name__}` needs `{name}`: {fix}", ModuleError)
-        if self.setup and (self._ready is None or self._ready[0] != args): self._ready = (args, self.setup(**args))
+        if self.setup and (self._ready is None or self._ready[0] != args):
+            self._ready = (args, self._finished(self.setup(**args)))
         return self._ready[1:] if self.setup and len(self._positional) > 1 else ()
 
     def _bind(self, setup: dict) -> None:
@@ -446,49 +423,90 @@ class module:
         for key, p in self._named.items():
             free = p.annotation is p.empty or _takes_doc(p.annotation) if each is None else key in each
             _require(key in given or free or p.default is not p.empty, f"`{name}` needs the param `{key}`", ModuleError)
-        self._state = self._set_up(given)
+        self._state, self._limit = self._set_up(given), setup.get("timeout")
         self._kwargs = {key: v for key, v in given.items() if key in self._named}
 
-    def _output(self, req: dict, run: _Run) -> bytes:
-        docs, name, kwargs, side = self._docs, self.__name__, self._kwargs, req.get("with")
+    def loop(self):
+        """Where an `async def` runs, its `setup` too."""
+        import asyncio
+        if self._events is None: self._events = asyncio.new_event_loop()
+        return self._events
+    def _finished(self, value):
+        """What an `async def` came to; anything else as it is."""
+        async def collected(): return [part async for part in value]
+        if inspect.isasyncgen(value): return (part for part in self.loop().run_until_complete(collected()))
+        return self.loop().run_until_complete(value) if inspect.isawaitable(value) else value
+
+    def _given(self, req: dict, run: _Run) -> tuple:
+        """The document of a request, and the keyword arguments that come with it."""
+        docs, name, side = self._docs, self.__name__, req.get("with") or {}
         if docs != ("manifest" in req):
             raise TypeError(f"`{name}` takes a set (`docs`), but the target gives one document: use `all` or `group`"
                             if docs else f"`{name}` takes one document, but the target gives a set: use `each`, "
                             "or call the first argument `docs`")
-        if side:
-            for key in side.keys() - self._named:
-                raise TypeError(f"`{name}` has no `with` name `{key}`" + _near(key, self._named))
-            kwargs = {**kwargs, **{key: _side(spec, run, key) for key, spec in side.items()}}
+        for key in side.keys() - self._named:
+            raise TypeError(f"`{name}` has no `with` name `{key}`" + _near(key, self._named))
         doc = _Manifest(req["manifest"], run, req.get("members")) if docs else _doc(req, run, "")
-        return _output(self.fn(doc, *self._state, **kwargs), run)
+        return doc, {key: _side(spec, run, key) for key, spec in side.items()}
+    def _called(self, req: dict, run: _Run):
+        doc, side = self._given(req, run)
+        return self.fn(doc, *self._state, **{**self._kwargs, **side} if side else self._kwargs)
+
+    async def _answer_later(self, req: dict, run: _Run, code: _Code) -> bytes:
+        """The answer of an `async def`; one that is late is cancelled, and the others go on."""
+        import asyncio
+        async def answer():
+            try:
+                value, names = self._called(req, run), set()
+                if not inspect.isasyncgen(value): return b'"output":{' + _output(await value, run) + b"}"
+                _require(req.get("split"), "the function yields: children are for targets with `split = true`")
+                async for part in value: _child(part, names, run)
+                return b'"output":{"children":%d}' % len(names)
+            except BaseException as e: return self._failed(e, code)         # sys.exit(), too: it would end the loop
+        _RUN.set(run)
+        task = asyncio.ensure_future(answer())
+        if (await asyncio.wait({task}, timeout=self._limit))[0]: return task.result()
+        task.cancel()
+        return self._failed(TimeoutError(f"no answer within {self._limit:g} s"), code)
 
     def _answer(self, req: dict, run: _Run, code: _Code) -> tuple[bytes, BaseException | None]:
-        """The answer's fields as JSON, and the exception if there was one. Nothing gets past it."""
+        """The answer's fields as JSON, and the exception if there was one."""
+        if self.batch: return self._said(lambda: self._together([req], [run])[0], run, code)
+        return self._said(lambda: self._finished(self._called(req, run)), run, code)
+    def _said(self, call, run: _Run, code: _Code) -> tuple[bytes, BaseException | None]:
+        """The same for what `call` gives. Nothing gets past it: sys.exit() in a function must not end the worker."""
         try:
-            return b'"output":{' + self._output(req, run) + b"}", None
-        except Skip as e:
-            return b'"skip":' + _dump(str(e) or "skipped"), e
-        except BaseException as e:              # sys.exit() in a function must not end the worker
-            passing = (Retry, ConnectionError, TimeoutError, MemoryError, *self.retry)
-            fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing)}
-            if isinstance(e, Retry) and e.after is not None: fault["after"] = e.after
-            return b'"error":' + _dump(fault), e
+            value = call()
+            if self.batch and isinstance(value, BaseException): raise value
+            return b'"output":{' + _output(value, run) + b"}", None
+        except BaseException as e: return self._failed(e, code), e
+
+    def _together(self, reqs: list[dict], runs: list[_Run]) -> list:
+        """One call for all of them. A side input of each document comes as a list of equal length."""
+        pairs = [self._given(req, run) for req, run in zip(reqs, runs)]
+        side = {key: [each.get(key) for _, each in pairs] for key in dict.fromkeys(key for _, each in pairs for key in each)}
+        values = list(self.fn([doc for doc, _ in pairs], *self._state, **{**self._kwargs, **side}))
+        _require(len(values) == len(reqs), f"`{self.__name__}` got {len(reqs)} documents and gave {len(values)} results")
+        return values
+
+    def _failed(self, e: BaseException, code: _Code) -> bytes:
+        if isinstance(e, Skip): return b'"skip":' + _dump(str(e) or "skipped")
+        late = getattr(sys.modules.get("asyncio"), "TimeoutError", TimeoutError)        # until 3.10 one of its own
+        passing = (Retry, ConnectionError, TimeoutError, late, MemoryError, *self.retry)
+        fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing)}
+        if isinstance(e, Retry) and e.after is not None: fault["after"] = e.after
+        return b'"error":' + _dump(fault)
 
     def __call__(self, doc, *state, **kwargs):
         """The plain function, for notebooks and tests: a path will do for a document."""
-        for name in kwargs.keys() & self._declared:
-            if _takes_doc(self._declared[name].annotation) and isinstance(kwargs[name], (str, PurePath)):
-                kwargs[name] = Doc(kwargs[name])
-        kind, state = Docs if self._docs else Doc, state or self._set_up(kwargs)
-        kwargs = {k: v for k, v in kwargs.items() if k in self._named or k not in self._setup_named}
-        return self.fn(doc if isinstance(doc, kind) else kind(doc), *state, **kwargs)
-
+        return _rest().call(self, doc, state, kwargs)
     def main(self, argv: list[str] | None = None) -> None:
         """Run as a command-line program: results go to stdout, prints to stderr."""
-        _command_line(self, argv)
+        _rest().command_line(self, argv)
 
 # ---------------------------------------------------------------- errors in the author's words
-def _ours(file: str) -> bool: return file == __file__ or file.startswith("<frozen importlib")
+_FILES = (__file__, os.path.join(os.path.dirname(__file__), "_outside.py"))
+def _ours(file: str) -> bool: return file in _FILES or file.startswith("<frozen importlib")
 
 def _author_frames(e: BaseException, code: _Code) -> list:
     """Frames and lines from where the author's code begins to the innermost that lies in the project."""
@@ -528,11 +546,10 @@ class _Code:
                              if p.startswith(self.root))
         self.before = set(sys.modules)          # loaded by us or by .pth files, not by the author
         self.files, self.packages, self.asked, self.mark = [], [], set(), None
-
     def relative(self, file) -> str | None:
         """The path within the project, or None for a file that is not the project's own."""
         own = (isinstance(file, str) and file.startswith(self.root) and not file.startswith(self.foreign)
-               and file != __file__ and "site-packages" not in file and "dist-packages" not in file)
+               and file not in _FILES and "site-packages" not in file and "dist-packages" not in file)
         return file[len(self.root):] if own else None
 
     def grew(self) -> bytes:
@@ -545,7 +562,7 @@ class _Code:
             space = getattr(mod, "__dict__", None)
             file = space.get("__file__") if isinstance(space, dict) else None
             if self.relative(file): files.add(self.relative(file))
-            elif isinstance(file, str) and file != __file__ and name not in self.before and file not in self.asked:
+            elif isinstance(file, str) and file not in _FILES and name not in self.before and file not in self.asked:
                 outside[file] = _normal(name.partition(".")[0])
         if len(files) > len(self.files):
             self.files = sorted(files)
@@ -607,6 +624,9 @@ def _import(file: str, name: str, code: _Code) -> module:
     raise ModuleError(f"{file} has no module `{name}`{_near(name, known) or others}")
 
 # ---------------------------------------------------------------- worker
+def _no_terminal(*_args, **_kwargs):
+    raise RuntimeError("a worker has no terminal for the debugger: use `pipe try TARGET DOC --debug`")
+
 class _Worker:
     """The other end of `pipe`'s line. What is done within 5 ms shares one write; no answer waits longer, whatever
     the document after it does: a thread sees to that."""
@@ -618,29 +638,27 @@ class _Worker:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         self.log = os.dup(2) if stat.S_ISREG(os.fstat(2).st_mode) else -1
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        for std in ("stdout", "stderr"):
+            stream = _Apart(getattr(sys, std).detach(), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            setattr(sys, std, stream)
+            setattr(sys, f"__{std}__", stream)
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR1)           # `pipe` asks "where are you?" before it kills
         signal.signal(signal.SIGINT, signal.SIG_IGN)    # whether to stop is for `pipe` to say
-        sys.breakpointhook, sys.argv = self._no_terminal, [file]
+        sys.breakpointhook, sys.argv = _no_terminal, [file]
         os.register_at_fork(after_in_child=self._forked)
         self.file, self.name, self.code, self.mod, self.at = file, name, _Code(os.getcwd()), None, 0
         self.held, self.lock, self.child, self.flush_c = [], threading.Lock(), False, None
+        self.rest, self.left, self.batch = b"", collections.deque(), []         # read, to be done, to be done in one call
         self.wake = threading.Event()           # work goes on while lines are held: they must be written in time
         threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
-
-    def _no_terminal(self, *_args, **_kwargs):
-        raise RuntimeError("a worker has no terminal for the debugger: use `pipe try TARGET DOC --debug`")
 
     def _forked(self) -> None:
         """In a child that an author's os.fork() made: the channel is the parent's."""
         self.child, self.lock, self.held, self.wake = True, threading.Lock(), [], threading.Event()
         os.close(self.tx)
-
     def hold(self, line: bytes) -> None:
         with self.lock: self.held.append(line)
-
     def _watch(self) -> None:
         while self.wake.wait():
             time.sleep(_HOLD)
@@ -673,29 +691,79 @@ class _Worker:
         return os.lseek(self.log, 0, os.SEEK_END) if self.log >= 0 else 0
 
     def serve(self) -> None:
-        parts, decode = [], json.JSONDecoder().raw_decode
         while chunk := os.read(self.rx, 1 << 18):
-            head, newline, rest = chunk.rpartition(b"\n")
-            parts.append(head if newline else rest)
-            if not newline: continue
-            text = b"".join(parts).decode()
-            parts, self.at = [rest], self.position()
-            for line in filter(None, map(str.strip, text.split("\n"))):
-                req = decode(line)[0]
-                ready = "id" in req and self.mod is not None and self.mod._run is not None
-                self._document(req) if ready else self._handshake(req)
+            for req in self._requests(chunk):
+                if "id" not in req or self.mod is None or self.mod._run is None: self._handshake(req)
+                elif self.mod._waits: return self.mod.loop().run_until_complete(self._side_by_side(req))
+                else:
+                    self.batch.append(req)
+                    if not req.get("more"): self._documents()
             self.flush()
 
-    def _document(self, req: dict) -> None:
+    def _requests(self, chunk: bytes) -> Iterator[dict]:
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if lines: self.at = self.position()
+        self.left.extend(json.loads(line.decode()) for line in lines if line.strip())
+        while self.left: yield self.left.popleft()
+
+    def _documents(self) -> None:
+        """Those that are to be done in one call; most often one."""
+        reqs, self.batch, values = self.batch, [], None
         if self.held and not self.wake.is_set(): self.wake.set()
-        run = _Run(req, self)
-        body, _ = self.mod._answer(req, run, self.code)
+        runs = [_Run(req, self) for req in reqs]
+        if len(reqs) > 1:
+            try: values = self.mod._together(reqs, runs)
+            except BaseException as e:
+                why = f"a batch of {len(reqs)} failed, so each was tried alone: {type(e).__name__}: {e}"
+                runs[0].emit("warn", _dump({"message": why}))
+                self.at = self.position()
+        for i, (req, run) in enumerate(zip(reqs, runs)):
+            if values is None: body, _ = self.mod._answer(req, run, self.code)
+            else: body, _ = self.mod._said(lambda: values[i], run, self.code)       # the log of a batch is that of each
+            end = self.position()
+            self._say(run, body, (self.at, end))
+            if values is None: self.at = end
+            if len(reqs) > 1: self.wake.set()
+        self.at = end
+
+    def _say(self, run: _Run, body: bytes, log: tuple[int, int]) -> None:
         if self.child: os._exit(1)              # the author's os.fork(), come back to us instead of ending
         run.close()
-        rid, start, self.at = req["id"], self.at, self.position()
+        rid = run.req["id"]
         rid = b"%d" % rid if type(rid) is int else _dump(rid)
-        log = b',"log":[%d,%d]' % (start, self.at) if self.log >= 0 else b""
-        self.hold(b'{"id":%b,%b%b%b}\n' % (rid, body, log, self.code.grew()))
+        place = b',"log":[%d,%d]' % log if self.log >= 0 else b""
+        self.hold(b'{"id":%b,%b%b%b}\n' % (rid, body, place, self.code.grew()))
+
+    async def _side_by_side(self, first: dict) -> None:
+        """From the first document on: each request is begun as it comes, and answered when it is done."""
+        import asyncio, signal
+        loop, over, work = asyncio.get_running_loop(), asyncio.Event(), {}
+        async def one(req, run):
+            body = await self.mod._answer_later(req, run, self.code)
+            del work[run]
+            self._say(run, body, self._print(run))
+            self.wake.set()
+        def begin(*reqs):
+            for req in reqs:
+                run = _Run(req, self)
+                if "id" in req: work[run] = loop.create_task(one(req, run))
+                else: self._handshake(req)
+        def read():
+            chunk = os.read(self.rx, 1 << 18)
+            begin(*self._requests(chunk)) if chunk else over.set()
+        def last_words():                       # before we are killed
+            for run in [*work]: self._print(run)
+            os._exit(143)
+        loop.add_signal_handler(signal.SIGTERM, last_words)
+        loop.add_reader(self.rx, read)
+        begin(first, *self._requests(b""))
+        await over.wait()
+
+    def _print(self, run: _Run) -> tuple[int, int]:
+        """Writes in one piece what a document printed; where that is in the log."""
+        text, run.printed, end = "".join(run.printed).encode("utf-8", "backslashreplace"), [], self.position()
+        if text and os.write(2, text) and self.log >= 0: end = os.lseek(2, 0, os.SEEK_CUR)
+        return end - len(text), end
 
     def _handshake(self, req: dict) -> None:
         spoken = req.get("protocol", PROTOCOL)
@@ -714,8 +782,7 @@ class _Worker:
 def worker() -> None:
     """What `pipe` starts: python3 -c "import pipelinefile; pipelinefile.worker()" FILE FUNCTION"""
     w, failed = _Worker(*sys.argv[1:3]), False
-    try:
-        w.serve()
+    try: w.serve()
     except BaseException as e:
         if w.child: os._exit(1)
         w.hold(_dump({"fatal": _error(e, w.code, w.mod and w.mod.fn)}) + b"\n")
@@ -725,76 +792,6 @@ def worker() -> None:
     if w.mod is not None and w.mod._run is not None: w.mod._run.close()
     os._exit(failed)                            # at once: a model's tear-down is nobody's business now
 
-# ---------------------------------------------------------------- in a terminal
-class _Terminal:
-    """Who listens in place of `pipe`: notes are printed to stderr and kept; children are kept, or lines of `out`."""
-    def __init__(self, out=None): self.out, self.notes = out, {}
-
-    def emit(self, _rid, kind: str, payload: bytes) -> None:
-        if kind != "child": print(f"{kind}:", payload.decode(), file=sys.stderr)
-        if self.out is not None: self.out.write(payload + b"\n")
-        elif kind != "progress":
-            self.notes.setdefault("children" if kind == "child" else kind, []).append(json.loads(payload))
-
-def _post_mortem(e: BaseException, code: _Code) -> None:
-    """The debugger, at the author's line even when a library raised."""
-    import pdb, types
-    sys.stderr.writelines(_trace(e).format())
-    tb = None
-    for frame, line in reversed(_author_frames(e, code)):
-        tb = types.TracebackType(tb, frame, frame.f_lasti, line)
-    if tb is not None: pdb.post_mortem(tb)
-
 def try_one() -> None:
     """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug]; the terminal is the author's, the answer goes to OUT."""
-    (file, name, request, out), debug = sys.argv[1:5], "--debug" in sys.argv[5:]
-    out, sys.argv = os.path.abspath(out), [file]
-    code, terminal, failure = _Code(os.getcwd()), _Terminal(), None
-    req = {"id": 1, **json.loads(Path(request).read_bytes())}
-    try:
-        mod = _import(file, name, code)
-        mod._bind(req.get("setup") or {})
-        body, failure = mod._answer(req, _Run(req, terminal), code)
-        answer = {"id": req["id"], **json.loads(b"{" + body + b"}"), **terminal.notes}
-    except BaseException as e:
-        failure, answer = e, {"fatal": _error(e, code)}
-    if debug and failure is not None and not isinstance(failure, Skip): _post_mortem(failure, code)
-    code.grew()
-    Path(out).write_bytes(_dump({**answer, "files": code.files, "packages": code.packages}) + b"\n")
-    sys.exit(0 if failure is None else 77 if isinstance(failure, Skip) else 1)
-
-def _command_line(mod: module, argv: list[str] | None) -> None:
-    import argparse
-    mod._check()
-    parser = argparse.ArgumentParser(description=mod.__doc__)
-    parser.add_argument("doc", nargs="+", help="file")
-    parser.add_argument("--pdb", action="store_true", help="debugger at the line that failed")
-    for p in mod._declared.values():
-        kind = re.sub(r"^Optional\[(\w+)\]$|\s*\|\s*None$", r"\1", _type_name(p))
-        read = Doc if _takes_doc(p.annotation) else {"int": int, "float": float, "str": str}.get(kind, json.loads)
-        how = {"action": argparse.BooleanOptionalAction} if kind == "bool" else {"type": read}
-        parser.add_argument("--" + p.name.replace("_", "-"), dest=p.name, required=p.default is p.empty,
-                            default=argparse.SUPPRESS, **how)
-    args = vars(parser.parse_args(argv))
-    files, debug, status = args.pop("doc"), args.pop("pdb"), 0
-    sys.stdout.flush()
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)                               # stdout carries results only; children print to stderr, too
-    for doc in [Docs(files)] if mod._docs else map(Doc, files):
-        try:
-            value = mod(doc, **args)
-            req = {"id": None, "split": inspect.isgenerator(value), "manifest": mod._docs}
-            form = json.loads(b"{" + _output(value, _Run(req, _Terminal(out))) + b"}")      # children go to `out`
-            if "json" in form: out.write(_json_text(form["json"]).encode() + b"\n")
-            elif "children" not in form: out.write((doc if "same" in form else _doc(form, _Run(req), "")).bytes())
-            if out.isatty() and not form.get("text", "\n").endswith("\n"): out.write(b"\n")
-        except Skip as e:
-            print("skipped:", e, file=sys.stderr)
-            status = status or 77
-        except Exception as e:
-            if debug: _post_mortem(e, _Code(os.path.dirname(os.path.abspath(mod.fn.__code__.co_filename))))
-            else: sys.stderr.writelines(_trace(e).format())
-            status = 75 if isinstance(e, Retry) and status != 1 else 1
-        sys.stdout.flush()
-        out.flush()
-    sys.exit(status)
+    _rest().try_one()

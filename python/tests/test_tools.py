@@ -183,6 +183,23 @@ class Load(Case):
                          [("in/a", {"n": 1, "id": "x"}, {"lang": "en"}, "json"), ("in/b", 5, {}, "json")])
         self.assertEqual((len(docs), docs["in/b"].text(), "in/c" in docs), (2, "5", False))
 
+    def test_folders(self):
+        folder = {"id": "in/d", "ext": "/", "state": "done", "digest": "4", "files": [
+            {"path": "a.txt", "length": 1, "text": "A"}, {"path": "in/b%23", "length": 1, "exec": True, "base64": "/w=="},
+            {"path": "large", "length": 5, "at": str(self.write("blob", "large"))}]}
+        self.write("manifest", json.dumps(folder) + "\n")
+        docs = load("label", self.project)
+        path = docs["in/d"].path
+        self.assertEqual({str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()},
+                         {"a.txt": b"A", "in/b#": b"\xff", "large": b"large"})
+        modes = {name: oct((path / name).stat().st_mode & 0o777) for name in (".", "a.txt", "in", "in/b#")}
+        self.assertEqual(modes, {".": "0o555", "a.txt": "0o444", "in": "0o555", "in/b#": "0o555"})
+        self.assertEqual((docs["in/d"].path, docs["in/d"].ext), (path, "/"), "it is laid out once")
+        with self.assertRaisesRegex(IsADirectoryError, "its files are in .path"):
+            docs["in/d"].text()
+        del docs
+        self.assertFalse(path.exists())
+
     def test_frame(self):
         calls = []
         fake = types.SimpleNamespace(DataFrame=lambda rows, columns: calls.append((rows, columns)))

@@ -44,12 +44,6 @@ class Handshake(Case):
         self.assertEqual(frame, {"fatal": {"type": kind, "message": message, "where": where}})
         self.assertEqual(w.end(), 1)
 
-    def test_batch(self):
-        self.fatal("@module(batch=32)\ndef words(docs): pass\n", "`words`: @module(batch=…) is not yet in this version", 2)
-
-    def test_async(self):
-        self.fatal("@module\nasync def words(doc): pass\n", "`words`: async def is not yet in this version", 2)
-
     def test_unknown_function(self):
         self.fatal("@module\ndef words(doc): pass\n", "modules/words.py has no module `wrods`: did you mean `words`?", 0, "wrods")
 

@@ -48,7 +48,13 @@ impl Build<'_> {
     /// Takes one report of a worker.
     pub(super) fn report(&mut self, worker: WorkerIx, report: Report) -> Result<()> {
         match report {
-            Report::Ready { files, packages } => self.loaded(worker, &files, packages),
+            Report::Ready { files, packages, batch } => {
+                self.scheduler.begins(worker);
+                if let Some(batch) = batch {
+                    self.scheduler.takes_batches(worker, batch);
+                }
+                self.loaded(worker, &files, packages)
+            }
             Report::Answer(answer) => {
                 self.asked.answered(worker);
                 self.answer(worker, *answer)
@@ -88,6 +94,7 @@ impl Build<'_> {
             Report::Died(died) => self.died(worker, *died),
             Report::Ended { returned } => {
                 returned.iter().for_each(|id| drop(self.in_hand.remove(id)));
+                self.scheduler.ended(worker);
                 Ok(())
             }
             Report::Used { .. } => Ok(()),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::engine::rates::Pace;
 use crate::model::event::Stopped;
 use crate::model::pipeline::{ModuleIx, TargetIx};
 
@@ -17,6 +18,8 @@ pub(super) struct Limits {
     pub(super) spent: HashMap<Purse, f64>,
     /// What was closed, and why.
     pub(super) closed: Vec<Closed>,
+    /// What fills the scheduler's buckets, by their numbers.
+    pub(super) rates: Vec<Pace>,
 }
 
 /// What was closed.

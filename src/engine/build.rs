@@ -23,7 +23,7 @@ use crate::engine::outline::Outline;
 use crate::engine::publish::{Job, Published, Publisher};
 use crate::engine::question::Asked;
 use crate::engine::requests::{self, Damaged, Inputs};
-use crate::engine::scheduler::{Command, DocIx, Scheduler, TargetLimits, Ticket, Verdict, WorkerIx};
+use crate::engine::scheduler::{Command, DocIx, Scheduler, Ticket, Verdict, WorkerIx};
 use crate::engine::set_work::{SetWork, set_work};
 use crate::engine::sharing::{Sharing, without};
 use crate::engine::standing::{Again, Standing};
@@ -191,8 +191,7 @@ impl<'a> Build<'a> {
     ) -> Result<Self> {
         let (outbox, inbox) = channel();
         let pipeline = parts.pipeline;
-        let limits: Vec<Vec<TargetLimits>> =
-            (0..pipeline.targets.len()).map(|ix| limits(pipeline, TargetIx(ix))).collect();
+        let (limits, rates) = crate::engine::lanes::limits(pipeline, options.jobs);
         let synced = outbox.clone();
         parts.store.on_sync(Box::new(move |result| {
             // The build may have ended; then nobody waits for this.
@@ -241,7 +240,7 @@ impl<'a> Build<'a> {
             replaced: HashSet::new(),
             said_otherwise: HashSet::new(),
             faults: Faults::default(),
-            limits: Limits::default(),
+            limits: Limits { rates, ..Limits::default() },
             asked: Asked::default(),
             readings: 0,
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
@@ -279,6 +278,7 @@ impl<'a> Build<'a> {
                     self.commands()?;
                 }
             }
+            self.try_again();
             self.commands()?;
             if self.can_feed(open(self) < most || self.scheduler.is_stopping()) {
                 continue;
@@ -288,7 +288,6 @@ impl<'a> Build<'a> {
             }
             self.read_sources();
             self.store.hurry(self.scheduler.running() == 0);
-            self.try_again();
             self.wait(self.idle(TICK))?;
         }
     }
@@ -485,6 +484,7 @@ impl<'a> Build<'a> {
                 Command::Decide(ticket) => self.decide(ticket)?,
                 Command::Start(worker, target) => self.start_worker(worker, target)?,
                 Command::Send(worker, tickets) => self.send(worker, &tickets)?,
+                Command::End(worker) => self.end_worker(worker),
                 Command::Children(ticket) => self.children(ticket),
                 Command::Close(doc) => self.close(doc)?,
             }
@@ -721,19 +721,6 @@ impl<'a> Build<'a> {
                     .iter()
                     .any(|(_, side)| matches!(side, SideInput::Own(input) if is_source(*input))))
     }
-}
-
-/// What the scheduler must know of each module of a target.
-fn limits(pipeline: &Pipeline, ix: TargetIx) -> Vec<TargetLimits> {
-    let target = pipeline.target(ix);
-    let set = target.verb != crate::model::pipeline::Verb::Each;
-    let of_module = |ix| {
-        // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
-        let window = if pipeline.module(ix).program.is_filter() { 16 } else { 64 };
-        let workers = crate::engine::target::settings_of(pipeline, target, ix).workers;
-        TargetLimits { workers, window: if set { 1 } else { window } }
-    };
-    pipeline.modules_of(ix).into_iter().map(of_module).collect()
 }
 
 pub(super) fn store_failed(error: Error) -> Error {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::engine::cards;
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::Position;
@@ -154,6 +155,19 @@ impl Crew {
         let (worker, loads) = hired?;
         worker.listen(Some(deliver));
         Some((worker, loads))
+    }
+
+    /// Ends those that wait with the card of a start of another program: it is free when they are gone.
+    pub(super) fn leave_card(&mut self, launch: &Launch) {
+        let card = |launch: &Launch| launch.env.iter().find(|(name, _)| name == cards::VARIABLE).cloned();
+        let of_card = |idle: &Idle| {
+            card(&idle.worker.launch) == card(launch) && !same_start(&idle.worker.launch, launch)
+        };
+        let (leaving, rest): (Vec<Idle>, Vec<Idle>) =
+            std::mem::take(&mut self.idle).into_iter().partition(of_card);
+        self.idle = rest;
+        leaving.iter().for_each(|idle| idle.worker.finish());
+        leaving.into_iter().for_each(|idle| idle.worker.join());
     }
 
     /// Keeps a worker that has nothing in hand.

@@ -118,6 +118,7 @@ impl Build<'_> {
     pub(super) fn try_again(&mut self) {
         let now = Instant::now();
         self.end_pauses(now);
+        self.earn(now);
         let stopping = self.scheduler.is_stopping();
         // What will be refused need not be waited for.
         let scheduler = &self.scheduler;
@@ -134,7 +135,7 @@ impl Build<'_> {
     pub(super) fn idle(&self, limit: Duration) -> Duration {
         let now = Instant::now();
         let tries = self.faults.waiting.iter().map(|(at, ..)| *at);
-        let next = tries.chain(self.next_pause_end()).min();
+        let next = tries.chain(self.next_pause_end()).chain(self.next_token()).min();
         next.map_or(limit, |next| next.saturating_duration_since(now).min(limit))
     }
 

@@ -1,6 +1,7 @@
 //! Workers of a build, and what they are handed. Knows nothing of their answers.
 
 use crate::engine::build::{Build, InHand, Message};
+use crate::engine::cards;
 use crate::engine::collected::Collected;
 use crate::engine::crew::Worker;
 use crate::engine::decide::Deciding;
@@ -19,7 +20,14 @@ impl Build<'_> {
         let call = self.scheduler.module_of(worker);
         let plan = plan.call(call);
         let first = self.said_starting.insert((target, call));
-        let launch = self.parts.launch(plan, worker.0)?;
+        let mut launch = self.parts.launch(plan, worker.0)?;
+        launch.at_once = self.scheduler.at_once(worker);
+        if let Some(card) = self.scheduler.card_of(worker) {
+            let env = launch.env.iter().cloned().collect();
+            launch.env.retain(|(name, _)| name != cards::VARIABLE);
+            launch.env.push((cards::VARIABLE.to_owned(), cards::name(&env, card)));
+            self.standing.crew.leave_card(&launch);
+        }
         let outbox = self.outbox.clone();
         let deliver = move |reports| {
             // The build may have ended; then nobody waits for this.
@@ -50,6 +58,14 @@ impl Build<'_> {
             self.sink.event(&Event::Starting { target: target.name.clone(), module });
         }
         Ok(())
+    }
+
+    /// Ends a worker whose card another target needs; it says when it is gone.
+    pub(super) fn end_worker(&mut self, worker: WorkerIx) {
+        match self.workers[worker.0 as usize].as_ref() {
+            Some(worker) => worker.finish(),
+            None => self.scheduler.ended(worker),
+        }
     }
 
     pub(super) fn send(&mut self, worker: WorkerIx, tickets: &[Ticket]) -> Result<()> {

@@ -59,6 +59,20 @@ impl Build<'_> {
         self.limits.pauses.get(&self.module_of(worker)?).copied()
     }
 
+    /// Lets as much begin as the rates have earned by now.
+    pub(super) fn earn(&mut self, now: Instant) {
+        for (bucket, pace) in self.limits.rates.iter_mut().enumerate() {
+            let tokens = pace.earn(now, self.scheduler.granted(bucket));
+            self.scheduler.grant(bucket, tokens);
+        }
+    }
+
+    /// When a rate lets something begin that has to wait now.
+    pub(super) fn next_token(&self) -> Option<Instant> {
+        let rates = self.limits.rates.iter().enumerate();
+        rates.filter(|(bucket, _)| !self.scheduler.is_granted(*bucket)).map(|(_, pace)| pace.next()).min()
+    }
+
     /// When the next pause is over.
     pub(super) fn next_pause_end(&self) -> Option<Instant> {
         self.limits.pauses.values().min().copied()

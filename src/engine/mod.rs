@@ -11,6 +11,7 @@ mod asked;
 mod bounds;
 mod build;
 pub mod by;
+mod cards;
 mod children;
 pub mod clean;
 mod closing;
@@ -28,6 +29,7 @@ pub mod groups;
 mod handover;
 pub mod hold;
 pub mod kin;
+mod lanes;
 mod leaves;
 mod limits;
 pub mod listing;
@@ -46,6 +48,7 @@ pub mod past;
 pub mod policy;
 pub mod publish;
 mod question;
+mod rates;
 pub mod redo;
 mod reduce;
 pub mod repair;
@@ -255,6 +258,8 @@ impl<'a> Parts<'a> {
             root: self.pipeline.root.clone(),
             python: self.python.clone(),
             env: settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            withheld: modules::withheld(self.pipeline, &settings.secrets),
+            secrets: settings.secrets,
             params: plan.params.clone(),
             with: requests::shared(plan),
             with_each: by_document.map(|with| with.name.clone()).collect(),
@@ -263,6 +268,8 @@ impl<'a> Parts<'a> {
             tmp: self.store.tmp(),
             timeout: settings.timeout.or(default),
             memory: settings.memory,
+            batch: settings.batch,
+            at_once: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),

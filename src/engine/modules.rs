@@ -85,6 +85,35 @@ fn declares(pipeline: &Pipeline, module: &Module) -> Result<Option<Vec<String>>>
     }
 }
 
+/// How a module's workers take documents, as far as its code says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// So many in one call.
+    pub batch: Option<usize>,
+    /// One process does many side by side.
+    pub waits: bool,
+}
+
+/// The manner of a module. What it cannot say by its code its workers say when they are ready.
+pub fn manner(pipeline: &Pipeline, module: &Module) -> Manner {
+    let Program::Python { file, function } = &module.program else { return Manner::default() };
+    // A file that cannot be read is told where the module starts.
+    let functions = crate::code::functions_of_file(&pipeline.root, file).ok().flatten();
+    let Some(function) = functions.as_ref().and_then(|functions| functions.find(function)) else {
+        return Manner::default();
+    };
+    let batch = function.batch.as_ref().and_then(|written| written.replace('_', "").parse().ok());
+    Manner { batch, waits: function.is_async && function.batch.is_none() }
+}
+
+/// Secrets that other modules state: whoever does not state them is not given them.
+pub fn withheld(pipeline: &Pipeline, own: &[String]) -> Vec<String> {
+    let of_modules = pipeline.modules.iter().map(|module| &module.settings.secrets);
+    let of_targets = pipeline.targets.iter().map(|target| &target.settings.secrets);
+    let all: std::collections::BTreeSet<&String> = of_modules.chain(of_targets).flatten().collect();
+    all.into_iter().filter(|name| !own.contains(name)).cloned().collect()
+}
+
 /// The output of a module's probe, asked again when the program's stamp changes.
 fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<String>> {
     let Some(command) = &module.probe else { return Ok(None) };

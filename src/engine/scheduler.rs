@@ -47,6 +47,8 @@ pub enum Command {
     Start(WorkerIx, TargetIx),
     /// Hand requests to a worker.
     Send(WorkerIx, Vec<Ticket>),
+    /// End a worker that has nothing in hand: another target needs its card. Then say [`Scheduler::ended`].
+    End(WorkerIx),
     /// A document was split, or was before: look at its children, then say [`Scheduler::children_settled`].
     Children(Ticket),
     /// All that can be decided in this stratum is: write the story, then say [`Scheduler::closed`].
@@ -65,12 +67,20 @@ pub enum Verdict {
 }
 
 /// What the scheduler must know of a module of a target.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TargetLimits {
     /// Stated `workers`: such a target does not count among the jobs.
     pub workers: Option<usize>,
     /// The most requests that one worker may have in hand.
     pub window: usize,
+    /// So many requests are done in one call; 0 and 1: each alone.
+    pub batch: usize,
+    /// A worker does so many requests side by side, however long each takes.
+    pub at_once: Option<usize>,
+    /// The bucket that each request takes a token from.
+    pub bucket: Option<usize>,
+    /// The first so many cards of the machine are for its workers, one for each; 0: it needs none.
+    pub cards: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +128,10 @@ struct Lane {
     running: usize,
     limit: Option<usize>,
     most: usize,
+    batch: usize,
+    at_once: Option<usize>,
+    bucket: Option<usize>,
+    cards: usize,
     /// Microseconds of one action, a running mean.
     mean: Option<f64>,
     disabled: bool,
@@ -139,6 +153,12 @@ struct Worker {
     /// Go out next, each alone.
     suspects: VecDeque<Ticket>,
     alone: bool,
+    /// Nobody else has it.
+    card: Option<usize>,
+    /// It was asked to end.
+    is_leaving: bool,
+    /// Its process has started: what it has in hand has begun.
+    is_ready: bool,
 }
 
 struct Shape {
@@ -169,6 +189,10 @@ pub struct Scheduler {
     keys: Map<Ticket, ActionKey>,
     /// Workers that have suspects, or had.
     suspected: Vec<WorkerIx>,
+    /// What may be handed out by rate now.
+    buckets: Vec<u64>,
+    /// Who has which card.
+    cards: Vec<Option<WorkerIx>>,
     jobs: usize,
     open: usize,
     running: usize,
@@ -193,10 +217,17 @@ impl Scheduler {
     pub fn with_routes(families: &Families, limits: &[Vec<TargetLimits>], jobs: usize) -> Self {
         let lane = |(target, limits): (usize, &TargetLimits)| Lane {
             target,
-            limit: limits.workers.map(|workers| workers.max(1)),
+            limit: lane_limit(limits),
             most: limits.window.max(1),
+            batch: limits.batch.max(1),
+            at_once: limits.at_once,
+            bucket: limits.bucket,
+            cards: limits.cards,
             ..Lane::default()
         };
+        let all = || limits.iter().flatten();
+        let buckets = all().filter_map(|limits| limits.bucket).max().map_or(0, |last| last + 1);
+        let cards = all().map(|limits| limits.cards).max().unwrap_or(0);
         let mut first_lanes = Vec::with_capacity(limits.len());
         let mut lanes = Vec::with_capacity(limits.len());
         for (target, limits) in limits.iter().enumerate() {
@@ -214,6 +245,8 @@ impl Scheduler {
             in_flight: Map::default(),
             keys: Map::default(),
             suspected: Vec::new(),
+            buckets: vec![0; buckets],
+            cards: vec![None; cards],
             jobs: jobs.max(1),
             open: 0,
             running: 0,
@@ -590,6 +623,17 @@ impl Scheduler {
     }
 }
 
+/// How many workers a module may have. Who waits for answers from elsewhere needs one, who needs a card one for each;
+/// neither counts among the jobs.
+fn lane_limit(limits: &TargetLimits) -> Option<usize> {
+    let stated = limits.workers.map(|workers| workers.max(1));
+    match (limits.at_once, limits.cards) {
+        (Some(_), _) => Some(1),
+        (None, 0) => stated,
+        (None, cards) => Some(stated.map_or(cards, |stated| stated.min(cards))),
+    }
+}
+
 fn shape(family: &Family) -> Shape {
     let place = |input: &Input| if let Input::Step(step) = input { Some(*step) } else { None };
     let mut steps: Vec<ShapeStep> = Vec::new();
@@ -608,5 +652,6 @@ fn shape(family: &Family) -> Shape {
 
 mod endings;
 mod hand_out;
+mod means;
 #[cfg(test)]
 mod tests;

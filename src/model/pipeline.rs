@@ -372,10 +372,10 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Documents in one call.
     pub batch: Option<usize>,
-    /// `60/min`.
-    pub rate: Option<String>,
-    /// Slots of a graphics card.
-    pub gpu: Option<u32>,
+    /// How many documents may be begun in which time.
+    pub rate: Option<Rate>,
+    /// So many graphics cards: a worker for each.
+    pub gpu: Option<usize>,
     /// Names of variables that are handed over and never shown.
     pub secrets: Vec<String>,
     /// Variables set for the module; in the key.
@@ -384,6 +384,15 @@ pub struct Settings {
     pub budget_usd: Option<f64>,
     /// `10` or `5%`.
     pub max_fail: Option<Allowance>,
+}
+
+/// `60/min`: so many documents in a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// More than 0.
+    pub documents: f64,
+    /// In this time.
+    pub per: Duration,
 }
 
 impl Settings {
@@ -402,7 +411,7 @@ impl Settings {
             memory: self.memory.or(below.memory),
             workers: self.workers.or(below.workers),
             batch: self.batch.or(below.batch),
-            rate: self.rate.clone().or_else(|| below.rate.clone()),
+            rate: self.rate.or(below.rate),
             gpu: self.gpu.or(below.gpu),
             secrets: union(&self.secrets, &below.secrets),
             env,

@@ -22,7 +22,7 @@ pub(super) struct Command {
     pub(super) program: PathBuf,
     /// All words; the first is the program's name as written.
     pub(super) words: Vec<OsString>,
-    /// `NAME=VALUE`.
+    /// `NAME=VALUE`, or `NAME` for a variable that it does not get.
     pub(super) environment: Vec<OsString>,
     /// Bytes of memory that it may hold, with all that it starts.
     pub(super) memory: Option<u64>,
@@ -83,6 +83,10 @@ impl Command {
         let program = find(name, launch)?;
         let mut environment: Vec<OsString> =
             launch.env.iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect();
+        if let Some(name) = launch.secrets.iter().find(|name| crate::env::declared(name).is_none()) {
+            return Err(cannot_start(format!("it needs the secret `{name}`: set it with `export {name}=…`")));
+        }
+        environment.extend(launch.withheld.iter().map(OsString::from));
         let mut tmp = OsString::from("PIPE_TMP=");
         tmp.push(&launch.tmp);
         environment.push(tmp);
@@ -114,7 +118,10 @@ impl Command {
             command.arg0(name);
         }
         for variable in &self.environment {
-            let at = variable.as_bytes().iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
+            let Some(at) = variable.as_bytes().iter().position(|byte| *byte == b'=') else {
+                command.env_remove(variable);
+                continue;
+            };
             let (name, value) = variable.as_bytes().split_at(at);
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()));
         }

@@ -31,6 +31,8 @@ pub struct Description {
     pub window: Option<usize>,
     /// How many of these it works on at once.
     pub concurrent: Option<usize>,
+    /// How many documents it takes in one call; absent: one.
+    pub batch: Option<usize>,
     /// Project files that it has loaded, relative.
     pub files: Vec<String>,
     /// Major and minor version of its interpreter.
@@ -140,6 +142,7 @@ impl From<DescribeFrame> for Description {
             takes_set: frame.takes.map(|takes| takes == "docs"),
             window: frame.window,
             concurrent: frame.concurrent,
+            batch: frame.batch,
             files: frame.files,
             interpreter: frame.interpreter,
             doc: frame.doc,

@@ -54,7 +54,11 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             Some(ready) => ready,
             None => match begin(minder) {
                 Ok(made) => {
-                    minder.reports.push(Report::Ready { files: Vec::new(), packages: Vec::new() });
+                    minder.reports.push(Report::Ready {
+                        files: Vec::new(),
+                        packages: Vec::new(),
+                        batch: None,
+                    });
                     filter.insert(made)
                 }
                 Err(failure) => {

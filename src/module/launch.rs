@@ -20,6 +20,10 @@ pub struct Launch {
     pub python: Option<Python>,
     /// Variables on top of the environment of `pipe`.
     pub env: Vec<(String, String)>,
+    /// Variables of the environment of `pipe` whose values are shown nowhere.
+    pub secrets: Vec<String>,
+    /// Secrets of other modules, which this one is not given.
+    pub withheld: Vec<String>,
     /// Only those that the module declares.
     pub params: BTreeMap<String, serde_json::Value>,
     /// Shared side inputs by name.
@@ -36,6 +40,10 @@ pub struct Launch {
     pub timeout: Option<Duration>,
     /// Bytes of memory that the program may hold, with all that it starts.
     pub memory: Option<u64>,
+    /// So many documents in one call; absent: as many as the module says.
+    pub batch: Option<usize>,
+    /// So many documents side by side in one process, which does nothing but wait for most of the time.
+    pub at_once: Option<usize>,
     /// The hard limit of start and setup.
     pub setup_timeout: Duration,
     /// The extension that results get, whatever the module says.

@@ -1,39 +1,77 @@
 //! A worker's log file: only ever appended to, by the program itself and by its minder.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::model::action::LogRange;
+use crate::module::secrets::Secrets;
 use crate::time::{self, Millis};
 
 /// As much of the end is shown in failures.
 const TAIL_BYTES: u64 = 16 * 1024;
 const TAIL_LINES: usize = 40;
+/// So much is looked through for secrets at a time.
+const HIDE_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(super) struct Log(File);
+pub(super) struct Log {
+    file: File,
+    /// What is hidden in it, up to where that was done.
+    secrets: Secrets,
+    hidden: Cell<u64>,
+    path: PathBuf,
+}
 
 impl Log {
     /// Opens or begins the file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, secrets: Secrets) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        Ok(Log(File::options().append(true).read(true).create(true).open(path)?))
+        let file = File::options().append(true).read(true).create(true).open(path)?;
+        let hidden = Cell::new(file.metadata()?.len());
+        Ok(Log { file, secrets, hidden, path: path.to_owned() })
     }
 
     /// Its present length. An error counts as empty: a range is lost then, not a result.
     pub(super) fn length(&self) -> u64 {
-        self.0.metadata().map_or(0, |meta| meta.len())
+        let length = self.file.metadata().map_or(0, |meta| meta.len());
+        if !self.secrets.is_empty() && length > self.hidden.get() {
+            // What cannot be read is not shown either.
+            drop(self.hide(length));
+        }
+        length
+    }
+
+    /// Hides secrets in what was written since the last time: nobody is told of it before.
+    fn hide(&self, length: u64) -> io::Result<()> {
+        let mut from = self.hidden.get();
+        while from < length {
+            let mut bytes = vec![0; HIDE_BYTES.min((length - from) as usize)];
+            self.file.read_exact_at(&mut bytes, from)?;
+            if self.secrets.hide_bytes(&mut bytes) {
+                // A file that is open for appending takes nothing in its middle.
+                File::options().write(true).open(&self.path)?.write_all_at(&bytes, from)?;
+            }
+            // The end may be the begin of one.
+            let next = (from + bytes.len() as u64).saturating_sub(self.secrets.overlap());
+            self.hidden.set(next.max(from));
+            if from + bytes.len() as u64 >= length || next <= from {
+                break;
+            }
+            from = next;
+        }
+        Ok(())
     }
 
     /// Appends; what cannot be written is lost (the disk is full, and the store will say so).
     pub(super) fn append(&self, bytes: &[u8]) {
-        drop((&self.0).write_all(bytes));
+        drop((&self.file).write_all(bytes));
     }
 
     /// The end of what was written from `from` on.
@@ -41,7 +79,7 @@ impl Log {
         let length = self.length();
         let from = from.max(length.saturating_sub(TAIL_BYTES)).min(length);
         let mut bytes = vec![0; (length - from) as usize];
-        if self.0.read_exact_at(&mut bytes, from).is_err() {
+        if self.file.read_exact_at(&mut bytes, from).is_err() {
             return String::new();
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -57,7 +95,7 @@ impl Log {
 
 impl AsFd for Log {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -154,7 +192,7 @@ mod tests {
             Times { seen: 1000, grown, next: Instant::now() }
         };
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(&dir.path().join("1-1")).unwrap();
+        let log = Log::open(&dir.path().join("1-1"), Secrets::default()).unwrap();
         let mut of_two = times(&[(10, 1), (20, 2), (30, 3), (40, 4)]);
         assert_eq!(of_two.take(&log, range(15, 30)), [(5, Millis(2)), (15, Millis(3))]);
         // What was seen in one look is shared by those that wrote it.
@@ -170,7 +208,7 @@ mod tests {
     #[test]
     fn the_tail_begins_where_it_is_asked_to_and_is_short() {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(&dir.path().join("logs/1-1")).unwrap();
+        let log = Log::open(&dir.path().join("logs/1-1"), Secrets::default()).unwrap();
         log.append(b"before\n");
         let from = log.length();
         assert_eq!(log.tail(from), Vec::<String>::new());

@@ -12,6 +12,7 @@ use crate::module::command::cannot_start;
 use crate::module::host::{Channel, Host, Order, Told};
 use crate::module::launch::{Launch, Request};
 use crate::module::report::Report;
+use crate::module::secrets::Secrets;
 use crate::sys::{self, Bell, Exit, Wish};
 use crate::text;
 
@@ -90,6 +91,8 @@ pub(super) struct Minder {
     pub(super) last_exit: Option<Exit>,
     /// The slot's own scratch folder; that of a document lies in it.
     pub(super) scratch: PathBuf,
+    /// What is hidden in all that is reported.
+    pub(super) secrets: Secrets,
 }
 
 impl Minder {
@@ -114,6 +117,7 @@ impl Minder {
         if !self.reports.is_empty() {
             // The next piece will be about as long.
             let next = Vec::with_capacity(self.reports.len());
+            self.reports.iter_mut().for_each(|report| self.secrets.hide(report));
             (self.deliver)(std::mem::replace(&mut self.reports, next));
         }
     }

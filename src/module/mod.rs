@@ -23,6 +23,7 @@ pub mod python;
 pub(crate) mod reply;
 mod report;
 pub mod repro;
+mod secrets;
 mod slot;
 mod template;
 pub mod trial;

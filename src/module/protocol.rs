@@ -25,11 +25,16 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch) {
     json(out, &launch.with_each);
     out.extend_from_slice(b",\"sees\":");
     json(out, &launch.sees);
+    if let (Some(_), Some(timeout)) = (launch.at_once, launch.timeout) {
+        out.extend_from_slice(b",\"timeout\":");
+        json(out, &timeout.as_secs_f64());
+    }
     out.extend_from_slice(b"}}\n");
 }
 
-/// One document. `tmp` is a folder that the module may make and use until it answers.
-pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request) {
+/// One document. `tmp` is a folder that the module may make and use until it answers; `more`: the next request is of
+/// the same batch.
+pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request, more: bool) {
     out.extend_from_slice(b"{\"id\":");
     json(out, &request.id);
     out.push(b',');
@@ -42,6 +47,9 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
     }
     if launch.split.is_some() {
         out.extend_from_slice(b",\"split\":true");
+    }
+    if more {
+        out.extend_from_slice(b",\"more\":true");
     }
     out.extend_from_slice(b",\"tmp\":");
     json(out, &tmp.to_string_lossy());
@@ -59,7 +67,7 @@ pub(super) fn write_alone(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, reques
     // `{"setup":{…}}` and `{"id":…}` become one object.
     out.truncate(out.len() - b"}\n".len());
     let end = out.len();
-    write_request(out, launch, tmp, request);
+    write_request(out, launch, tmp, request, false);
     out[end] = b',';
 }
 
@@ -340,6 +348,7 @@ pub(super) struct DescribeFrame {
     pub(super) takes: Option<String>,
     pub(super) window: Option<usize>,
     pub(super) concurrent: Option<usize>,
+    pub(super) batch: Option<usize>,
     #[serde(default)]
     pub(super) files: Vec<String>,
     pub(super) interpreter: Option<String>,

@@ -19,6 +19,8 @@ pub enum Report {
         files: Vec<String>,
         /// Installed packages that it has loaded.
         packages: Vec<Package>,
+        /// How many documents it takes in one call.
+        batch: Option<usize>,
     },
     /// A document has ended.
     Answer(Box<Answer>),

@@ -63,29 +63,43 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
             let command = Command::of_worker(&launch).map_err(refused)?;
             let mut bytes = protocol::DESCRIBE.to_vec();
             protocol::write_setup(&mut bytes, &launch);
-            protocol::write_request(&mut bytes, &launch, &folder.join("tmp"), &request);
+            protocol::write_request(&mut bytes, &launch, &folder.join("tmp"), &request, false);
             let text = writer.moved(&String::from_utf8_lossy(&bytes));
             crate::fs::write_scratch(&folder.join("request.jsonl"), text.as_bytes())?;
             (command, " < ../request.jsonl > ../out/answer.jsonl".to_owned(), "out/answer.jsonl")
         }
     };
-    let script = script(&command, &redirected, result, what, &writer);
+    let script = script(&command, &launch.secrets, &redirected, result, what, &writer);
     let path = folder.join(SCRIPT);
     crate::fs::write_scratch(&path, script.as_bytes())?;
     let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&path, runs).map_err(|e| Error::io("make executable", &path, &e))
 }
 
-fn script(command: &Command, redirected: &str, result: &str, what: &str, writer: &Writer<'_>) -> String {
+fn script(
+    command: &Command,
+    secrets: &[String],
+    redirected: &str,
+    result: &str,
+    what: &str,
+    writer: &Writer<'_>,
+) -> String {
     let mut lines = vec![
         "#!/bin/sh".to_owned(),
         format!("# {what}, as pipe ran it. Needs no pipe: what it needs lies beside this."),
         "cd \"$(dirname \"$0\")/code\" || exit 1".to_owned(),
         "mkdir -p ../out ../tmp".to_owned(),
     ];
+    // Their values are nowhere in the folder.
+    lines.extend(
+        secrets.iter().map(|name| format!(": \"${{{name}:?is a secret of this module: set it first}}\"")),
+    );
     for variable in &command.environment {
         let text = variable.to_string_lossy();
-        let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+        let Some((name, value)) = text.split_once('=') else {
+            lines.push(format!("unset {text}"));
+            continue;
+        };
         lines.push(writer.moved(&format!("export {name}={}", quoted(value))));
     }
     let words: Vec<String> = command.words.iter().map(|word| quoted(&word.to_string_lossy())).collect();

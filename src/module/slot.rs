@@ -10,6 +10,7 @@ use crate::module::host::Host;
 use crate::module::launch::{Launch, Request};
 use crate::module::minder::{Command, Minder, Queue};
 use crate::module::report::Report;
+use crate::module::secrets::Secrets;
 use crate::module::{filter, worker};
 
 /// A place where one program runs for one document after the other. Dropping it ends what runs.
@@ -50,6 +51,7 @@ impl Slot {
             memory_kills: None,
             last_exit: None,
             scratch: launch.tmp.join(number.to_string()),
+            secrets: Secrets::of(&launch.secrets),
             launch,
         };
         let thread = std::thread::Builder::new()

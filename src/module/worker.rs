@@ -24,6 +24,7 @@ use crate::module::minder::{Manner, Minder};
 use crate::module::output::{Place, bad_reply};
 use crate::module::protocol::{self, DescribeFrame, Frame, Line, OutputFrame};
 use crate::module::report::{Answer, Done, Output, OutputBody, Report};
+use crate::module::secrets::Secrets;
 use crate::sys::{self, Wish};
 use crate::text;
 use crate::time::{self, Millis};
@@ -40,6 +41,8 @@ const CLOSED: Duration = Duration::from_secs(1);
 const HELD_BACK: Duration = Duration::from_millis(2);
 /// How long nothing is read of a process that prints without end: it would take one processor, and reading another.
 const FLOODED: Duration = Duration::from_millis(8);
+/// A worker that has had nothing to do for so long ends, with all that it holds; the next document starts it anew.
+const IDLE: Duration = Duration::from_secs(5 * 60);
 /// For a worker to write down where it stands.
 const STACK: Duration = Duration::from_millis(100);
 /// Of what a process prints where frames belong, so much is kept.
@@ -119,6 +122,8 @@ struct Worker {
     ready: bool,
     window: Option<usize>,
     concurrent: bool,
+    /// How many it takes in one call.
+    batch: Option<usize>,
     /// By when it must be ready, or must have ended.
     limit: Option<Instant>,
     fatal: Option<Failure>,
@@ -142,6 +147,8 @@ struct Worker {
     tmp: PathBuf,
     /// Where its log was when it was asked for its stack, and when that is looked for.
     stack: Option<(u64, Instant)>,
+    /// Since when it has nothing to do.
+    idle: Instant,
 }
 
 /// Starts the program: (input, output, its number).
@@ -168,7 +175,7 @@ pub(super) fn start_program(
 
 /// Opens the log of a slot.
 pub(super) fn open_log(launch: &Launch) -> Result<Log, Failure> {
-    Log::open(&launch.log).map_err(|error| {
+    Log::open(&launch.log, Secrets::of(&launch.secrets)).map_err(|error| {
         let path = launch.log.display();
         cannot_start(format!("cannot open the log `{path}`: {}", crate::error::io_text(&error)))
     })
@@ -200,6 +207,7 @@ impl Worker {
             ready: false,
             window: None,
             concurrent: false,
+            batch: None,
             limit: Some(begin + launch.setup_timeout),
             fatal: None,
             answered: None,
@@ -214,12 +222,18 @@ impl Worker {
             meter: Meter::new(number),
             tmp: minder.scratch.clone(),
             stack: None,
+            idle: Instant::now(),
         })
     }
 
     /// Hands out, waits until something happens, and deals with it.
     fn turn(&mut self, minder: &mut Minder) -> Turn {
         self.hand_out(minder);
+        let now = Instant::now();
+        if self.idle_until().is_some_and(|until| until <= now) {
+            self.retire(minder);
+            return Turn::Over;
+        }
         self.tell_stack(minder);
         let deadline = self.deadline(&minder.launch);
         let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -232,6 +246,10 @@ impl Worker {
         }
         if let Some(rest) = rest {
             left = Some(left.map_or(rest, |left| left.min(rest)));
+        }
+        if let Some(until) = self.idle_until() {
+            let wait = until.saturating_duration_since(now);
+            left = Some(left.map_or(wait, |left| left.min(wait)));
         }
         if let Some((_, at)) = self.stack {
             let wait = at.saturating_duration_since(Instant::now());
@@ -285,12 +303,18 @@ impl Worker {
         if !self.ready || self.fatal.is_some() || minder.restart {
             return;
         }
-        let window = self.window.unwrap_or(1).max(1);
+        // The next batch is what waits when the one before is done.
+        let window = match self.batch {
+            Some(_) if !self.in_hand.is_empty() => 0,
+            Some(batch) => batch.min(minder.waiting.len()),
+            None => self.window.unwrap_or(1).max(1),
+        };
         while self.in_hand.len() < window
             && let Some(request) = minder.waiting.pop_front()
         {
+            let more = self.batch.is_some() && self.in_hand.len() + 1 < window;
             self.tmp.push(request.id.to_string());
-            protocol::write_request(&mut self.outgoing, &minder.launch, &self.tmp, &request);
+            protocol::write_request(&mut self.outgoing, &minder.launch, &self.tmp, &request, more);
             self.tmp.pop();
             self.in_hand.push_back(Hand {
                 id: request.id,
@@ -326,12 +350,19 @@ impl Worker {
     fn deadline(&self, launch: &Launch) -> Option<Instant> {
         let of_hand = launch.timeout.filter(|_| self.ready).zip(self.in_hand.front()).map(|(limit, hand)| {
             let begin = if self.concurrent { hand.sent } else { self.began(hand).0 };
-            begin + limit
+            // Who works side by side ends one that is late by itself, and only that one.
+            begin + limit + launch.at_once.map_or(Duration::ZERO, |_| GRACE)
         });
         match (self.limit, of_hand) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// When it ends for want of work, if nothing comes.
+    fn idle_until(&self) -> Option<Instant> {
+        let has_none = self.ready && self.in_hand.is_empty() && self.fatal.is_none() && self.output.is_some();
+        has_none.then(|| self.idle.max(self.answered.map_or(self.idle, |(at, _)| at)) + IDLE)
     }
 
     /// When work on a document began: with the answer before it, or when it was sent.
@@ -415,8 +446,19 @@ impl Worker {
             if let Some(n) = described.concurrent {
                 self.window = Some(self.window.unwrap_or(n));
             }
-        } else if frame.ready.is_some() {
+            if let Some(at_once) = minder.launch.at_once {
+                self.window = Some(at_once);
+            }
+            self.batch = described.batch.map(|own| minder.launch.batch.unwrap_or(own).max(1));
+            if self.batch.is_none() && minder.launch.batch.is_some_and(|batch| batch > 1) {
+                let message = "takes one document at a time: leave out `batch`, or write it for lists of \
+                               documents (`@module(batch=…)`)";
+                self.fatal = Some(cannot_start(message));
+                self.limit = Some(Instant::now());
+            }
+        } else if frame.ready.is_some() && self.fatal.is_none() {
             self.ready = true;
+            self.idle = Instant::now();
             self.limit = None;
             self.log_mark = self.log.length();
             // What the start took is no document's.
@@ -424,6 +466,7 @@ impl Worker {
             minder.reports.push(Report::Ready {
                 files: frame.files.unwrap_or_default(),
                 packages: protocol::packages(frame.packages.unwrap_or_default()),
+                batch: self.batch,
             });
         } else if let Some(fault) = frame.fatal {
             self.fatal = Some(fault.into_failure());
@@ -502,7 +545,7 @@ impl Worker {
             return Err(Broken::new(&format!("an answer for {id}, which is not in hand"), line, None));
         };
         // Only who works on several at once may answer out of order; else the oldest speaks for another.
-        if at > 0 && !self.concurrent {
+        if at > 0 && !self.concurrent && self.batch.is_none() {
             let oldest = self.in_hand.front().map_or(0, |hand| hand.id);
             return Err(Broken::new(&format!("an answer for {id} before that for {oldest}"), line, None));
         }

@@ -1,6 +1,6 @@
 //! What the language has and this version does not run: refused by `build`, never left out in silence.
 
-use crate::model::pipeline::{Module, Node, Pipeline, Program, Settings, TargetIx};
+use crate::model::pipeline::{Module, Node, Pipeline, Program, TargetIx};
 
 /// A key that this version cannot act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct NotYet {
     pub place: Node,
     /// The module whose table states it, if the target does not.
     pub module: Option<String>,
-    /// The key as it is called in the file: `batch`, `gpu`.
+    /// The key as it is called in the file: `url`, `image`.
     pub key: String,
 }
 
@@ -22,33 +22,17 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
             let module = module.map(|module| module.name.clone());
             found.push(NotYet { place, module, key: key.to_owned() });
         };
-        let modules = pipeline.modules_of(TargetIx(ix));
-        let of_modules: Vec<&str> =
-            modules.iter().flat_map(|ix| of_settings(&pipeline.module(*ix).settings)).collect();
-        // The target's settings hold those of its module.
-        for key in of_settings(&target.settings).into_iter().filter(|key| !of_modules.contains(key)) {
-            add(key, None);
-        }
-        for module in modules.into_iter().map(|ix| pipeline.module(ix)) {
+        for module in pipeline.modules_of(TargetIx(ix)).into_iter().map(|ix| pipeline.module(ix)) {
             let own = module.name == target.name;
             let key = match &module.program {
                 Program::Url(_) => Some("url"),
                 Program::Image(..) => Some("image"),
                 _ => None,
             };
-            for key in key.into_iter().chain(of_settings(&module.settings)) {
+            if let Some(key) = key {
                 add(key, Some(module).filter(|_| !own));
             }
         }
     }
     found
-}
-
-fn of_settings(settings: &Settings) -> Vec<&'static str> {
-    let stated = [
-        ("batch", settings.batch.is_some()),
-        ("rate", settings.rate.is_some()),
-        ("gpu", settings.gpu.is_some()),
-    ];
-    stated.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
 }

@@ -379,6 +379,15 @@ impl Draft {
         let in_route = matches!(self.target.call, Call::Route(_));
         for module in modules_of.into_iter().map(|ix| modules.get(ix)) {
             if module.program.is_filter() {
+                if self.target.settings.batch.or(module.settings.batch).is_some_and(|batch| batch > 1) {
+                    log.add(
+                        Mistake::at(
+                            self.span.clone(),
+                            "a filter takes one document a process: it has no `batch`",
+                        )
+                        .help("leave it out, or write a worker"),
+                    );
+                }
                 self.check_braces(&module, in_route, log);
             }
         }

@@ -195,9 +195,10 @@ fn later_mistakes_point_into_the_file() {
 #[test]
 fn what_this_version_does_not_run_is_listed_with_its_place() {
     let loaded = loaded(&format!(
-        "{INBOX}[target.a]\neach = \"inbox\"\nmodule = \"words\"\nbatch = 1\nworkers = 2\n\
-         [target.b]\neach = \"inbox\"\nmodule = \"search:index\"\nhold = \"code\"\n\
-         [target.c]\neach = \"inbox\"\nshell = \"x {{in}} {{out}}/\"\n[module.search]\ngpu = 1\ntimeout = 5\n"
+        "{INBOX}[target.a]\neach = \"inbox\"\nmodule = \"ocr\"\nworkers = 2\n\
+         [target.b]\neach = \"inbox\"\nmodule = \"scan\"\nhold = \"code\"\n\
+         [target.c]\neach = \"inbox\"\nshell = \"x {{in}} {{out}}/\"\ngpu = 1\nrate = \"5/s\"\n\
+         [module.ocr]\nurl = \"https://mt.lan/ocr\"\n[module.scan]\nimage = \"scan@sha256:00\"\ntimeout = 5\n"
     ));
     let place = |name: &str| Node::Target(loaded.pipeline.find_target(name).unwrap());
     let entry = |name: &str, module: Option<&str>, key: &str| NotYet {
@@ -205,11 +206,11 @@ fn what_this_version_does_not_run_is_listed_with_its_place() {
         module: module.map(str::to_owned),
         key: key.to_owned(),
     };
-    let expected = [entry("a", None, "batch"), entry("b", Some("search:index"), "gpu")];
+    let expected = [entry("a", Some("ocr"), "url"), entry("b", Some("scan"), "image")];
     assert_eq!(not_yet(&loaded.pipeline), expected);
     let refused = loaded.refused(|node| node == place("b"));
     let drawn = loaded.render(&refused, Style::Plain);
-    assert!(drawn.contains("`gpu` is not in this version of pipe yet"), "{drawn}");
+    assert!(drawn.contains("`image` is not in this version of pipe yet"), "{drawn}");
     assert!(drawn.contains("| ^^^ ") || drawn.contains("^^^"), "{drawn}");
     assert_eq!(refused.len(), 1);
     assert!(loaded.refused(|_| false).is_empty());

@@ -6,6 +6,7 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use crate::model::allowance::Allowance;
+use crate::model::pipeline::Rate;
 use crate::model::selection::parse_size;
 
 /// A TOML value as JSON; dates become text. The error says what JSON cannot hold.
@@ -127,12 +128,19 @@ pub(super) fn limit(value: &DeValue<'_>) -> Result<Allowance, String> {
 }
 
 /// `"60/min"`, as written.
-pub(super) fn rate(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn rate(value: &DeValue<'_>) -> Result<Rate, String> {
     let text = value.as_str().unwrap_or_default();
     let parts = text.split_once('/').map(|(number, unit)| (number.trim().parse::<f64>(), unit.trim()));
+    let seconds = match parts {
+        Some((_, "s" | "sec")) => 1,
+        Some((_, "min")) => 60,
+        Some((_, "h")) => 60 * 60,
+        Some((_, "day")) => 24 * 60 * 60,
+        _ => 0,
+    };
     match parts {
-        Some((Ok(number), "s" | "sec" | "min" | "h" | "day")) if number.is_finite() && number > 0.0 => {
-            Ok(text.trim().to_owned())
+        Some((Ok(documents), _)) if documents.is_finite() && documents > 0.0 && seconds > 0 => {
+            Ok(Rate { documents, per: Duration::from_secs(seconds) })
         }
         _ => Err("a rate such as \"5/s\", \"60/min\", \"1000/h\" or \"5000/day\"".to_owned()),
     }
@@ -177,7 +185,10 @@ mod tests {
         assert_eq!(read("\"5 %\"", limit), Some(Allowance::Percent(5.0)));
         assert_eq!(read("10", limit), Some(Allowance::Count(10)));
         assert_eq!(read("-1", limit), None);
-        assert_eq!(read("\"60/min\"", rate).as_deref(), Some("60/min"));
+        let rate_of = |documents, seconds| Rate { documents, per: Duration::from_secs(seconds) };
+        assert_eq!(read("\"60/min\"", rate), Some(rate_of(60.0, 60)));
+        assert_eq!(read("\" 0.5 / s \"", rate), Some(rate_of(0.5, 1)));
+        assert_eq!(read("\"0/s\"", rate), None);
         assert_eq!(read("\"60/fortnight\"", rate), None);
         assert_eq!(read("\"2GiB\"", size), Some(2 << 30));
         assert_eq!(read("1_000", size), Some(1000));

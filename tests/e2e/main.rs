@@ -106,6 +106,8 @@ mod rows;
 mod samples;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
+/// Batches, documents side by side, rates, cards, secrets.
+mod several;
 /// All shapes at once, against an oracle.
 mod shapes;
 /// The shared cache: `PIPE_CACHE`.

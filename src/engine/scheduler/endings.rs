@@ -12,6 +12,7 @@ impl Scheduler {
     pub fn died(&mut self, worker: WorkerIx, had: &[Ticket], anybody: bool) -> Option<Ticket> {
         let lane = self.lane_of(worker);
         let alone = anybody && had.len() == 1;
+        self.workers[worker.0 as usize].is_ready = false;
         for (place, ticket) in had.iter().copied().enumerate().rev() {
             if !self.take(worker, ticket) {
                 continue;
@@ -133,6 +134,7 @@ impl Scheduler {
             }
         }
         self.suspected.clear();
+        self.cards.fill(None);
     }
 
     /// Whether [`Scheduler::stop`] was called.

@@ -14,13 +14,33 @@ enum Place {
     Worker(WorkerIx, usize),
     /// To a worker that is to be started.
     New,
+    /// To one that can be started when this one has ended.
+    After(WorkerIx),
 }
 
 impl Lane {
-    /// A window is 20 ms of work by the measured mean, at least 2.
+    /// A window is 20 ms of work by the measured mean, at least 2; a batch; or as many as are done side by side.
     fn window(&self) -> usize {
+        if let Some(at_once) = self.at_once {
+            return at_once.max(1);
+        }
+        if self.batch > 1 {
+            return self.batch;
+        }
         let by_time = self.mean.map_or(2, |mean| (WINDOW / mean.max(1.0)) as usize);
         by_time.clamp(2, self.most.max(2)).min(self.most)
+    }
+
+    /// How many more a worker takes that has so many left: one that works in batches has the next one waiting.
+    fn room(&self, window: usize, left: usize) -> usize {
+        let is_low = if self.at_once.is_some() {
+            left < window
+        } else if self.batch > 1 {
+            return if left <= window { 2 * window - left } else { 0 };
+        } else {
+            left < window && left * 2 <= window
+        };
+        if is_low { window - left } else { 0 }
     }
 
     /// Whether its workers count among the jobs.
@@ -52,20 +72,25 @@ impl Scheduler {
         for full_only in [true, false] {
             for ix in (0..self.lanes.len()).rev() {
                 let lane = &self.lanes[ix];
-                if lane.queue.is_empty() || lane.disabled || lane.paused {
+                let left = self.tokens(lane);
+                if lane.queue.is_empty() || lane.disabled || lane.paused || left == 0 {
                     continue;
                 }
-                let window = lane.window();
+                let window = lane.window().min(left);
                 if full_only && lane.queue.len() < window {
                     continue;
                 }
                 match self.place(lane, window, starving) {
                     Some(Place::Worker(worker, room)) => {
                         let queue = &mut self.lanes[ix].queue;
-                        let tickets = queue.drain(..room.min(queue.len())).collect();
+                        let tickets = queue.drain(..room.min(queue.len()).min(left)).collect();
                         return Some(self.send(worker, tickets));
                     }
                     Some(Place::New) => return Some(self.start(ix)),
+                    Some(Place::After(worker)) => {
+                        self.workers[worker.0 as usize].is_leaving = true;
+                        return Some(Command::End(worker));
+                    }
                     None => starving |= full_only && lane.counts(),
                 }
             }
@@ -80,7 +105,7 @@ impl Scheduler {
         let free = |ix: &&WorkerIx| {
             let worker = &self.workers[ix.0 as usize];
             let lane = &self.lanes[worker.lane];
-            worker.in_hand.is_empty() && !lane.paused && self.may_begin(lane)
+            worker.in_hand.is_empty() && !lane.paused && self.tokens(lane) > 0 && self.may_begin(lane)
         };
         let ix = *self.suspected.iter().find(free)?;
         let worker = &mut self.workers[ix.0 as usize];
@@ -94,13 +119,20 @@ impl Scheduler {
         let state = |ix: &&WorkerIx| &self.workers[ix.0 as usize];
         if self.may_begin(lane) {
             if lane.busy < lane.workers.len() {
-                let idle = |ix: &&WorkerIx| state(ix).in_hand.is_empty() && state(ix).suspects.is_empty();
+                let idle = |ix: &&WorkerIx| state(ix).is_idle();
                 if let Some(ix) = lane.workers.iter().find(idle) {
                     return Some(Place::Worker(*ix, window));
                 }
             }
             if lane.workers.len() < lane.limit.unwrap_or(self.jobs) {
-                return Some(Place::New);
+                if lane.cards == 0 || self.free_card(lane.cards).is_some() {
+                    return Some(Place::New);
+                }
+                if lane.workers.is_empty()
+                    && let Some(idle) = self.idle_with_card(lane.cards)
+                {
+                    return Some(Place::After(idle));
+                }
             }
         }
         if starving && lane.counts() {
@@ -109,10 +141,10 @@ impl Scheduler {
         let can_take = |ix: &&WorkerIx| {
             let worker = state(ix);
             let left = worker.in_hand.len();
-            left > 0 && left < window && left * 2 <= window && !worker.alone && worker.suspects.is_empty()
+            left > 0 && lane.room(window, left) > 0 && !worker.alone && worker.suspects.is_empty()
         };
         let ix = lane.workers.iter().filter(can_take).min_by_key(|ix| state(ix).in_hand.len())?;
-        Some(Place::Worker(*ix, window - state(&ix).in_hand.len()))
+        Some(Place::Worker(*ix, lane.room(window, state(&ix).in_hand.len())))
     }
 
     /// Whether one more worker of this target may become busy.
@@ -123,12 +155,19 @@ impl Scheduler {
     fn start(&mut self, lane: LaneIx) -> Command {
         let ix = WorkerIx(self.workers.len() as u32);
         let target = TargetIx(self.lanes[lane].target);
+        let card = self.free_card(self.lanes[lane].cards);
+        if let Some(card) = card {
+            self.cards[card] = Some(ix);
+        }
         self.workers.push(Worker {
             target,
             lane,
             in_hand: VecDeque::new(),
             suspects: VecDeque::new(),
             alone: false,
+            card,
+            is_leaving: false,
+            is_ready: false,
         });
         self.lanes[lane].workers.push(ix);
         Command::Start(ix, target)
@@ -143,6 +182,9 @@ impl Scheduler {
         if worker.in_hand.is_empty() {
             lane.busy += 1;
             self.busy += usize::from(lane.counts());
+        }
+        if let Some(bucket) = lane.bucket {
+            self.buckets[bucket] = self.buckets[bucket].saturating_sub(tickets.len() as u64);
         }
         lane.running += tickets.len();
         self.running += tickets.len();

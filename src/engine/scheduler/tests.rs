@@ -5,6 +5,7 @@ use crate::hash::Digest;
 use crate::model::pipeline::SourceIx;
 use crate::plan::family::{Origin, Step};
 
+mod means;
 mod simulation;
 
 /// A family whose documents go through these: (target, the steps it takes from; none: the document itself, stratum).
@@ -46,7 +47,7 @@ fn chain(targets: usize) -> Families {
 }
 
 fn window(window: usize) -> TargetLimits {
-    TargetLimits { workers: None, window }
+    TargetLimits { workers: None, window, ..TargetLimits::default() }
 }
 
 fn key(number: usize) -> ActionKey {
@@ -156,7 +157,7 @@ fn no_more_workers_are_busy_than_there_are_jobs() {
 
 #[test]
 fn a_target_with_its_own_limit_does_not_count_among_the_jobs() {
-    let limited = TargetLimits { workers: Some(2), window: 1 };
+    let limited = TargetLimits { workers: Some(2), window: 1, ..TargetLimits::default() };
     let families = Families { list: vec![family(&[(0, &[], 0), (1, &[], 0)])], strata: vec![0; 2] };
     let mut scheduler = Scheduler::new(&families, &[limited, window(1)], 1);
     open(&mut scheduler, 4);
@@ -167,7 +168,7 @@ fn a_target_with_its_own_limit_does_not_count_among_the_jobs() {
 
 #[test]
 fn a_target_that_is_full_by_its_own_limit_does_not_keep_others_from_being_topped_up() {
-    let limited = TargetLimits { workers: Some(1), window: 1 };
+    let limited = TargetLimits { workers: Some(1), window: 1, ..TargetLimits::default() };
     let mut scheduler = Scheduler::new(&chain(2), &[window(2), limited], 1);
     open(&mut scheduler, 20);
     pump(&mut scheduler, run);
@@ -181,7 +182,7 @@ fn a_target_that_is_full_by_its_own_limit_does_not_keep_others_from_being_topped
 
 #[test]
 fn no_workers_at_all_is_read_as_one() {
-    let none = TargetLimits { workers: Some(0), window: 0 };
+    let none = TargetLimits { workers: Some(0), window: 0, ..TargetLimits::default() };
     let mut scheduler = Scheduler::new(&chain(1), &[none], 0);
     open(&mut scheduler, 1);
     assert_eq!(sent(&pump(&mut scheduler, run)).len(), 1);

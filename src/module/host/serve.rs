@@ -135,9 +135,10 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
             command.arg0(name).args(arguments);
         }
         for entry in &environment {
-            if let Some((name, value)) = split_at_equals(entry) {
-                command.env(name, value);
-            }
+            match split_at_equals(entry) {
+                Some((name, value)) => command.env(name, value),
+                None => command.env_remove(entry),
+            };
         }
         let [input, output, log] = fds;
         // No `pre_exec`: it would fork, where this is posix_spawn.

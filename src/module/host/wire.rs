@@ -22,7 +22,7 @@ pub(in crate::module) struct Start<'a> {
     pub(in crate::module) words: &'a [OsString],
     /// The folder it stands in.
     pub(in crate::module) folder: &'a Path,
-    /// `NAME=VALUE`, on top of the environment of `pipe`.
+    /// `NAME=VALUE`, on top of the environment of `pipe`; a bare `NAME` is taken out of it.
     pub(in crate::module) environment: &'a [OsString],
     /// Bytes of memory that it may hold, with all that it starts; 0: there is no limit.
     pub(in crate::module) memory: u64,

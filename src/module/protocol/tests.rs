@@ -22,6 +22,10 @@ fn launch() -> Launch {
         timeout: None,
         memory: None,
         setup_timeout: SETUP_TIMEOUT,
+        secrets: Vec::new(),
+        withheld: Vec::new(),
+        batch: None,
+        at_once: None,
         ext: None,
         split: None,
     }
@@ -33,7 +37,7 @@ fn bytes(text: &[u8]) -> Body {
 
 fn written(launch: &Launch, request: &Request) -> String {
     let mut out = Vec::new();
-    write_request(&mut out, launch, Path::new("/t/3/7"), request);
+    write_request(&mut out, launch, Path::new("/t/3/7"), request, false);
     String::from_utf8(out).unwrap()
 }
 

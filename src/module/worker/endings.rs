@@ -93,7 +93,7 @@ impl Worker {
             _ if self.spoke_twice => 0,
             FailureKind::Lost => 0,
             FailureKind::BadReply | FailureKind::ModuleError => 1,
-            _ if self.concurrent => self.in_hand.len(),
+            _ if self.concurrent || self.batch.is_some() => self.in_hand.len(),
             _ => 1,
         };
         let mut suspects: Vec<u64> = self.in_hand.drain(..).map(|hand| hand.id).collect();
@@ -118,6 +118,8 @@ impl Worker {
     /// Ends an idle worker: its input ends, so it does. Before: nothing is in hand.
     pub(super) fn retire(&mut self, minder: &mut Minder) {
         self.input = None;
+        // What it wrote last is looked through, too.
+        self.log.length();
         let deadline = Instant::now() + GRACE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

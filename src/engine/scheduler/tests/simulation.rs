@@ -109,7 +109,11 @@ impl Build {
         let limits: Vec<TargetLimits> = setup
             .limits
             .iter()
-            .map(|(workers, window)| TargetLimits { workers: *workers, window: *window })
+            .map(|(workers, window)| TargetLimits {
+                workers: *workers,
+                window: *window,
+                ..TargetLimits::default()
+            })
             .collect();
         Build {
             scheduler: Scheduler::new(&families, &limits, setup.jobs),
@@ -178,6 +182,7 @@ impl Build {
                 }
                 Command::Send(worker, tickets) => self.send(worker, &tickets),
                 Command::Children(_) => unreachable!("nothing is split"),
+                Command::End(_) => unreachable!("nothing needs a card"),
                 Command::Close(doc) => {
                     let (number, _) = self.open.remove(&doc).expect("what closes is open");
                     let states = self.scheduler.states(doc);
@@ -425,6 +430,7 @@ proptest! {
                 }
                 Some(Command::Send(worker, tickets)) => build.send(worker, &tickets),
                 Some(Command::Children(_)) => unreachable!("nothing is split"),
+                Some(Command::End(_)) => unreachable!("nothing needs a card"),
                 Some(Command::Close(doc)) => {
                     prop_assert!(!build.reading.contains(&doc), "closed though its content is not known");
                     let (number, _) = build.open.remove(&doc).unwrap();
