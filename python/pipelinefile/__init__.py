@@ -81,7 +81,7 @@ class _Run:
         self.host = None
         if self.drop is not None: self.drop()
 
-_RUN = contextvars.ContextVar("pipelinefile", default=None)      # whose context this is, where several are in work
+_RUN: contextvars.ContextVar[Any] = contextvars.ContextVar("pipelinefile", default=None)      # whose context this is, where several are in work
 
 class _Apart(io.TextIOWrapper):
     """Standard output and error: what documents print that are done side by side is kept apart until each is done."""
@@ -108,7 +108,7 @@ class Doc:
     def __init__(self, path=None, *, text: str | None = None, data: bytes | None = None,
                  id: str | None = None, ext: str | None = None, meta: dict | None = None):
         _require([path, text, data].count(None) == 2, "Doc needs exactly one of a path, text= or data=")
-        if text is not None: src = {"text": text, "ext": "txt"}
+        if text is not None: src: dict[str, Any] = {"text": text, "ext": "txt"}
         elif data is not None: src = {"base64": base64.b64encode(data).decode(), "ext": "bin"}
         else: src = {"path": os.path.abspath(path), "id": os.fspath(path), "ext": _suffix(path)}
         src.update({k: v for k, v in (("id", id), ("ext", ext), ("meta", meta)) if v is not None})
@@ -186,7 +186,7 @@ class Docs:
     def __getitem__(self, id: str) -> Doc:
         _require(isinstance(id, str), "docs[…] takes an id; for the first ones use itertools.islice(docs, n)")
         _require((doc := self._find(id)) is not None, id, KeyError)
-        return doc
+        return doc  # type: ignore[return-value]
     def __contains__(self, id: object) -> bool: return isinstance(id, str) and self._find(id) is not None
     def frame(self):
         """A pandas DataFrame: id, meta.*, top-level JSON fields, state."""
@@ -195,7 +195,8 @@ class Docs:
 class _Manifest(Docs):
     """Docs over a file of JSON lines: read as it goes; of all members only id -> offset is remembered."""
     def __init__(self, path, run: _Run, members: int | None = None):
-        self._path, self._run, self._members, self._offsets = path, run, members, None
+        self._path, self._run, self._members = path, run, members
+        self._offsets: Any = None
     def _rows(self, at: int = 0):
         with open(self._path, "rb") as f:
             f.seek(at)
@@ -339,7 +340,7 @@ def _type_name(p: inspect.Parameter) -> str:
     if a is p.empty: return "any" if p.default is p.empty or p.default is None else type(p.default).__name__
     return a.__name__ if isinstance(a, type) and not hasattr(a, "__args__") else str(a).replace("typing.", "")
 
-_KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
+_KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
 
 class module:
     """Make a function a module. Its keyword-only arguments are params, or `with` names (annotated `Doc`).
@@ -347,6 +348,7 @@ class module:
     it returns is the second argument. `version` joins the key. `retry`: exception classes that are passing faults.
     `batch=32`: the function gets a list of so many documents and returns one of equal length, whose elements may be
     `Skip`, `Retry` or exceptions. An `async def` is called for as many documents at once as the target's `workers` says."""
+    __name__: str; __qualname__: str; _ready: Any; _events: Any; _limit: Any
     def __new__(cls, fn=None, **options):
         return functools.partial(cls, **options) if fn is None else super().__new__(cls)
     def __reduce__(self): return self.__qualname__      # pickled by name, as functions are (multiprocessing)
@@ -515,7 +517,7 @@ def _author_frames(e: BaseException, code: _Code) -> list:
     inside = [i for i, (f, _) in enumerate(own, 1) if code.relative(f.f_code.co_filename)]
     return own[:inside[-1]] if inside else own
 
-def _trace(e: BaseException) -> traceback.TracebackException:
+def _trace(e: BaseException) -> Any:
     """The traceback without our frames."""
     import traceback
     found = [traceback.TracebackException(type(e), e, e.__traceback__)]
@@ -613,7 +615,7 @@ def _import(file: str, name: str, code: _Code) -> module:
     _require(os.path.isfile(path), f"there is no file {file}", ModuleError)
     stem = os.path.splitext(os.path.basename(path))[0]
     if stem in sys.modules or stem in getattr(sys, "stdlib_module_names", ()): stem = "pipe_module_" + stem
-    spec = importlib.util.spec_from_file_location(stem, path, loader=SourceFileLoader(stem, path))
+    spec: Any = importlib.util.spec_from_file_location(stem, path, loader=SourceFileLoader(stem, path))
     sys.modules[stem] = mod = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(mod)
     found = getattr(mod, name, None)
@@ -630,6 +632,7 @@ def _no_terminal(*_args, **_kwargs):
 class _Worker:
     """The other end of `pipe`'s line. What is done within 5 ms shares one write; no answer waits longer, whatever
     the document after it does: a thread sees to that."""
+    mod: Any; flush_c: Any
     def __init__(self, file: str, name: str):
         import faulthandler, signal, stat
         # The protocol gets private copies of 0 and 1 before any of the author's code is imported. What else

@@ -62,7 +62,7 @@ class _Folder(Doc):
 def frame(docs: Docs):
     """A pandas DataFrame: id, meta.*, top-level JSON fields, state."""
     try:
-        import pandas
+        import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
         raise ImportError("frame() needs pandas: pip install pandas") from None
     rows = []
@@ -150,7 +150,8 @@ def command_line(mod: module, argv: list[str] | None) -> None:
             req = {"id": None, "split": inspect.isgenerator(value), "manifest": mod._docs}
             form = json.loads(b"{" + _output(value, _Run(req, _Terminal(out))) + b"}")      # children go to `out`
             if "json" in form: out.write(_json_text(form["json"]).encode() + b"\n")
-            elif "children" not in form: out.write((doc if "same" in form else _doc(form, _Run(req), "")).bytes())
+            elif "children" not in form: out.write((doc if isinstance(doc, Doc) and "same" in form
+                                                     else _doc(form, _Run(req), "")).bytes())
             if out.isatty() and not form.get("text", "\n").endswith("\n"): out.write(b"\n")
         except Skip as e:
             print("skipped:", e, file=sys.stderr)
