@@ -25,7 +25,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "PIPE_PROGRESS", what: "`auto`, `bar`, `plain` or `none`, as `--progress`." },
     Variable {
         name: "PIPE_PYTHON",
-        what: "The Python interpreter for Python modules, instead of `python3` on PATH.",
+        what: "The Python interpreter for Python modules, instead of that of the active environment, of `.venv` in the project, or `python3` on PATH.",
     },
     Variable {
         name: "PIPE_LOG",
@@ -60,7 +60,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "PATH", what: "Where programs of modules are found." },
     Variable {
         name: "VIRTUAL_ENV",
-        what: "The Python environment in use; a change asks the interpreter again.",
+        what: "The Python environment in use: its interpreter runs the modules.",
     },
     Variable {
         name: "PYENV_VERSION",

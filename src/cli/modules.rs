@@ -12,6 +12,7 @@ use crate::cli::output::Output;
 use crate::code::{self, Function, Spec, Takes, Tree};
 use crate::error::Result;
 use crate::model::pipeline::{Module, Pipeline, Program};
+use crate::pipelinefile::{installed, script_says};
 use crate::project::Project;
 use crate::text;
 
@@ -41,11 +42,22 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     takes: Option<&'static str>,
     params: Vec<Param>,
+    /// What it accepts and returns, as its author says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepts: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    returns: Option<String>,
     /// The stated version.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// The command, or where the function stands.
     runs: String,
+    /// Where an installed one was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// The project's own file.
+    #[serde(skip)]
+    script: Option<std::path::PathBuf>,
     /// What counts.
     files: Vec<File>,
     /// What is wrong with it.
@@ -84,7 +96,7 @@ impl Args {
         }
         for (state, title) in [
             ("used", "Used by the Pipelinefile"),
-            ("found", "Found in modules/, used by no target"),
+            ("found", "Found, used by no target"),
             ("missing", "Missing"),
         ] {
             let of_state: Vec<&Row> = rows.iter().filter(|row| row.state == state).collect();
@@ -122,6 +134,14 @@ fn rows(pipeline: &Pipeline) -> Result<Vec<Row>> {
         let mut row = Row::new(found.name, "found", &program);
         row.count(&mut tree, &Spec::Python(found.file.into()));
         row.describe(&found.function);
+        row.read_script(pipeline);
+        rows.push(row);
+    }
+    let names: BTreeSet<String> = pipeline.modules.iter().map(|module| module.name.clone()).collect();
+    for found in installed(&pipeline.root).into_iter().filter(|found| !names.contains(&found.name)) {
+        let mut row = Row::new(found.name, "found", &found.program);
+        row.version = found.version;
+        row.place = Some(found.place.to_string_lossy().into_owned());
         rows.push(row);
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -134,7 +154,10 @@ fn used(pipeline: &Pipeline, module: &Module, tree: &mut Tree<'_>) -> Result<Row
     row.targets = targets.into_iter().map(|ix| pipeline.target(ix).name.clone()).collect();
     row.version.clone_from(&module.version);
     row.count(tree, &Spec::of(module));
-    if let Program::Python { file, function } = &module.program {
+    row.read_script(pipeline);
+    if let Program::Python { file, function } = &module.program
+        && row.script.is_some()
+    {
         let shown = file.display();
         match code::functions_of_file(&pipeline.root, file)? {
             None => row.missing(format!("no file {shown}")),
@@ -173,7 +196,13 @@ impl Param {
 impl Row {
     fn new(name: String, state: &'static str, program: &Program) -> Row {
         let (kind, runs) = match program {
-            Program::Python { file, function } => ("python", format!("`{function}` in {}", file.display())),
+            Program::Python { file, function } => {
+                let script = file.extension().is_some_and(|ext| ext == "py").then(|| file.clone());
+                return Row {
+                    script,
+                    ..Row::of(name, state, "python", format!("`{function}` in {}", file.display()))
+                };
+            }
             Program::Worker(words) => ("worker", words.join(" ")),
             Program::Filter(words) => ("filter", words.join(" ")),
             Program::Shell(script) => ("shell", script.clone()),
@@ -183,18 +212,34 @@ impl Row {
                 [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "),
             ),
         };
+        Row::of(name, state, kind, runs)
+    }
+
+    fn of(name: String, state: &'static str, kind: &'static str, runs: String) -> Row {
         Row {
+            place: None,
+            script: None,
             name,
             state,
             kind,
             targets: Vec::new(),
             takes: None,
             params: Vec::new(),
+            accepts: None,
+            returns: None,
             version: None,
             runs,
             files: Vec::new(),
             problem: None,
             doc: None,
+        }
+    }
+
+    /// What the metadata block of its file says.
+    fn read_script(&mut self, pipeline: &Pipeline) {
+        let file = self.script.as_ref().map(|file| pipeline.root.join(file));
+        if let Some(text) = file.and_then(|file| crate::fs::read_text(&file).ok()) {
+            (self.accepts, self.returns) = script_says(&text);
         }
     }
 
@@ -228,6 +273,8 @@ impl Row {
     /// `takes doc, min_len = 20, version 2`
     fn signature(&self) -> String {
         let mut parts: Vec<String> = self.takes.iter().map(|takes| format!("takes {takes}")).collect();
+        parts.extend(self.accepts.iter().map(|accepts| format!("accepts {accepts}")));
+        parts.extend(self.returns.iter().map(|returns| format!("returns {returns}")));
         parts.extend(self.params.iter().map(|param| match &param.default {
             Some(default) => format!("{} = {default}", param.name),
             None => param.name.clone(),
@@ -241,7 +288,7 @@ fn show(row: &Row, width: usize, out: &mut Output) -> Result<()> {
     let runs = text::printable(row.runs.lines().next().unwrap_or_default());
     let head = match &row.problem {
         Some(problem) => problem.clone(),
-        None if row.kind == "python" => row.signature(),
+        None if row.kind == "python" && row.script.is_some() => row.signature(),
         None => [format!("{}: {}", row.kind, text::shorten(&runs, 70)), row.signature()].join("  "),
     };
     out.line(format!("  {:width$}  {}", row.name, head.trim_end()).trim_end())?;

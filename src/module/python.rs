@@ -51,7 +51,8 @@ pub struct Interpreter {
     pub version: String,
 }
 
-/// The file that is meant by `python`: `PIPE_PYTHON`, else `python3` on PATH.
+/// The file that is meant by `python`: `PIPE_PYTHON`, else that of the environment at hand (the active one, or `.venv` in
+/// the project), else `python3` on PATH.
 fn selected(root: &Path) -> Result<PathBuf> {
     if let Some(asked) = env::python() {
         let found = if asked.as_bytes().contains(&b'/') {
@@ -65,7 +66,14 @@ fn selected(root: &Path) -> Result<PathBuf> {
                 .hint("set it to the path of a Python interpreter, or unset it")
         });
     }
-    search("python3".as_ref(), &env::path(), root).ok_or_else(|| {
+    let [active, _] = env::python_selection();
+    let environments = [active.map(|folder| root.join(folder)), Some(root.join(".venv"))];
+    let own = environments
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("bin/python3"))
+        .find(|file| file.is_file());
+    own.or_else(|| search("python3".as_ref(), &env::path(), root)).ok_or_else(|| {
         Error::usage("no Python interpreter: there is no `python3` on PATH")
             .hint("install Python 3.9 or newer, or set PIPE_PYTHON to an interpreter")
     })

@@ -40,6 +40,10 @@ pub(super) fn of_target(section: &Section<'_>, draft: &Draft, modules: &Modules<
     let mut calls = Vec::new();
     for (module, place) in called(section, &draft.target.call, modules) {
         let Program::Python { file, function } = module.program else { continue };
+        // What is installed is not read as syntax.
+        if file.extension().is_none_or(|ext| ext != "py") {
+            continue;
+        }
         let of_file = modules.is_of_file(&module.name);
         let own = section.section_if_table("params");
         // What `-D` adds stands at the target's name.

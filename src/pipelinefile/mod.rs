@@ -4,7 +4,7 @@
 //! functions look like is not known here: whoever reads them adds mistakes through [`Loaded::mistake_at_target`].
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
-//! Inside, each file imports only those before it: `mistake keys value disk`, `section spans`, `select settings source
+//! Inside, each file imports only those before it: `mistake keys value disk installed`, `section spans`, `select settings source
 //! command`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`, `not_yet`.
 
 mod calls;
@@ -13,6 +13,7 @@ mod context;
 mod disk;
 mod edit;
 mod graph;
+mod installed;
 mod keys;
 mod mistake;
 mod module;
@@ -45,6 +46,7 @@ use toml::de::DeTable;
 pub use calls::PythonCall;
 pub use command::words;
 pub use edit::{NewTable, add_tables};
+pub use installed::{Installed, installed, script_says};
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
 pub use not_yet::{NotYet, not_yet};

@@ -3,7 +3,7 @@
 //! A table holds for the name as written (`search:index`), else for the file's part of it (`search` holds for all
 //! `search:…`). A name without a table, or whose table names no program, is a function in `modules/NAME.py`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,14 @@ use serde_json::Value;
 
 use super::command;
 use super::disk;
+use super::installed::{Installed, installed};
 use super::keys;
 use super::mistake::{Mistake, Span};
 use super::section::{At, Log, Section};
 use super::settings;
 use super::source::quoted;
 use super::value;
+pub(super) use super::value::split;
 use crate::model::pipeline::{Module, ModuleIx, Program, Settings};
 use crate::model::selection::Glob;
 use crate::text;
@@ -47,6 +49,8 @@ pub(super) struct Modules<'a> {
     log: &'a Log,
     tables: BTreeMap<String, (ModuleTable, Cell<bool>)>,
     files: Vec<String>,
+    root: &'a Path,
+    installed: OnceCell<Vec<Installed>>,
     made: RefCell<Vec<Module>>,
     by_name: RefCell<BTreeMap<String, ModuleIx>>,
 }
@@ -54,7 +58,8 @@ pub(super) struct Modules<'a> {
 impl<'a> Modules<'a> {
     pub(super) fn new(root: &'a Path, log: &'a Log) -> Modules<'a> {
         let files = disk::python_modules(root);
-        Modules { log, tables: BTreeMap::new(), files, made: RefCell::default(), by_name: RefCell::default() }
+        let (tables, installed) = (BTreeMap::new(), OnceCell::new());
+        Modules { log, tables, files, root, installed, made: RefCell::default(), by_name: RefCell::default() }
     }
 
     /// Takes in `[module.NAME]`.
@@ -100,15 +105,22 @@ impl<'a> Modules<'a> {
 
     /// The module that a target calls by name.
     pub(super) fn resolve(&self, name: &At<String>) -> Option<ModuleIx> {
-        let about = self.table(&name.value).map(|table| table.about.clone()).unwrap_or_default();
-        if !about.stated {
+        let mut about = self.table(&name.value).map(|table| table.about.clone()).unwrap_or_default();
+        let found = if about.stated { None } else { self.found(&name.value) };
+        if let Some(found) = &found {
+            // Its code is none of the project's: the version of what was installed joins the key.
+            about.code = about.code.or_else(|| Some(Vec::new()));
+            about.version = about.version.or_else(|| found.version.clone());
+        } else if !about.stated {
             self.check_python(name)?;
         }
         if let Some(known) = self.by_name.borrow().get(&name.value) {
             return Some(*known);
         }
         let (file, function) = split(&name.value);
-        let program = if !about.stated {
+        let program = if let Some(found) = found {
+            found.program
+        } else if !about.stated {
             let path = PathBuf::from(format!("modules/{file}.py"));
             Program::Python { file: path, function: function.unwrap_or(file).to_owned() }
         } else if function.is_some() && !self.tables.contains_key(&name.value) {
@@ -126,6 +138,16 @@ impl<'a> Modules<'a> {
         let ix = self.push(Module { params, settings, ..made(name.value.clone(), program, about) });
         self.by_name.borrow_mut().insert(name.value.clone(), ix);
         Some(ix)
+    }
+
+    /// What is installed under this name, where the project has no file of it.
+    fn found(&self, name: &str) -> Option<Installed> {
+        let (file, _) = split(name);
+        if self.files.iter().any(|known| known == file) {
+            return None;
+        }
+        let all = self.installed.get_or_init(|| installed(self.root));
+        all.iter().find(|found| found.name == name).cloned()
     }
 
     /// A module without a name of its own: its target's `cmd` or `shell`.
@@ -250,9 +272,4 @@ fn code(section: &Section<'_>, log: &Log) -> Vec<String> {
         }
     }
     globs.into_iter().map(|glob| glob.value).collect()
-}
-
-/// The file's part of a name, and the function's.
-pub(super) fn split(name: &str) -> (&str, Option<&str>) {
-    name.split_once(':').map_or((name, None), |(file, function)| (file, Some(function)))
 }

@@ -146,6 +146,11 @@ pub(super) fn rate(value: &DeValue<'_>) -> Result<Rate, String> {
     }
 }
 
+/// The file's part of a name, and the function's.
+pub(super) fn split(name: &str) -> (&str, Option<&str>) {
+    name.split_once(':').map_or((name, None), |(file, function)| (file, Some(function)))
+}
+
 /// Whether this may name a source, a target or a module.
 pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')

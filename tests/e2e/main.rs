@@ -53,6 +53,8 @@ mod hold;
 mod ids;
 /// `pipe init`.
 mod init;
+/// Modules that are installed, and the environment at hand.
+mod installed;
 /// What is in a key beside the code: params, side files, variables, versions, what a module sees.
 mod keys;
 /// `kill -9` at random moments.

@@ -46,7 +46,7 @@ fn modules_are_shown_as_used_found_or_missing_with_what_counts() {
                  modules/clean.py    992e9539
                  modules/textlib.py  714c946f
           short  shell: head -n 2 {in} > {out}
-        Found in modules/, used by no target
+        Found, used by no target
           spare:total  takes docs
                        modules/spare.py  1d302ca9
         Missing

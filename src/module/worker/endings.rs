@@ -5,11 +5,27 @@ use std::time::Instant;
 
 use super::{Broken, GRACE, Turn, Worker};
 use crate::model::failure::{Failure, FailureKind};
+use crate::module::launch::Launch;
 use crate::module::log::range;
 use crate::module::minder::{Manner, Minder, death, with_lines};
 use crate::module::report::{Died, Report};
 use crate::sys::{self, Exit, Wish};
 use crate::text;
+
+/// Where a package is missing: by which interpreter, and the command that installs it there.
+fn with_install(mut failure: Failure, launch: &Launch) -> Failure {
+    let missing = failure.message.strip_prefix("No module named '").and_then(|rest| rest.split('\'').next());
+    if failure.error == "ModuleNotFoundError"
+        && let (Some(missing), Some(python)) = (missing, &launch.python)
+    {
+        let (package, python) = (missing.split('.').next().unwrap_or(missing), python.executable.display());
+        failure.message = format!(
+            "{}, neither in the project nor in {python}: {python} -m pip install {package}",
+            failure.message
+        );
+    }
+    failure
+}
 
 impl Worker {
     /// The process ended by itself.
@@ -82,7 +98,7 @@ impl Worker {
     /// Gives back what is in hand, and blames whom the rules blame.
     pub(super) fn over(&mut self, minder: &mut Minder, failure: Failure) -> Turn {
         if !self.ready {
-            minder.fatal(failure);
+            minder.fatal(with_install(failure, &minder.launch));
             return Turn::Over;
         }
         let Some(first) = self.in_hand.front() else { return Turn::Over };
