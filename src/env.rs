@@ -35,6 +35,15 @@ pub const VARIABLES: &[Variable] = &[
         name: "PIPE_LOG_TO",
         what: "Where events go, as `to` of `[log]`, separated by commas; instead of what the Pipelinefile says.",
     },
+    Variable {
+        name: "PIPE_TOKEN",
+        what: "The token for module servers, where the module names no other variable for it (`token`).",
+    },
+    Variable {
+        name: "SSL_CERT_FILE",
+        what: "A file with the certificates to trust for `https`, instead of those of the system.",
+    },
+    Variable { name: "SSL_CERT_DIR", what: "A folder of such files." },
     Variable { name: "PIPE_NOW", what: "A fixed time in milliseconds since 1970, for tests." },
     Variable { name: "NO_COLOR", what: "Set to anything: no colour." },
     Variable { name: "CLICOLOR_FORCE", what: "Set to anything but 0: colour also without a terminal." },
@@ -67,6 +76,15 @@ pub const VARIABLES: &[Variable] = &[
         what: "The version that a pyenv shim runs; a change asks the interpreter again.",
     },
 ];
+
+/// The variable of the token for module servers where none is named.
+pub const TOKEN: &str = "PIPE_TOKEN";
+
+/// The token that a variable holds.
+pub fn token(name: &str) -> Option<String> {
+    let token = non_empty(name)?.into_string().ok()?;
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+}
 
 /// Whether there is a desktop that can show a file.
 pub fn has_desktop() -> bool {

@@ -22,6 +22,7 @@ pub mod store;
 pub mod watch;
 
 pub mod plan;
+pub mod remote;
 
 pub mod engine;
 
@@ -32,6 +33,7 @@ pub mod query;
 
 pub mod export;
 pub mod report;
+pub mod serve;
 pub mod socket;
 
 pub mod sink;

@@ -17,7 +17,7 @@ use crate::env;
 use crate::error::{Error, Result, io_text};
 use crate::model::pipeline::{Node, Pipeline};
 use crate::pipelinefile::{
-    self, FILE_NAME, Inspection, Loaded, Mistake, Mistakes, Override, Severity, Style, discover,
+    self, FILE_NAME, Inspection, Loaded, Mistake, Mistakes, Override, Proxy, Severity, Style, discover,
 };
 
 pub use others::Taken;
@@ -31,6 +31,8 @@ pub struct Locate {
     pub file: Option<PathBuf>,
     /// `-D`, each as written: `target.name=value`.
     pub overrides: Vec<String>,
+    /// `--proxy`, each as written: `ocr=https://…`.
+    pub proxies: Vec<String>,
     /// Mistakes are drawn in colour.
     pub colour: bool,
 }
@@ -43,6 +45,7 @@ pub struct Place {
     /// The Pipelinefile. Absolute.
     pub file: PathBuf,
     overrides: Vec<Override>,
+    proxies: Vec<Proxy>,
     style: Style,
 }
 
@@ -90,6 +93,7 @@ impl Place {
     pub fn find(locate: &Locate) -> Result<Place> {
         let here = here(locate.directory.as_deref())?;
         let overrides = locate.overrides.iter().map(|text| Override::parse(text)).collect::<Result<_>>()?;
+        let proxies = locate.proxies.iter().map(|text| Proxy::parse(text)).collect::<Result<_>>()?;
         let file = match &locate.file {
             Some(file) => named(&here, file)?,
             None => discover(&here).ok_or_else(|| {
@@ -99,7 +103,7 @@ impl Place {
             })?,
         };
         let style = if locate.colour { Style::Colour } else { Style::Plain };
-        Ok(Place { here, file, overrides, style })
+        Ok(Place { here, file, overrides, proxies, style })
     }
 
     /// The project's folder.
@@ -146,7 +150,7 @@ impl Report {
     /// The same without a walk through the sources.
     fn of_code(place: Place) -> Report {
         let Inspection { loaded, mistakes, calls } =
-            pipelinefile::inspect_calls(&place.file, &place.overrides);
+            pipelinefile::inspect_calls(&place.file, &place.overrides, &place.proxies);
         let mut found = functions::check(place.root(), &calls);
         if let Some(loaded) = &loaded {
             found.extend(functions::check_commands(loaded));
@@ -202,7 +206,8 @@ impl Project {
     /// The project to ask about what was done: only the Pipelinefile's own text must be right. Reads no code.
     pub fn for_reading(locate: &Locate) -> Result<Project> {
         let place = Place::find(locate)?;
-        let (loaded, mistakes) = pipelinefile::inspect(&place.file, &place.overrides);
+        let Inspection { loaded, mistakes, .. } =
+            pipelinefile::inspect_calls(&place.file, &place.overrides, &place.proxies);
         let warnings = Mistakes::default();
         Report { place, loaded, mistakes, warnings, taken: Vec::new() }.into_project(Need::Text)
     }

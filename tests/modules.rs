@@ -71,6 +71,7 @@ impl Project {
             batch: None,
             at_once: None,
             ext: None,
+            fingerprint: None,
             split: None,
         };
         Project { folder, host: host(), launch }
@@ -667,13 +668,10 @@ fn a_thousand_filters_run_one_after_the_other() {
 
 #[test]
 fn what_is_not_supported_yet_is_said_at_once() {
-    for program in [Program::Url("https://mt.lan".to_owned()), Program::Image("x@sha256:0".to_owned(), None)]
-    {
-        let project = Project::new(program);
-        let mut running = project.start();
-        running.send(&["x"]);
-        assert!(running.wait_fatal().0.message.contains("not supported yet"));
-    }
+    let project = Project::new(Program::Image("x@sha256:0".to_owned(), None));
+    let mut running = project.start();
+    running.send(&["x"]);
+    assert!(running.wait_fatal().0.message.contains("not supported yet"));
 }
 
 // ---------------------------------------------------------------- the ends of `pipe` and of its host

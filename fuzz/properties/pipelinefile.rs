@@ -25,7 +25,7 @@ fn project() -> Project {
 pub(crate) fn check(data: &[u8]) {
     PROJECT.with(|project| {
         std::fs::write(&project.file, data).expect("the temporary folder can be written to");
-        let found = super::bounded(data, 1 << 20, 1000, || inspect_calls(&project.file, &[]));
+        let found = super::bounded(data, 1 << 20, 1000, || inspect_calls(&project.file, &[], &[]));
         let text = std::str::from_utf8(data).unwrap_or_default();
         found.mistakes.list.iter().for_each(|mistake| has_its_place(mistake, text));
         for style in [Style::Plain, Style::Colour] {
@@ -41,7 +41,7 @@ pub(crate) fn check(data: &[u8]) {
         let refused = loaded.refused(|_| true);
         refused.iter().for_each(|mistake| has_its_place(mistake, text));
         loaded.render(&refused, Style::Plain);
-        let again = inspect_calls(&project.file, &[]).loaded.expect("it was read a moment ago");
+        let again = inspect_calls(&project.file, &[], &[]).loaded.expect("it was read a moment ago");
         assert_eq!(format!("{:?}", again.pipeline), format!("{:?}", loaded.pipeline));
     });
 }

@@ -777,8 +777,8 @@ class _Worker:
         self.mod = self.mod or _import(self.file, self.name, self.code)
         if "setup" in req: self.mod._bind(req["setup"])
         self.code.grew()
-        frame = {"ready": PROTOCOL, "files": self.code.files, "packages": self.code.packages}
-        if "describe" in req: frame = {"describe": {**self.mod.describe(), "files": self.code.files}}
+        seen = {"files": self.code.files, "packages": self.code.packages}
+        frame = {"describe": {**self.mod.describe(), **seen}} if "describe" in req else {"ready": PROTOCOL, **seen}
         self.hold(_dump(frame) + b"\n")
         self.at = self.position()
 

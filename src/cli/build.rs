@@ -174,7 +174,7 @@ impl Args {
                     let report = events::to_file(global, false, out.build_report(global))?;
                     let report = events::Telling::begin(&project, report)?;
                     let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
-                    let ended = engine::build(&parts, options, &mut sink, interrupts);
+                    let ended = engine::build(&parts, &options, &mut sink, interrupts);
                     drop(sink.served.take());
                     Ok((ended, sink.report))
                 });

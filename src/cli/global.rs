@@ -60,6 +60,10 @@ pub(super) struct Global {
     )]
     pub(super) jobs: Option<usize>,
 
+    /// This time, use a module of a server instead of the one here
+    #[arg(long, value_name = "MODULE=URL", global = true)]
+    pub(super) proxy: Vec<String>,
+
     /// Also write the event stream of builds to a file
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) events: Option<PathBuf>,
@@ -137,6 +141,7 @@ impl Global {
             directory: self.directory.clone(),
             file: self.file.clone(),
             overrides: define.define.clone(),
+            proxies: self.proxy.clone(),
             colour,
         }
     }

@@ -35,6 +35,7 @@ mod report;
 mod repro;
 mod retry;
 mod select;
+mod serve;
 mod status;
 mod test;
 mod trial;
@@ -97,6 +98,7 @@ enum Command {
     Modules(modules::Args),
     NewModule(new_module::Args),
     Conform(conform::Args),
+    Serve(serve::Args),
     Graph(graph::Args),
     Init(init::Args),
     Doctor(doctor::Args),
@@ -128,6 +130,7 @@ impl Command {
             Command::Modules(args) => args.run(global, out),
             Command::NewModule(args) => args.run(global, out),
             Command::Conform(args) => args.run(global, out),
+            Command::Serve(args) => args.run(global, out),
             Command::Graph(args) => args.run(global, out),
             Command::Init(args) => args.run(global, out),
             Command::Doctor(args) => args.run(global, out),

@@ -10,10 +10,11 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::code::{self, Function, Spec, Takes, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::pipeline::{Module, Pipeline, Program};
 use crate::pipelinefile::{installed, script_says};
 use crate::project::Project;
+use crate::remote::{Client, Trouble};
 use crate::text;
 
 /// Show the modules: used by the Pipelinefile, found in modules/, missing
@@ -26,6 +27,9 @@ pub(super) struct Args {
     /// Show all that counts for this module, with its digests
     #[arg(value_name = "MODULE")]
     name: Option<String>,
+    /// List what a module server offers instead; its token is what `PIPE_TOKEN` holds
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
 }
 
 /// One module.
@@ -85,6 +89,9 @@ struct File {
 
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
+        if let Some(url) = &self.from {
+            return list_served(url, out);
+        }
         let project = Project::for_reading(&global.locate(out.talk_has_colour()))?;
         if let Some(name) = &self.name {
             return counts::show(&project, name, out);
@@ -114,6 +121,44 @@ impl Args {
         }
         Ok(Exit::FINE)
     }
+}
+
+/// Lists the modules of a server.
+fn list_served(url: &str, out: &mut Output) -> Result<Exit> {
+    let client = Client::new(url, crate::env::token(crate::env::TOKEN));
+    let served = client.and_then(|client| client.modules()).map_err(|trouble| {
+        let error = Error::unfinished(format!("{url}: {}", trouble.text()));
+        match trouble {
+            Trouble::Refused(text) if text.contains("token") => {
+                error.hint(format!("the token is what the variable {} holds", crate::env::TOKEN))
+            }
+            _ => error.hint("it is the address of a server: https://HOST:7070, without a path"),
+        }
+    })?;
+    if out.is_json() {
+        served.iter().try_for_each(|module| out.json_line("module", module))?;
+        return Ok(Exit::FINE);
+    }
+    out.line(format!("Offered by {url}"))?;
+    let width = served.iter().map(|module| module.name.chars().count()).max().unwrap_or_default();
+    for module in &served {
+        let param = |(name, param): (&String, &serde_json::Value)| match param.get("default") {
+            Some(default) => format!("{name} = {default}"),
+            None => name.clone(),
+        };
+        let takes = module.takes.iter().map(|takes| format!("takes {takes}"));
+        let mut parts: Vec<String> = takes.chain(module.params.iter().map(param)).collect();
+        parts.extend(module.version.iter().map(|version| format!("version {version}")));
+        if parts.is_empty() {
+            parts.push(module.problem.clone().unwrap_or_else(|| module.kind.clone()));
+        }
+        let said = text::printable(&parts.join(", "));
+        out.line(format!("  {:width$}  {said}", text::printable(&module.name)).trim_end())?;
+        if let Some(doc) = module.doc.lines().next().filter(|doc| !doc.is_empty()) {
+            out.line(format!("  {:width$}  {}", "", text::printable(doc)))?;
+        }
+    }
+    Ok(Exit::FINE)
 }
 
 fn rows(pipeline: &Pipeline) -> Result<Vec<Row>> {
@@ -206,7 +251,7 @@ impl Row {
             Program::Worker(words) => ("worker", words.join(" ")),
             Program::Filter(words) => ("filter", words.join(" ")),
             Program::Shell(script) => ("shell", script.clone()),
-            Program::Url(url) => ("url", url.clone()),
+            Program::Url(service) => ("url", service.url.clone()),
             Program::Image(image, command) => (
                 "image",
                 [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "),

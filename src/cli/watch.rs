@@ -287,7 +287,7 @@ impl Watcher<'_> {
             options.changes = Some(changes);
             sink.event(&Event::Changed(changed));
         }
-        let ended = engine::build_again(&parts, options, &mut sink, self.interrupts, &mut self.standing);
+        let ended = engine::build_again(&parts, &options, &mut sink, self.interrupts, &mut self.standing);
         sink.into_inner().end(ended.as_ref().ok(), None, self.out);
         let summary = ended?;
         self.standing.tidy(&parts)?;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::engine::loads::PresentCode;
-use crate::engine::marks::PlanAccept;
+use crate::engine::marks::{EXPIRED, PlanAccept};
 use crate::engine::policy::counts_against;
 use crate::engine::target::TargetPlan;
 use crate::error::Result;
@@ -199,7 +199,11 @@ impl Lookup {
         }
         if let Some(mark) = wanted.plan.marks.asks_again(wanted.id, &act) {
             let is_reopened = !wanted.plan.marks.may_withdraw(wanted.id, &act, false);
-            reasons.push(if is_reopened { Reason::Reopened { mark } } else { Reason::Redo { mark } });
+            reasons.push(match mark {
+                EXPIRED => Reason::Expired,
+                mark if is_reopened => Reason::Reopened { mark },
+                mark => Reason::Redo { mark },
+            });
         }
         if let Some(at) = act.loads
             && let Some(loads) = store.loads(at)?

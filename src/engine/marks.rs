@@ -14,6 +14,9 @@ use crate::model::selection::{Glob, names_file};
 use crate::plan::key::{fingerprint, recipe_digest_by};
 use crate::time::Millis;
 
+/// What asks for results that are too old: newer than every mark.
+pub const EXPIRED: u64 = u64::MAX;
+
 /// How the note of a result begins that was accepted.
 const ACCEPTED: &str = "accepted: ";
 
@@ -205,6 +208,15 @@ impl PlanMarks {
                 && accept.allows(changes)
                 && self.asks_accepted_again(id, act, accept).is_none()
         })
+    }
+
+    /// Results that were made before this time are too old: of a service that does not say which code it has.
+    pub fn expire(&mut self, since: Millis) {
+        self.again.push(Selected {
+            number: EXPIRED,
+            older_than: Some(since),
+            ..Selected::new(&Mark::default())
+        });
     }
 
     /// From now on failures that were recorded before this mark are no results any more.

@@ -57,6 +57,7 @@ pub mod requests;
 pub mod route;
 pub mod sampling;
 pub mod scheduler;
+pub mod services;
 mod session;
 mod set_work;
 pub mod sets;
@@ -273,6 +274,7 @@ impl<'a> Parts<'a> {
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),
+            fingerprint: plan.served.clone(),
         })
     }
 }

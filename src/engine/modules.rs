@@ -12,6 +12,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Cache, Spec, Tree};
+use crate::engine::services::{Reach, Services, service_of};
 use crate::engine::target::{ModuleFacts, identity, program_parts};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
@@ -41,18 +42,29 @@ pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, Stri
 }
 
 /// The facts of every module, by its number.
-pub fn facts(pipeline: &Pipeline, store: &Store, interpreter: &str) -> Result<Vec<ModuleFacts>> {
+pub fn facts(
+    pipeline: &Pipeline,
+    store: &Store,
+    interpreter: &str,
+    ask: Reach<'_>,
+) -> Result<Vec<ModuleFacts>> {
+    let mut services = Services::new(store, ask);
     let mut cache = store.code_cache();
     let mut tree = Tree::new(&pipeline.root, &mut cache);
     let mut all = Vec::with_capacity(pipeline.modules.len());
     for module in &pipeline.modules {
+        if let Some(service) = service_of(module) {
+            all.push(services.facts(ModuleIx(all.len()), module, service)?);
+            continue;
+        }
         let files = tree
             .code_files(&Spec::of(module))
             .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
         let probe = probe(pipeline, store, module)?;
         let program = program_parts(module, interpreter, probe);
         let declares = if is_routed(pipeline, all.len()) { declares(pipeline, module)? } else { None };
-        all.push(ModuleFacts { identity: identity(&program), program, files: files.files, declares });
+        let (identity, files) = (identity(&program), files.files);
+        all.push(ModuleFacts { identity, program, files, declares, service: None });
     }
     Ok(all)
 }
@@ -124,21 +136,26 @@ fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<S
     if let Some(kept) = store.kept("probe", &key.0)? {
         return Ok(Some(String::from_utf8_lossy(&kept).into_owned()));
     }
+    let text = run_probe(&pipeline.root, &module.name, command)?;
+    store.keep("probe", &key.0, text.as_bytes())?;
+    Ok(Some(text))
+}
+
+/// What a module's `probe` prints, asked now.
+pub fn run_probe(root: &Path, module: &str, command: &str) -> Result<String> {
     let output = Command::new("/bin/sh")
         .args(["-c", command])
-        .current_dir(&pipeline.root)
+        .current_dir(root)
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| Error::io("run the probe", Path::new(command), &e))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Error::unfinished(format!("the probe of module `{}` failed: `{command}`", module.name))
+        return Err(Error::unfinished(format!("the probe of module `{module}` failed: `{command}`"))
             .caused_by(text)
-            .hint(command.clone()));
+            .hint(command));
     }
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    store.keep("probe", &key.0, text.as_bytes())?;
-    Ok(Some(text))
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn find_program(name: &str, root: &Path) -> Option<PathBuf> {

@@ -77,8 +77,13 @@ pub fn plan(
     let target = pipeline.target(ix);
     let mut calls: Vec<TargetPlan> = pipeline.modules_of(ix).into_iter().map(plan).collect();
     let program = vec![("kind".to_owned(), PASS.to_owned())];
-    let facts =
-        ModuleFacts { identity: identity(&program), program, files: Vec::new(), declares: Some(Vec::new()) };
+    let facts = ModuleFacts {
+        identity: identity(&program),
+        program,
+        files: Vec::new(),
+        declares: Some(Vec::new()),
+        service: None,
+    };
     let pass = TargetPlan::new(pipeline, ix, None, &facts, Vec::new(), marks, &Digest::default());
     calls.push(pass.clone());
     let definition = definition(target, &calls);

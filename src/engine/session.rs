@@ -12,6 +12,7 @@ use crate::engine::outline::{Outline, stream_families};
 use crate::engine::publish::Job;
 use crate::engine::reduce::reduce;
 use crate::engine::requests::Inputs;
+use crate::engine::services::{self, Reach};
 use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::strays::{self, Strays, strays};
@@ -25,6 +26,7 @@ use crate::model::event::{Event, Planned, Sink, Stopped, Summary, Unlisted};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
+use crate::remote::CHANGED;
 use crate::scan::{Kind, Scan};
 use crate::store::{Entry, Store};
 
@@ -36,7 +38,7 @@ use crate::store::{Entry, Store};
 /// documents are in the summary.
 pub fn build(
     parts: &Parts<'_>,
-    options: Options,
+    options: &Options,
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
 ) -> Result<Summary> {
@@ -50,6 +52,36 @@ pub fn build(
 /// As [`build`].
 pub fn build_again(
     parts: &Parts<'_>,
+    options: &Options,
+    sink: &mut dyn Sink,
+    interrupts: &Interrupts,
+    standing: &mut Standing,
+) -> Result<Summary> {
+    let mut changes = 0;
+    let summary = loop {
+        let summary = once(parts, options.clone(), sink, interrupts, standing)?;
+        // A module whose code changed on its server: keys are derived again, with what the server says now.
+        match &summary.stopped {
+            Some(Stopped::Module { target, failure }) if failure.error == CHANGED && changes < CHANGES => {
+                changes += 1;
+                let message = format!("{target}: {}; its documents are looked at again", failure.message);
+                sink.event(&Event::Notice { message, hint: None });
+            }
+            _ => break summary,
+        }
+    };
+    if !options.dry_run || summary.stopped.is_some() {
+        sink.event(&Event::Finished(summary.clone()));
+    }
+    Ok(summary)
+}
+
+/// How often a module may change on its server during one build.
+const CHANGES: u32 = 3;
+
+/// One pass: what [`build_again`] does unless a server changes meanwhile.
+fn once(
+    parts: &Parts<'_>,
     mut options: Options,
     sink: &mut dyn Sink,
     interrupts: &Interrupts,
@@ -58,7 +90,12 @@ pub fn build_again(
     let began = Instant::now();
     let families = Families::new(parts.pipeline, &options.wanted);
     options.reads_all = options.reads_all || asks_content(parts.pipeline, &options);
-    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let called = services::modules_of(parts.pipeline, options.wanted.iter().copied());
+    let facts =
+        modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Servers(Some(&called)))?;
+    for notice in facts.iter().filter_map(|facts| facts.service.as_ref()?.notice.clone()) {
+        sink.event(&Event::Notice { message: notice, hint: None });
+    }
     let mut outline = Outline::new(parts, facts)?;
     predict(parts, &families, &options, &mut outline)?;
     if !options.update.is_empty() {
@@ -70,10 +107,8 @@ pub fn build_again(
         Err(_) if interrupts.seen().is_some() => {
             let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
             let stopped = Some(Stopped::Signal { signal });
-            let summary =
-                Summary { stopped, milliseconds: began.elapsed().as_millis() as u64, ..Summary::default() };
-            sink.event(&Event::Finished(summary.clone()));
-            return Ok(summary);
+            let milliseconds = began.elapsed().as_millis() as u64;
+            return Ok(Summary { milliseconds, stopped, ..Summary::default() });
         }
         scans => scans?,
     };
@@ -157,8 +192,8 @@ pub fn build_again(
     if summary.stopped.is_some() || !summary.causes.is_empty() || blocked > 0 {
         summary.stale = stale::stale(parts.pipeline, parts.store)?;
     }
-    summary.allowed = options.allow_failures.filter(|limit| allows(*limit, &summary));
     summary.milliseconds = began.elapsed().as_millis() as u64;
+    summary.allowed = options.allow_failures.filter(|limit| allows(*limit, &summary));
     if let Some(run) = begun
         && (summary.run.is_some() || summary.stopped.is_some())
     {
@@ -166,7 +201,6 @@ pub fn build_again(
         let written = parts.store.end_run(summary.ended(crate::time::now()));
         summary.run = written.is_ok().then_some(run).or(summary.run);
     }
-    sink.event(&Event::Finished(summary.clone()));
     Ok(summary)
 }
 

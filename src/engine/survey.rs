@@ -11,6 +11,7 @@ use crate::engine::marks::covers;
 use crate::engine::members::{Group, members_of};
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
+use crate::engine::services::Reach;
 use crate::engine::sets::{Streams, before, id_of};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
@@ -73,7 +74,7 @@ impl<'a> Survey<'a> {
     ) -> Result<Survey<'a>> {
         let wanted = Families::closure(parts.pipeline, targets.iter().copied());
         let families = Families::new(parts.pipeline, &wanted);
-        let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+        let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Nobody)?;
         let mut outline = Outline::new(parts, facts)?;
         let mut present = PresentCode::new(&parts.pipeline.root);
         let mut inputs = Inputs::new(parts.store)?;

@@ -15,6 +15,7 @@ use crate::model::pipeline::{
 };
 use crate::model::selection::Field;
 use crate::plan::key;
+use crate::time::Millis;
 
 /// The version of the worker protocol, a part of every worker's fingerprint.
 pub const PROTOCOL: u32 = 1;
@@ -33,6 +34,21 @@ pub struct ModuleFacts {
     pub identity: Digest,
     /// The names of params that it takes, where that is known; asked only where a route has several modules.
     pub declares: Option<Vec<String>>,
+    /// Of a module on a server.
+    pub service: Option<ServiceFacts>,
+}
+
+/// What of a service's code is no part of a fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// What its answers must have.
+    pub fingerprint: Option<String>,
+    /// Results from before are too old.
+    pub since: Option<Millis>,
+    /// Changes whenever a result may have become too old.
+    pub epoch: Option<u64>,
+    /// What the user should know.
+    pub notice: Option<String>,
 }
 
 /// The parts of a module's fingerprint that are no files and that no target decides. `interpreter` is major.minor of
@@ -43,7 +59,7 @@ pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) 
         Program::Worker(words) => ("worker", shown(words)),
         Program::Filter(words) => ("filter", shown(words)),
         Program::Shell(script) => ("shell", script.clone()),
-        Program::Url(url) => ("url", url.clone()),
+        Program::Url(service) => ("url", service.url.clone()),
         Program::Image(image, command) => {
             ("image", format!("{image} {}", command.as_deref().unwrap_or_default()))
         }
@@ -79,7 +95,10 @@ fn program_of(
     let mut parts: BTreeMap<String, String> = facts.program.iter().cloned().collect();
     let Some(module) = module else { return parts.into_iter().collect() };
     let settings = settings_of(pipeline, target, module);
-    let env = settings.env.iter().map(|(name, value)| (format!("env.{name}"), value.clone()));
+    // Variables are not sent to a server: they change nothing there.
+    let is_here = facts.service.is_none();
+    let env = settings.env.iter().filter(|_| is_here);
+    let env = env.map(|(name, value)| (format!("env.{name}"), value.clone()));
     parts.extend(env);
     if target.inputs_as_files {
         parts.insert("inputs".into(), "files".into());
@@ -163,6 +182,8 @@ pub struct TargetPlan {
     pub sees: Vec<Field>,
     /// Of a split.
     pub limits: Option<SplitLimits>,
+    /// Of a module on a server: what its answers must have.
+    pub served: Option<String>,
 }
 
 impl TargetPlan {
@@ -181,8 +202,13 @@ impl TargetPlan {
         let recipe = recipe(pipeline, target, module, facts, &params, &shared);
         let recipe_digest = key::recipe_digest(&recipe);
         let fingerprint = key::fingerprint(&recipe);
-        let marks = PlanMarks::new(marks, &target.name, &recipe);
-        let definition = definition(pipeline, target, &recipe_digest, &shared, &marks, learned);
+        let mut marks = PlanMarks::new(marks, &target.name, &recipe);
+        let mut definition = definition(pipeline, target, &recipe_digest, &shared, &marks, learned);
+        if let Some(ServiceFacts { since: Some(since), epoch, .. }) = &facts.service {
+            marks.expire(*since);
+            let mut hasher = FieldHasher::new("pipe definition until");
+            definition = hasher.digest(&definition).number(epoch.unwrap_or(0)).finish();
+        }
         TargetPlan {
             ix,
             module,
@@ -202,6 +228,7 @@ impl TargetPlan {
             // What a merge takes may be a merge itself, which has no id and no meta.
             sees: if target.reduce { vec![Field::Ext] } else { target.sees.clone() },
             limits: target.split.then_some(target.split_limits),
+            served: facts.service.as_ref().and_then(|service| service.fingerprint.clone()),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::engine::lookup::Lookup;
 use crate::engine::matching::{self, Matching};
 use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
+use crate::engine::services::{self, Reach};
 use crate::engine::sets::{Streams, content_of_given, stored};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
@@ -193,7 +194,12 @@ pub fn prepare(
     mut rerun: Option<&mut Rerun<'_>>,
 ) -> Result<Trial> {
     let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
-    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let facts = modules::facts(
+        parts.pipeline,
+        parts.store,
+        &parts.interpreter,
+        Reach::Servers(Some(&services::modules_of(parts.pipeline, [ix]))),
+    )?;
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
     let mut present = PresentCode::new(&parts.pipeline.root);
@@ -237,7 +243,12 @@ pub fn prepare_all(
     folder: &Path,
 ) -> Result<Vec<(usize, std::result::Result<Trial, Error>)>> {
     let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
-    let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+    let facts = modules::facts(
+        parts.pipeline,
+        parts.store,
+        &parts.interpreter,
+        Reach::Servers(Some(&services::modules_of(parts.pipeline, [ix]))),
+    )?;
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
     let mut present = PresentCode::new(&parts.pipeline.root);

@@ -56,6 +56,7 @@ impl Subject {
             at_once: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: self.ext.clone(),
+            fingerprint: None,
             split: self.split,
         }
     }

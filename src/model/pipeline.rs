@@ -346,10 +346,21 @@ pub enum Program {
     Filter(Vec<String>),
     /// A shell script with braces: one process a document.
     Shell(String),
-    /// A module server.
-    Url(String),
+    /// A module on a server.
+    Url(Service),
     /// A container image, with the command inside.
     Image(String, Option<String>),
+}
+
+/// Where a module runs that is not run here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its address.
+    pub url: String,
+    /// The variable that holds the token; absent: the usual one.
+    pub token: Option<String>,
+    /// How long a result stands of a service that does not say which code it has.
+    pub ttl: Option<Duration>,
 }
 
 impl Program {

@@ -77,6 +77,8 @@ pub enum Reason {
     },
     /// It was over a limit that is another one now.
     Limits,
+    /// It was made by a service that does not say which code it has, and is older than its `ttl`.
+    Expired,
     /// The last time ended in a passing fault.
     PassingFault {
         /// The fault's summary.
@@ -131,6 +133,7 @@ impl Reason {
                 "its failure was opened again, by `pipe retry` or since its module was stopped".to_owned()
             }
             Reason::Limits => "it was over a limit of `split` that is another one now".to_owned(),
+            Reason::Expired => "its service does not say which code it has: the result is too old".to_owned(),
             Reason::PassingFault { failure } => format!("tried again after a passing fault: {failure}"),
             Reason::OutputLost => "its earlier result was damaged".to_owned(),
             Reason::Members { old, new } if old == new => "a member changed".to_owned(),

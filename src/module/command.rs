@@ -10,7 +10,7 @@ use std::process;
 
 use crate::error;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::Program;
+use crate::model::pipeline::{Program, Service};
 use crate::module::host::{Channel, Start};
 use crate::module::launch::Launch;
 use crate::module::program;
@@ -36,13 +36,19 @@ impl Command {
             Program::Python { file, function } => {
                 Self::of_python(launch, "import pipelinefile; pipelinefile.worker()", file, function)
             }
-            Program::Url(_) | Program::Image(..) => {
-                Err(cannot_start("modules behind `url` and in `image` are not supported yet: use `cmd`"))
-            }
+            Program::Url(service) => Self::of_service(launch, service),
+            Program::Image(..) => Err(cannot_start("modules in `image` are not supported yet: use `cmd`")),
             Program::Filter(_) | Program::Shell(_) => {
                 Err(cannot_start("a command with braces is a filter and speaks no protocol"))
             }
         }
+    }
+
+    /// This program once more: it speaks to the server, and to us as a worker does. See `crate::remote`.
+    fn of_service(launch: &Launch, service: &Service) -> Result<Self, Failure> {
+        let token = service.token.as_deref().unwrap_or(crate::env::TOKEN);
+        let words = ["/proc/self/exe", "__remote", &service.url, token];
+        Self::of_words(launch, words.iter().map(OsString::from).collect())
     }
 
     /// The command by which the Python package gets hold of a function.

@@ -94,6 +94,7 @@ impl Subject {
             at_once: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: None,
+            fingerprint: None,
             split: None,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::model::action::Package;
 use crate::model::failure::{Failure, FailureKind};
 use crate::module::command::cannot_start;
 use crate::module::host::{Host, Order, Told};
@@ -35,6 +36,8 @@ pub struct Description {
     pub batch: Option<usize>,
     /// Project files that it has loaded, relative.
     pub files: Vec<String>,
+    /// Installed packages that it has loaded.
+    pub packages: Vec<Package>,
     /// Major and minor version of its interpreter.
     pub interpreter: Option<String>,
     /// What its author says of it.
@@ -144,6 +147,7 @@ impl From<DescribeFrame> for Description {
             concurrent: frame.concurrent,
             batch: frame.batch,
             files: frame.files,
+            packages: protocol::packages(frame.packages),
             interpreter: frame.interpreter,
             doc: frame.doc,
         }

@@ -50,6 +50,8 @@ pub struct Launch {
     pub ext: Option<String>,
     /// The module makes children, within these limits.
     pub split: Option<SplitLimits>,
+    /// Of a module on a server: the fingerprint that its answers must have.
+    pub fingerprint: Option<String>,
 }
 
 /// The limit of start and setup where none is stated.

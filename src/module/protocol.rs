@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::model::action::Package;
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Program;
 use crate::module::base64;
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 
@@ -28,6 +29,18 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch) {
     if let (Some(_), Some(timeout)) = (launch.at_once, launch.timeout) {
         out.extend_from_slice(b",\"timeout\":");
         json(out, &timeout.as_secs_f64());
+    }
+    if let Program::Url(_) = launch.program {
+        let millis = |limit: std::time::Duration| limit.as_millis() as u64;
+        let [fingerprint, ext] = [&launch.fingerprint, &launch.ext];
+        out.extend_from_slice(b",\"fingerprint\":");
+        json(out, fingerprint);
+        out.extend_from_slice(b",\"ext\":");
+        json(out, ext);
+        out.extend_from_slice(b",\"timeout_ms\":");
+        json(out, &launch.timeout.map(millis));
+        out.extend_from_slice(b",\"split\":");
+        json(out, &launch.split.map(|limits| [limits.count, limits.size, limits.total]));
     }
     out.extend_from_slice(b"}}\n");
 }
@@ -270,6 +283,9 @@ pub(super) struct Fault {
     retry: bool,
     /// Seconds of pause that the module asks for.
     pub(super) after: Option<f64>,
+    /// Of a module on a server: how it failed there.
+    #[serde(default, rename = "kind")]
+    stated: Option<FailureKind>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -280,6 +296,14 @@ enum PlaceFrame {
 }
 
 impl Fault {
+    /// As a failure of a document on a server, which says itself what kind it is.
+    pub(super) fn into_stated(self) -> Failure {
+        let stated = self.stated;
+        let mut failure = self.into_failure();
+        failure.kind = stated.unwrap_or(failure.kind);
+        failure
+    }
+
     /// As a failure of the document, or of the start.
     pub(super) fn into_failure(self) -> Failure {
         let error = self.kind.filter(|kind| !kind.is_empty()).unwrap_or_else(|| "error".to_owned());
@@ -351,6 +375,8 @@ pub(super) struct DescribeFrame {
     pub(super) batch: Option<usize>,
     #[serde(default)]
     pub(super) files: Vec<String>,
+    #[serde(default)]
+    pub(super) packages: Vec<PackageFrame>,
     pub(super) interpreter: Option<String>,
     #[serde(default)]
     pub(super) doc: String,

@@ -14,6 +14,7 @@ use lines::Lines;
 
 use crate::model::document::escape_name;
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Program;
 use crate::module::children::Sent;
 use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
@@ -348,7 +349,9 @@ impl Worker {
 
     /// When patience ends: with the start, or with the oldest document.
     fn deadline(&self, launch: &Launch) -> Option<Instant> {
-        let of_hand = launch.timeout.filter(|_| self.ready).zip(self.in_hand.front()).map(|(limit, hand)| {
+        // A server keeps the limits of its documents itself, and the worker that speaks to it those of the server.
+        let timeout = launch.timeout.filter(|_| !matches!(launch.program, Program::Url(_)));
+        let of_hand = timeout.filter(|_| self.ready).zip(self.in_hand.front()).map(|(limit, hand)| {
             let begin = if self.concurrent { hand.sent } else { self.began(hand).0 };
             // Who works side by side ends one that is late by itself, and only that one.
             begin + limit + launch.at_once.map_or(Duration::ZERO, |_| GRACE)
@@ -517,7 +520,9 @@ impl Worker {
         let keep = || minder.launch.tmp.join(format!("{}-{id}-{count}.out", minder.number));
         let ours = || minder.scratch.join(id.to_string());
         let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
-        match place.of_frame(child) {
+        let is_refused = names_our_file(&minder.launch, &child);
+        let refusal = || bad_reply("a server names a file of this machine".to_owned());
+        match if is_refused { refusal() } else { place.of_frame(child) } {
             Done::Output(Output { body: OutputBody::Same | OutputBody::Children(_), .. }) => {
                 return Err(Broken::new("a child carries one of text, json, base64 or path", line, Some(at)));
             }
@@ -555,12 +560,17 @@ impl Worker {
                 let keep = || minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
                 let ours = || minder.scratch.join(id.to_string());
                 let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
-                place.of_frame(output)
+                if names_our_file(&minder.launch, &output) {
+                    bad_reply("a server names a file of this machine".to_owned())
+                } else {
+                    place.of_frame(output)
+                }
             }
             (None, Some(reason), None) => Done::Skip(reason),
             (None, None, Some(fault)) => {
                 pause = fault.after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-                Done::Failed(fault.into_failure())
+                let elsewhere = matches!(minder.launch.program, Program::Url(_));
+                Done::Failed(if elsewhere { fault.into_stated() } else { fault.into_failure() })
             }
             _ => return Err(Broken::new("an answer is one of output, skip or error", line, Some(at))),
         };
@@ -654,6 +664,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether a result that comes from another machine is said to lie in a file of this one.
+fn names_our_file(launch: &Launch, output: &OutputFrame<'_>) -> bool {
+    output.path.is_some() && matches!(launch.program, Program::Url(_))
 }
 
 /// Whether any document has made its scratch folder: a folder has a link more for each folder in it. File systems that

@@ -12,7 +12,7 @@ pub(super) const TARGET: &[&str] = &[
 ];
 /// `[module.x]`, besides [`SETTINGS`].
 pub(super) const MODULE: &[&str] =
-    &["cmd", "shell", "url", "image", "version", "code", "probe", "inputs", "params"];
+    &["cmd", "shell", "url", "token", "ttl", "image", "version", "code", "probe", "inputs", "params"];
 /// Plain keys of modules and targets.
 pub(super) const SETTINGS: &[&str] = &[
     "timeout", "retries", "memory", "workers", "batch", "rate", "gpu", "secrets", "env", "budget", "max_fail",

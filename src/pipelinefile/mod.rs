@@ -5,7 +5,7 @@
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
 //! Inside, each file imports only those before it: `mistake keys value disk installed`, `section spans`, `select settings source
-//! command`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`, `not_yet`.
+//! command`, `proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`, `not_yet`.
 
 mod calls;
 mod command;
@@ -21,6 +21,7 @@ mod names;
 mod not_yet;
 mod overrides;
 mod project;
+mod proxies;
 mod publish;
 mod publish_check;
 mod sample;
@@ -51,6 +52,7 @@ pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
 pub use not_yet::{NotYet, not_yet};
 pub use overrides::Override;
+pub use proxies::Proxy;
 pub use sample::{SampleNotes, sample_notes, write_sample_notes};
 pub use spans::Spans;
 pub use value::{is_identifier, is_name};
@@ -110,12 +112,12 @@ pub fn load(file: &Path, overrides: &[Override]) -> Result<Loaded, Mistakes> {
 /// Reads a Pipelinefile and all its mistakes (warnings are with what was read). There is a pipeline also where only
 /// files and folders that it names are not there.
 pub fn inspect(file: &Path, overrides: &[Override]) -> (Option<Loaded>, Mistakes) {
-    let Inspection { loaded, mistakes, .. } = inspect_calls(file, overrides);
+    let Inspection { loaded, mistakes, .. } = inspect_calls(file, overrides, &[]);
     (loaded, mistakes)
 }
 
 /// The same with the functions that it calls, for whoever checks them against the code.
-pub fn inspect_calls(file: &Path, overrides: &[Override]) -> Inspection {
+pub fn inspect_calls(file: &Path, overrides: &[Override], proxies: &[Proxy]) -> Inspection {
     let name =
         file.file_name().map_or_else(|| FILE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
     let alone = |message: String| {
@@ -155,7 +157,7 @@ pub fn inspect_calls(file: &Path, overrides: &[Override]) -> Inspection {
     }
     let log = Log::default();
     let mut calls = Vec::new();
-    let pipeline = read(&file, &text, table.get_ref(), overrides, &mut calls, &log);
+    let pipeline = read(&file, &text, table.get_ref(), (overrides, proxies), &mut calls, &log);
     let (mut warnings, mistakes): (Vec<_>, Vec<_>) =
         log.into_list().into_iter().partition(|mistake| mistake.severity == Severity::Warning);
     let mistakes = Mistakes::new(mistakes, &name, text.clone());
@@ -171,7 +173,7 @@ fn read(
     file: &Path,
     text: &str,
     table: &DeTable<'_>,
-    overrides: &[Override],
+    (overrides, proxies): (&[Override], &[Proxy]),
     calls: &mut Vec<PythonCall>,
     log: &Log,
 ) -> Option<Pipeline> {
@@ -191,7 +193,7 @@ fn read(
             .collect()
     };
     let names = Names::new(titles(&source_tables), titles(&target_tables), log);
-    let mut modules = Modules::new(root, log);
+    let mut modules = Modules::new(root, proxies, log);
     for (name, section) in &module_tables {
         modules.add_table(text, name, section);
     }
@@ -221,6 +223,7 @@ fn read(
     }
     note_unused(&sources, &drafts, log);
     modules.note_unused();
+    modules.check_proxies();
     if drafts.is_empty() {
         log.add(Mistake::at(0..0, "the file has no target: there is nothing to build").warning());
     }

@@ -14,12 +14,13 @@ use super::disk;
 use super::installed::{Installed, installed};
 use super::keys;
 use super::mistake::{Mistake, Span};
+use super::proxies::Proxy;
 use super::section::{At, Log, Section};
 use super::settings;
 use super::source::quoted;
 use super::value;
 pub(super) use super::value::split;
-use crate::model::pipeline::{Module, ModuleIx, Program, Settings};
+use crate::model::pipeline::{Module, ModuleIx, Program, Service, Settings};
 use crate::model::selection::Glob;
 use crate::text;
 
@@ -47,6 +48,8 @@ pub(super) struct About {
 /// All modules: the tables, and what targets made of them.
 pub(super) struct Modules<'a> {
     log: &'a Log,
+    /// With whether a target calls it.
+    proxies: Vec<(&'a Proxy, Cell<bool>)>,
     tables: BTreeMap<String, (ModuleTable, Cell<bool>)>,
     files: Vec<String>,
     root: &'a Path,
@@ -56,10 +59,19 @@ pub(super) struct Modules<'a> {
 }
 
 impl<'a> Modules<'a> {
-    pub(super) fn new(root: &'a Path, log: &'a Log) -> Modules<'a> {
+    pub(super) fn new(root: &'a Path, proxies: &'a [Proxy], log: &'a Log) -> Modules<'a> {
         let files = disk::python_modules(root);
-        let (tables, installed) = (BTreeMap::new(), OnceCell::new());
-        Modules { log, tables, files, root, installed, made: RefCell::default(), by_name: RefCell::default() }
+        let proxies = proxies.iter().map(|proxy| (proxy, Cell::new(false))).collect();
+        Modules {
+            log,
+            proxies,
+            tables: BTreeMap::new(),
+            files,
+            root,
+            installed: OnceCell::new(),
+            made: RefCell::default(),
+            by_name: RefCell::default(),
+        }
     }
 
     /// Takes in `[module.NAME]`.
@@ -71,6 +83,11 @@ impl<'a> Modules<'a> {
                 Mistake::at(name.span.clone(), format!("`{}` is no name for a module", name.value))
                     .help("letters, digits, `_` and `-`; a function in a file as [module.\"FILE:FUNCTION\"]"),
             );
+        }
+        if section.has("url") && section.has("env") {
+            let mistake =
+                Mistake::at(section.key_span("env"), "variables are not sent to a server".to_owned());
+            self.log.add(mistake.help("state `env` in the Pipelinefile of the server"));
         }
         let table = ModuleTable {
             span: name.span.clone(),
@@ -106,6 +123,16 @@ impl<'a> Modules<'a> {
     /// The module that a target calls by name.
     pub(super) fn resolve(&self, name: &At<String>) -> Option<ModuleIx> {
         let mut about = self.table(&name.value).map(|table| table.about.clone()).unwrap_or_default();
+        // What counts of the code here says nothing of the code there.
+        let elsewhere = self.proxies.iter().find(|(proxy, _)| proxy.module == name.value);
+        if let Some((proxy, used)) = elsewhere {
+            used.set(true);
+            about = About {
+                program: Some(Program::Url(proxy.service.clone())),
+                stated: true,
+                ..About::default()
+            };
+        }
         let found = if about.stated { None } else { self.found(&name.value) };
         if let Some(found) = &found {
             // Its code is none of the project's: the version of what was installed joins the key.
@@ -123,7 +150,7 @@ impl<'a> Modules<'a> {
         } else if !about.stated {
             let path = PathBuf::from(format!("modules/{file}.py"));
             Program::Python { file: path, function: function.unwrap_or(file).to_owned() }
-        } else if function.is_some() && !self.tables.contains_key(&name.value) {
+        } else if function.is_some() && elsewhere.is_none() && !self.tables.contains_key(&name.value) {
             let mistake =
                 Mistake::at(name.span.clone(), format!("module `{file}` is a program: it has no functions"));
             self.log.add(mistake.fix("name it alone", name.span.clone(), quoted(file)));
@@ -198,6 +225,20 @@ impl<'a> Modules<'a> {
         .on_disk()
     }
 
+    /// A `--proxy` for a module that no target calls is a mistake: nothing would come of it.
+    pub(super) fn check_proxies(&self) {
+        for (proxy, _) in self.proxies.iter().filter(|(_, used)| !used.get()) {
+            let called: Vec<String> = self.by_name.borrow().keys().cloned().collect();
+            let mistake =
+                Mistake::nowhere(format!("`--proxy {0}=…`: no target calls a module `{0}`", proxy.module));
+            let near = text::nearest(&proxy.module, called.iter().map(String::as_str));
+            self.log.add(match near {
+                Some(near) => mistake.help(format!("a module with a similar name is called: `{near}`")),
+                None => mistake,
+            });
+        }
+    }
+
     /// Warnings of tables that no target uses.
     pub(super) fn note_unused(&self) {
         for (name, (table, _)) in self.tables.iter().filter(|(_, (_, used))| !used.get()) {
@@ -256,9 +297,18 @@ pub(super) fn about(source: &str, section: &Section<'_>, log: &Log) -> About {
 }
 
 fn url(section: &Section<'_>, log: &Log) -> Option<Program> {
-    let url = section.text("url")?;
+    let Some(url) = section.text("url") else {
+        for key in ["token", "ttl"].into_iter().filter(|key| section.has(key)) {
+            let mistake =
+                Mistake::at(section.key_span(key), format!("`{key}` belongs to a module with `url`"));
+            log.add(mistake);
+        }
+        return None;
+    };
     if url.value.starts_with("http://") || url.value.starts_with("https://") {
-        return Some(Program::Url(url.value));
+        let token = section.text("token").map(|token| token.value);
+        let ttl = section.read("ttl", value::duration).map(|read| read.value);
+        return Some(Program::Url(Service { url: url.value, token, ttl }));
     }
     log.add(Mistake::at(url.span, "`url` must begin with https:// or http://".to_owned()));
     None

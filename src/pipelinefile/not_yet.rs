@@ -25,7 +25,6 @@ pub fn not_yet(pipeline: &Pipeline) -> Vec<NotYet> {
         for module in pipeline.modules_of(TargetIx(ix)).into_iter().map(|ix| pipeline.module(ix)) {
             let own = module.name == target.name;
             let key = match &module.program {
-                Program::Url(_) => Some("url"),
                 Program::Image(..) => Some("image"),
                 _ => None,
             };

@@ -230,7 +230,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     if !asked.building {
         let host = Arc::new(Host::of_this_program());
         let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
-        build(&parts, looking(asked.pipeline), &mut seen, &Interrupts::default())?;
+        build(&parts, &looking(asked.pipeline), &mut seen, &Interrupts::default())?;
         // What is published and not there, a build shows again.
         let mut besides = asked.store.is_publishing_unchecked()?;
         besides |= !missing(asked.store, &asked.pipeline.root)?.is_empty();

@@ -106,6 +106,8 @@ mod routes;
 mod rows;
 /// `pipe test`.
 mod samples;
+/// Modules on servers.
+mod serve;
 /// `all`: members, coverage, what stands behind a set.
 mod sets;
 /// Batches, documents side by side, rates, cards, secrets.

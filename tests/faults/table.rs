@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// How many cases each group has.
-const GROUPS: [(char, usize); 5] = [('A', 18), ('B', 21), ('C', 26), ('E', 27), ('G', 13)];
+/// The cases of each group.
+const GROUPS: [(char, std::ops::RangeInclusive<usize>); 6] =
+    [('A', 1..=18), ('B', 1..=21), ('C', 1..=26), ('E', 1..=27), ('G', 1..=13), ('H', 16..=17)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,8 +59,8 @@ fn every_case_has_a_row_and_every_row_a_test_that_is_there() {
     tests_below(&root().join("tests"), &mut tests);
     tests_below(&root().join("src"), &mut tests);
     let mut named = BTreeSet::new();
-    for (group, count) in GROUPS {
-        for number in 1..=count {
+    for (group, numbers) in GROUPS {
+        for number in numbers {
             let case = format!("{group}{number}");
             let Some(cell) = rows.get(&case) else { panic!("{case} has no row in docs/design/faults.md") };
             if cell.starts_with("later: ") {
@@ -78,7 +79,7 @@ fn every_case_has_a_row_and_every_row_a_test_that_is_there() {
             }
         }
     }
-    let cases: usize = GROUPS.iter().map(|(_, count)| count).sum();
+    let cases: usize = GROUPS.iter().map(|(_, numbers)| numbers.clone().count()).sum();
     assert_eq!(rows.len(), cases, "a row for no case: {:?}", rows.keys());
     let unnamed: Vec<&String> =
         tests.iter().filter(|name| name.starts_with("fault_") && !named.contains(*name)).collect();

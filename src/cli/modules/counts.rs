@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::owner;
+use crate::engine::services::Reach;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -82,7 +83,7 @@ fn lines(project: &Project, store: &Arc<Store>, ix: ModuleIx) -> Result<Vec<Line
     let module = pipeline.module(ix);
     let host = Arc::new(Host::of_this_program());
     let parts = Parts::new(pipeline, project.loaded.digest, store, host)?;
-    let facts = modules::facts(pipeline, store, &parts.interpreter)?;
+    let facts = modules::facts(pipeline, store, &parts.interpreter, Reach::Nobody)?;
     let Some(facts) = facts.into_iter().nth(ix.0) else { return Ok(Vec::new()) };
     let line = |kind: &str, name: &str, digest: Option<Digest>, note: &str| Line {
         module: module.name.clone(),

@@ -27,6 +27,7 @@ fn launch() -> Launch {
         batch: None,
         at_once: None,
         ext: None,
+        fingerprint: None,
         split: None,
     }
 }

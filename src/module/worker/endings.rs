@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Broken, GRACE, Turn, Worker};
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::Program;
 use crate::module::launch::Launch;
 use crate::module::log::range;
 use crate::module::minder::{Manner, Minder, death, with_lines};
@@ -31,6 +32,9 @@ impl Worker {
     /// The process ended by itself.
     pub(super) fn died(&mut self, minder: &mut Minder, exit: Exit) -> Turn {
         let failure = if let Some(mut fatal) = self.fatal.take() {
+            if self.ready && matches!(minder.launch.program, Program::Url(_)) {
+                return self.give_up(minder, fatal);
+            }
             if self.ready {
                 fatal.kind = FailureKind::Crash;
             }
@@ -40,6 +44,14 @@ impl Worker {
             death(exit, "the worker", until, &self.log.tail(self.log_mark), self.memory_kills)
         };
         self.over(minder, failure)
+    }
+
+    /// A server does not run the module, or not this one any more: nothing was tried on what is in hand.
+    fn give_up(&mut self, minder: &mut Minder, failure: Failure) -> Turn {
+        let mut returned: Vec<u64> = self.in_hand.drain(..).map(|hand| hand.id).collect();
+        returned.extend(minder.waiting.drain(..).map(|request| request.id));
+        minder.reports.push(Report::Fatal { failure, returned });
+        Turn::Over
     }
 
     pub(super) fn timed_out(&mut self, minder: &mut Minder) -> Turn {

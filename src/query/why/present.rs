@@ -7,6 +7,7 @@ use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
+use crate::engine::services::Reach;
 use crate::engine::target::TargetPlan;
 use crate::engine::{Interrupts, Options, Parts, modules, scan_sources};
 use crate::error::Result;
@@ -34,7 +35,7 @@ impl<'a> Present<'a> {
     pub fn new(asked: &Asked<'a>, families: &Families) -> Result<Self> {
         let host = Arc::new(Host::of_this_program());
         let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
-        let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter)?;
+        let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Nobody)?;
         let mut outline = Outline::new(&parts, facts)?;
         let mut present = PresentCode::new(&parts.pipeline.root);
         // Not the folder of a build, which may be running beside this.
