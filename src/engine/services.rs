@@ -100,6 +100,9 @@ impl<'a> Services<'a> {
                         let name = service.token.as_deref().unwrap_or(crate::env::TOKEN);
                         error.hint(format!("the token is what the variable {name} holds"))
                     }
+                    Trouble::Refused(text) if text.contains("certificate") => {
+                        error.hint("SSL_CERT_FILE=FILE pipe …    trusts the certificates of a file")
+                    }
                     _ => error.hint("pipe modules --from SERVER    lists what a module server has"),
                 })
             }

@@ -525,3 +525,29 @@ fn while_the_server_is_away_what_it_said_last_holds() {
     let ended = laptop.build().ends(1);
     assert_eq!(ended.failures(), ["made docs/new.txt: lost lost"], "{}", ended.text());
 }
+
+/// `PIPE_TEST_SCHEMATHESIS=PROGRAM`: the schema fuzzer `schemathesis`.
+#[test]
+fn a_schema_fuzzer_finds_nothing_that_the_description_of_the_server_does_not_say() {
+    let Some(program) = std::env::var_os("PIPE_TEST_SCHEMATHESIS") else {
+        eprintln!("skipped: PIPE_TEST_SCHEMATHESIS names no program (pip install schemathesis)");
+        return;
+    };
+    let server = server().file("tokens", "0123456789abcdef\n");
+    let served = Served::start(&server, &["--token-file", "tokens"]);
+    let header = "Authorization: Bearer 0123456789abcdef";
+    let description = format!("{}/openapi.json", served.url);
+    let fakes = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fakes");
+    let ran = std::process::Command::new(program)
+        .args(["run", &description, "--url", &served.url, "-H", header, "--max-examples", "50"])
+        // That a request is good is more than a schema of its lines can say.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .envs([
+            ("SCHEMATHESIS_HOOKS", format!("{fakes}/ndjson.py")),
+            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ])
+        .current_dir(server.root())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
