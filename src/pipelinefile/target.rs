@@ -390,6 +390,11 @@ impl Draft {
                 }
                 self.check_braces(&module, in_route, log);
             }
+            if matches!(module.program, Program::Url(_)) && self.target.inputs_as_files {
+                let message = format!("`{}` runs on a server, which gets no files", module.name);
+                let mistake = Mistake::at(self.span.clone(), message).label("`inputs = \"files\"`");
+                log.add(mistake.help("leave `inputs` out: its manifest holds the contents"));
+            }
         }
     }
 

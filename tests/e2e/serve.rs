@@ -276,6 +276,8 @@ fn a_proxy_runs_a_module_elsewhere_for_once() {
         .ends(2)
         .says("no target calls a module `raed`");
     laptop.pipe(&["build", "--proxy", "read"]).ends(2).says("names no module");
+    laptop.replace("Pipelinefile", "each = \"docs\"", "all = \"docs\"\ninputs = \"files\"");
+    laptop.pipe(&["build", "--proxy", &proxy]).ends(2).says("which gets no files");
 }
 
 #[test]
