@@ -109,9 +109,7 @@ fn the_example_holds_every_key_and_is_understood() {
         );
     }
     let refused = not_yet(&loaded.pipeline);
-    for key in ["image"] {
-        assert!(refused.iter().any(|refused| refused.key == key), "`{key}` is not refused");
-    }
+    assert!(refused.iter().any(|refused| refused.key == "image"), "`image` is not refused");
 }
 
 fn keys_of(value: &toml::Value, keys: &mut Vec<String>) {
