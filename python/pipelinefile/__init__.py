@@ -651,36 +651,36 @@ class _Worker:
         sys.breakpointhook, sys.argv = _no_terminal, [file]
         os.register_at_fork(after_in_child=self._forked)
         self.file, self.name, self.code, self.mod, self.at = file, name, _Code(os.getcwd()), None, 0
-        self.held, self.lock, self.child, self.flush_c = [], threading.Lock(), False, None
+        self.held, self.lock, self.child, self.flush_c, self.box = [], threading.Lock(), False, None, -1
         self.rest, self.left, self.batch = b"", collections.deque(), []         # read, to be done, to be done in one call
         self.wake = threading.Event()           # work goes on while lines are held: they must be written in time
         threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
 
-    def _forked(self) -> None:
-        """In a child that an author's os.fork() made: the channel is the parent's."""
-        self.child, self.lock, self.held, self.wake = True, threading.Lock(), [], threading.Event()
+    def _forked(self) -> None:                  # in a child that an author's os.fork() made: the channel is the parent's
+        self.child, self.lock, self.held, self.wake, self.box = True, threading.Lock(), [], threading.Event(), -1
         os.close(self.tx)
     def hold(self, line: bytes) -> None:
-        with self.lock: self.held.append(line)
+        with self.lock:
+            self.held.append(line)
+            if self.box >= 0:                   # where `pipe` finds it, should we die before it is written
+                with contextlib.suppress(OSError): os.write(self.box, line)
     def _watch(self) -> None:
         while self.wake.wait():
             time.sleep(_HOLD)
             self.wake.clear()
             self.flush()
-
     def flush(self) -> None:
         with self.lock:
             data = memoryview(b"".join(self.held))
             self.held.clear()
             try:
+                if self.box >= 0 and data: os.ftruncate(self.box, 0)
                 while data and not self.child: data = data[os.write(self.tx, data):]
             except OSError:
                 os._exit(1)                     # `pipe` is gone
-
     def emit(self, rid, kind: str, payload: bytes) -> None:
         self.hold(b'{"id":%b,"%b":%b}\n' % (_dump(rid), kind.encode(), payload))
         self.wake.set()
-
     def position(self) -> int:
         """How far the log is, with all that was printed."""
         try:
@@ -692,7 +692,6 @@ class _Worker:
             if self.flush_c: self.flush_c()
         except Exception: pass                          # the author closed or replaced them; no such C library
         return os.lseek(self.log, 0, os.SEEK_END) if self.log >= 0 else 0
-
     def serve(self) -> None:
         while chunk := os.read(self.rx, 1 << 18):
             for req in self._requests(chunk):
@@ -702,13 +701,11 @@ class _Worker:
                     self.batch.append(req)
                     if not req.get("more"): self._documents()
             self.flush()
-
     def _requests(self, chunk: bytes) -> Iterator[dict]:
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         if lines: self.at = self.position()
         self.left.extend(json.loads(line.decode()) for line in lines if line.strip())
         while self.left: yield self.left.popleft()
-
     def _documents(self) -> None:
         """Those that are to be done in one call; most often one."""
         reqs, self.batch, values = self.batch, [], None
@@ -775,7 +772,9 @@ class _Worker:
         _require("id" not in req, "a document came before setup", ModuleError)
         if "describe" not in req and "setup" not in req: return         # from a later `pipe`
         self.mod = self.mod or _import(self.file, self.name, self.code)
-        if "setup" in req: self.mod._bind(req["setup"])
+        if "setup" in req:
+            if box := req["setup"].pop("outbox", None): self.box = os.open(box, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            self.mod._bind(req["setup"])
         self.code.grew()
         seen = {"files": self.code.files, "packages": self.code.packages}
         frame = {"describe": {**self.mod.describe(), **seen}} if "describe" in req else {"ready": PROTOCOL, **seen}

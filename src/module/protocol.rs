@@ -16,8 +16,8 @@ use crate::module::launch::{Body, Input, Launch, Request, Side};
 /// The first request of the handshake.
 pub(super) const DESCRIBE: &[u8] = b"{\"protocol\":1,\"describe\":true}\n";
 
-/// The second: everything that is the same for all documents.
-pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch) {
+/// The second: everything that is the same for all documents. `outbox`: a file for answers that are not written yet.
+pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch, outbox: Option<&Path>) {
     out.extend_from_slice(b"{\"setup\":{\"params\":");
     json(out, &launch.params);
     out.extend_from_slice(b",\"with\":{");
@@ -26,6 +26,10 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch) {
     json(out, &launch.with_each);
     out.extend_from_slice(b",\"sees\":");
     json(out, &launch.sees);
+    if let Some(outbox) = outbox {
+        out.extend_from_slice(b",\"outbox\":");
+        json(out, &outbox.to_string_lossy());
+    }
     if let (Some(_), Some(timeout)) = (launch.at_once, launch.timeout) {
         out.extend_from_slice(b",\"timeout\":");
         json(out, &timeout.as_secs_f64());
@@ -76,7 +80,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
 
 /// One document with what is the same for all of them, for a program that sees no other.
 pub(super) fn write_alone(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request) {
-    write_setup(out, launch);
+    write_setup(out, launch, None);
     // `{"setup":{…}}` and `{"id":…}` become one object.
     out.truncate(out.len() - b"}\n".len());
     let end = out.len();

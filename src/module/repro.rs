@@ -62,7 +62,7 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
         Program::Worker(_) | Program::Url(_) | Program::Image(..) => {
             let command = Command::of_worker(&launch).map_err(refused)?;
             let mut bytes = protocol::DESCRIBE.to_vec();
-            protocol::write_setup(&mut bytes, &launch);
+            protocol::write_setup(&mut bytes, &launch, None);
             protocol::write_request(&mut bytes, &launch, &folder.join("tmp"), &request, false);
             let text = writer.moved(&String::from_utf8_lossy(&bytes));
             crate::fs::write_scratch(&folder.join("request.jsonl"), text.as_bytes())?;

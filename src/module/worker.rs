@@ -2,6 +2,7 @@
 
 mod endings;
 mod lines;
+mod outbox;
 mod stack;
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lines::Lines;
+use outbox::Outbox;
 
 use crate::model::document::escape_name;
 use crate::model::failure::{Failure, FailureKind};
@@ -146,6 +148,7 @@ struct Worker {
     meter: Meter,
     /// The scratch folder, to which the name of a document's own is added.
     tmp: PathBuf,
+    outbox: Outbox,
     /// Where its log was when it was asked for its stack, and when that is looked for.
     stack: Option<(u64, Instant)>,
     /// Since when it has nothing to do.
@@ -196,7 +199,8 @@ impl Worker {
             minder.host.check();
         })?;
         let mut outgoing = protocol::DESCRIBE.to_vec();
-        protocol::write_setup(&mut outgoing, &launch);
+        let outbox = Outbox::new(&launch, minder.number);
+        protocol::write_setup(&mut outgoing, &launch, outbox.path());
         Ok(Worker {
             input: Some(input),
             output: Some(output),
@@ -223,6 +227,7 @@ impl Worker {
             meter: Meter::new(number),
             tmp: minder.scratch.clone(),
             stack: None,
+            outbox,
             idle: Instant::now(),
         })
     }

@@ -206,7 +206,7 @@ fn what_this_version_does_not_run_is_listed_with_its_place() {
         module: module.map(str::to_owned),
         key: key.to_owned(),
     };
-    let expected = [entry("a", Some("ocr"), "url"), entry("b", Some("scan"), "image")];
+    let expected = [entry("b", Some("scan"), "image")];
     assert_eq!(not_yet(&loaded.pipeline), expected);
     let refused = loaded.refused(|node| node == place("b"));
     let drawn = loaded.render(&refused, Style::Plain);

@@ -206,3 +206,43 @@ fn a_filter_says_no_by_its_exit_code() {
     assert_eq!(project.names("out").len(), 4);
     project.no_process_is_left();
 }
+
+/// Answers are held for a few milliseconds, and quick documents are many in that time: when the worker dies none of
+/// them is lost, and exactly the one that it was at is tried again.
+#[test]
+fn quick_documents_beside_one_that_crashes_run_once() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.read]\neach = \"docs\"\nmodule = \"read\"\nworkers = 1\n",
+        )
+        .counted(
+            "read",
+            "
+            @module
+            def read(doc):
+                doc.count(usd=1)
+                word = ran('read', doc.text())
+                if word.startswith('bad'):
+                    os.kill(os.getpid(), 11)
+                return word
+            ",
+        );
+    for i in 0..200 {
+        let word = if i % 70 == 30 { "bad" } else { "good" };
+        project.write(&format!("docs/{i:03}.txt"), format!("{word}{i}"));
+    }
+    let ended = project.build().ends(1);
+    assert_eq!(ended.finished()["targets"][0]["built"], 197, "{}", ended.text());
+    let mut runs = std::collections::BTreeMap::<String, u32>::new();
+    for word in project.counts("read") {
+        *runs.entry(word).or_default() += 1;
+    }
+    let (bad, good): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(word, _)| word.starts_with("bad"));
+    let again: Vec<_> = good.iter().filter(|(_, runs)| *runs > 1).collect();
+    assert_eq!((good.len(), again.len()), (197, 0), "{again:?}");
+    // Once among others, and then alone as often as a passing fault is tried. What a lost try counted was paid once.
+    assert!(bad.len() == 3 && bad.iter().all(|(_, runs)| (2..=4).contains(runs)), "{bad:?}");
+    assert!(project.pipe(&["status"]).text().contains("$200.00"), "{}", project.pipe(&["status"]).text());
+    project.no_process_is_left();
+}

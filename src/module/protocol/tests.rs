@@ -45,7 +45,7 @@ fn written(launch: &Launch, request: &Request) -> String {
 #[test]
 fn golden_requests() {
     let mut out = Vec::new();
-    write_setup(&mut out, &launch());
+    write_setup(&mut out, &launch(), None);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"setup\":{\"params\":{\"n\":5},\"with\":{\"model\":{\"path\":\"/m\",\"ext\":\"bin\"}},\

@@ -31,6 +31,7 @@ fn with_install(mut failure: Failure, launch: &Launch) -> Failure {
 impl Worker {
     /// The process ended by itself.
     pub(super) fn died(&mut self, minder: &mut Minder, exit: Exit) -> Turn {
+        self.take_outbox(minder);
         let failure = if let Some(mut fatal) = self.fatal.take() {
             if self.ready && matches!(minder.launch.program, Program::Url(_)) {
                 return self.give_up(minder, fatal);
@@ -58,6 +59,7 @@ impl Worker {
         let finished = self.output.is_none() || self.fatal.is_some();
         let manner = if finished { Manner::Politely } else { Manner::WithStack };
         let exit = minder.end_process(manner);
+        self.take_outbox(minder);
         if minder.killed && !finished {
             let failure = Failure::new(FailureKind::Lost, "stopped", "the build was stopped");
             return self.over(minder, failure);
