@@ -24,7 +24,7 @@ class Handshake(Case):
         w = self.start(ready=False)
         self.assertEqual(w.ask({"protocol": 1, "describe": True, "later": 1}), {"describe": {
             "name": "words", "version": "3", "doc": "Counts words.", "takes": "doc", "window": 64, "interpreter": VERSION,
-            "files": ["modules/words.py", "textlib.py"], "with": ["fix", "old"],
+            "packages": [], "files": ["modules/words.py", "textlib.py"], "with": ["fix", "old"],
             "params": {"weights": {"type": "any"}, "depth": {"type": "int", "default": 2},
                        "min_len": {"type": "int", "default": 20}, "lang": {"type": "any"},
                        "ratio": {"type": "float", "default": 0.5}, "tags": {"type": "tuple", "default": ["a"]}}}})
