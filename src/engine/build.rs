@@ -4,7 +4,7 @@
 //! look up, hand out, record (appended to the log), go on; announce when its group is on disk. Strata one after another
 //! (`plan::family`). See `docs/design/engine.md`.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -36,6 +36,7 @@ use crate::engine::{Interrupts, Options, Parts};
 use crate::error::{Error, Result};
 use crate::hash::{Map, Set};
 use crate::model::action::{Extras, Position, State};
+use crate::model::document::DocId;
 use crate::model::event::{Event, Sink, Stopped, TargetCounts};
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::module::Report;
@@ -135,6 +136,8 @@ pub(super) struct Build<'a> {
     pub(super) asked: Asked,
     pub(super) readings: u32,
     unseen: Unseen,
+    /// Results that lack a field of their target's template: the first, and how many.
+    pub(super) nameless: BTreeMap<TargetIx, (DocId, u64)>,
     pub(super) feeds: Feeds,
     /// Families with groups that are not settled.
     pub(super) unsettled_groups: HashSet<FamilyIx>,
@@ -243,6 +246,7 @@ impl<'a> Build<'a> {
             limits: Limits { rates, ..Limits::default() },
             asked: Asked::default(),
             readings: 0,
+            nameless: BTreeMap::new(),
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,
             feeds: Feeds::default(),
             unsettled_groups: HashSet::new(),
@@ -321,6 +325,16 @@ impl<'a> Build<'a> {
     pub(super) fn finish(self) -> Finished {
         if self.stopped.is_none() && !self.options.is_partial() {
             self.unseen.notices(self.pipeline).iter().for_each(|notice| self.sink.event(notice));
+        }
+        for (target, (first, results)) in &self.nameless {
+            let name = &self.pipeline.target(*target).name;
+            let (results, lack) = match results {
+                1 => (format!("the result of {first}"), "lacks"),
+                n => (format!("{} results, that of {first} among them,", crate::text::thousands(*n)), "lack"),
+            };
+            let message = format!("{name}: {results} {lack} a field that `publish` names: shown nowhere");
+            let hint = Some(format!("pipe why {}", crate::text::shell_word(first.as_str())));
+            self.sink.event(&Event::Notice { message, hint });
         }
         let stopped = self.stopped.clone().or_else(|| self.closed_too_early());
         let counts = self.tally.counts(|_| 0);

@@ -98,7 +98,7 @@ impl Build<'_> {
         }
         let mut entries = Vec::with_capacity(family.steps.len());
         let mut covered = Vec::with_capacity(family.steps.len());
-        let mut jobs = Vec::new();
+        let (mut jobs, mut nameless) = (Vec::new(), Vec::new());
         for (step, place) in family.steps.iter().enumerate() {
             let target = self.pipeline.target(place.target);
             let old = document.before.as_ref().and_then(|before| before.entry(&target.name)).cloned();
@@ -128,6 +128,10 @@ impl Build<'_> {
             covered.push(result.state != State::Unfinished);
             if place.stratum == document.stratum {
                 self.tally_published(&mut jobs, document, family, step, target, old.as_ref(), &mut entry)?;
+                let is_placed = entry.published || entry.state != State::Done || is_never_shown(family, step);
+                if target.publish.is_some() && !is_placed {
+                    nameless.push(place.target);
+                }
             } else if let Some(old) = &old {
                 entry.published = old.published;
                 entry.note.clone_from(&old.note);
@@ -170,6 +174,10 @@ impl Build<'_> {
             gone: false,
             entries,
         };
+        let id = document.id.clone();
+        for target in nameless {
+            self.nameless.entry(target).or_insert_with(|| (id.clone(), 0)).1 += 1;
+        }
         let at = self.keep_story(doc, &story)?;
         for job in jobs {
             self.announce_at(at, Announcement::Publish(Box::new(job)));
@@ -254,9 +262,7 @@ impl Build<'_> {
     ) -> Result<()> {
         let old_template = document.before.as_ref().and_then(|before| before.published_by(&target.name));
         let stale = matches!(entry.state, State::Failed | State::Blocked | State::Unfinished);
-        // The children of a split are shown, not the list of them.
-        let is_shown = !family.steps[step].splits && !family.is_merges();
-        let publish = target.publish.as_ref().filter(|_| is_shown);
+        let publish = target.publish.as_ref().filter(|_| !is_never_shown(family, step));
         let removes = publish.is_none_or(|publish| publish.remove_stale && entry.state != State::Unfinished);
         if stale && !removes && old_template.is_some() {
             entry.published = true;
@@ -423,6 +429,11 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// The children of a split are shown, not the list of them; nor what is merged on the way.
+fn is_never_shown(family: &Family, step: usize) -> bool {
+    family.steps[step].splits || family.is_merges()
 }
 
 /// Where a result is shown; nothing if it lacks a field of the template.

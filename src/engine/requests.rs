@@ -3,7 +3,8 @@
 //! Small contents go inline. Everything else is a path inside `.pipe/tmp`, named by digest and extension: a symbolic
 //! link to the source file or the blob, or a file written from the log. Never the user's own path (`semantics.md` 2).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::engine::document::Document;
 use crate::engine::target::{Shared, TargetPlan};
 use crate::engine::values::{Match, MatchContent};
 use crate::error::{Error, Result};
-use crate::hash::Digest;
+use crate::hash::{Digest, FieldHasher};
 use crate::model::action::{Output, Place, Position};
 use crate::model::document::Meta;
 use crate::model::folder;
@@ -30,6 +31,8 @@ pub const INLINE: u64 = 32 * 1024;
 pub struct Inputs {
     dir: PathBuf,
     made: HashSet<PathBuf>,
+    /// Folders, each with what tells whether somebody wrote into it: to root no mode says no.
+    folders: HashMap<PathBuf, Digest>,
 }
 
 /// The bytes of a record's output do not match its digest, or are gone.
@@ -47,7 +50,7 @@ impl Inputs {
     /// Names in a folder of their own: for whoever plans beside a build, whose names must not move.
     pub fn in_folder(dir: PathBuf) -> Result<Self> {
         crate::fs::create_dir(&dir)?;
-        Ok(Inputs { dir, made: HashSet::new() })
+        Ok(Inputs { dir, made: HashSet::new(), folders: HashMap::new() })
     }
 
     /// A name by digest and extension for a file that lies elsewhere.
@@ -84,7 +87,7 @@ impl Inputs {
     /// damaged or gone.
     fn folder(&mut self, store: &Store, output: &Output) -> Result<Option<PathBuf>> {
         let path = self.name(&output.digest, "");
-        if self.made.contains(&path) && path.is_dir() {
+        if self.folders.get(&path).is_some_and(|stamps| stamps_below(&path).is_ok_and(|now| now == *stamps)) {
             return Ok(Some(path));
         }
         let Some((folder, bytes)) = store.folder(output)? else { return Ok(None) };
@@ -107,7 +110,7 @@ impl Inputs {
         }
         crate::fs::close_folders(&new)?;
         std::fs::rename(&new, &path).map_err(|e| Error::io("write", &path, &e))?;
-        self.made.insert(path.clone());
+        self.folders.insert(path.clone(), stamps_below(&path)?);
         Ok(Some(path))
     }
 
@@ -123,6 +126,21 @@ impl Inputs {
         let Some(bytes) = store.output_bytes(output)? else { return Ok(None) };
         self.file(&bytes, &output.digest, &output.ext).map(Some)
     }
+}
+
+/// Sizes, modes and times of all files below a folder.
+fn stamps_below(folder: &Path) -> Result<Digest> {
+    let mut files = crate::fs::files_below(folder)?;
+    files.sort_unstable();
+    let mut hasher = FieldHasher::new("pipe stamps below a folder");
+    for file in files {
+        let found = std::fs::symlink_metadata(&file).map_err(|e| Error::io("read", &file, &e))?;
+        hasher.text(&file.to_string_lossy()).number(found.len()).number(u64::from(found.mode()));
+        for time in [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()] {
+            hasher.number(time as u64);
+        }
+    }
+    Ok(hasher.finish())
 }
 
 /// Makes the request of one action.

@@ -318,3 +318,32 @@ fn a_folder_is_exported_with_all_its_files() {
     drop(project.pipe(&["export", "site", "-o", "again"]).ends(1).says("not what the result was any more"));
     assert!(!project.root().join("again/inbox/x.md/large").exists());
 }
+
+/// Modes do not keep root from writing: what one module wrote into its input, the next one does not get.
+#[test]
+fn a_module_that_writes_into_its_input_changes_nothing_for_others() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.made]
+            each  = "inbox"
+            shell = 'cp {in} {out}/a'
+
+            [target.bad]
+            each  = "made"
+            shell = 'ls {in} > {out}; echo bad >> {in}/a; echo bad > {in}/b; true'
+
+            [target.good]
+            each  = "bad"
+            with  = { made = "made" }
+            shell = 'ls {with.made} > {out}; cat {with.made}/a >> {out}'
+            "#,
+        )
+        .file("inbox/x", "one");
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.pipe(&["cat", "good", "inbox/x"]).ends(0).stdout, "a\none");
+}

@@ -224,6 +224,44 @@ fn a_build_of_some_targets_after_a_kill_leaves_the_files_of_others() {
     project.is_as_built_clean();
 }
 
+/// As the reference promises: what is shown nowhere is said.
+#[test]
+fn a_result_without_a_field_of_its_template_is_told() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            r#"
+            [source.inbox]
+            path = "inbox"
+
+            [target.copy]
+            each    = "inbox"
+            module  = "copy"
+            publish = "out/{meta.x}/{id.stem}.txt"
+            "#,
+        )
+        .module(
+            "copy",
+            "
+            @module
+            def copy(doc):
+                return Result(doc.text(), meta={'x': 1} if 'x' in doc.text() else {})
+            ",
+        )
+        .file("inbox/a.txt", "x")
+        .file("inbox/b.txt", "y");
+    drop(
+        project
+            .pipe(&["build"])
+            .ends(0)
+            .says("copy: the result of inbox/b.txt lacks a field that `publish` names"),
+    );
+    assert_eq!(project.names("out"), ["1/a.txt"]);
+    project.write("inbox/c.txt", "y");
+    project.write("inbox/d.txt", "z");
+    drop(project.pipe(&["build"]).ends(0).says("copy: 2 results, that of inbox/"));
+}
+
 #[test]
 fn what_is_taken_back_at_once_was_not_published() {
     let project = Project::new().file(
