@@ -43,7 +43,11 @@ impl Failures {
 fn kind(text: &str) -> std::result::Result<FailureKind, String> {
     let wanted = text.trim().to_lowercase().replace([' ', '_'], "-");
     let name = |kind: FailureKind| kind.words().replace(' ', "-");
-    if let Some(kind) = FailureKind::ALL.into_iter().find(|kind| name(*kind) == wanted) {
+    // As messages say it, or as events do.
+    let is_it = |kind: &FailureKind| {
+        name(*kind) == wanted || serde_json::to_value(kind).is_ok_and(|value| value == wanted.as_str())
+    };
+    if let Some(kind) = FailureKind::ALL.into_iter().find(is_it) {
         return Ok(kind);
     }
     let names: Vec<String> = FailureKind::ALL.into_iter().map(name).collect();

@@ -113,6 +113,11 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
     Ok((causes, blocked))
 }
 
+/// How many documents failed in any target: one that failed in several is one.
+pub fn failed_documents(store: &Store, pipeline: &Pipeline) -> Result<u64> {
+    families(store, pipeline).iter().map(|family| Ok(store.sums(family)?.failed)).sum()
+}
+
 /// What a document waits for that stands behind a failure; empty if none does, or says nothing of it.
 pub fn first_blocked(store: &Store, pipeline: &Pipeline) -> Result<String> {
     let mut first = Ok(String::new());

@@ -338,6 +338,9 @@ pub struct Summary {
     pub targets: Vec<TargetCounts>,
     /// Failures by cause, those of documents that were not touched included.
     pub causes: Vec<Cause>,
+    /// Documents that failed in any target.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed_documents: u64,
     /// Documents that stand behind a failure.
     pub blocked: u64,
     /// What one of them waits for, where that is no cause.

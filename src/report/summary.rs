@@ -30,7 +30,7 @@ pub(super) fn lines(end: &Summary, style: Style, quiet: bool, verbose: u8) -> Ve
     stale(end, style, &mut lines);
     stopped(end, style, verbose, &mut lines);
     if let Some(limit) = end.allowed {
-        let failed = text::count(end.failed(), "document");
+        let failed = text::count(end.failed_documents, "document");
         let line = format!("{failed} failed; --allow-failures {limit} lets the build end well");
         lines.push(style.line(Ink::Warn, "Warning", &line));
     }
@@ -126,7 +126,7 @@ fn causes(end: &Summary, style: Style, lines: &mut Vec<String>) {
     if !end.causes.is_empty() {
         let head = format!(
             "{}, {}",
-            text::count(end.failed(), "document"),
+            text::count(end.failed_documents, "document"),
             text::count(end.causes.len() as u64, "cause")
         );
         lines.push(style.line(Ink::Bad, "Failed", &head));

@@ -118,6 +118,7 @@ fn summary() -> Summary {
         ],
         blocked: 5,
         blocked_by: String::new(),
+        failed_documents: 6,
         sets: Vec::new(),
         published: 326,
         withdrawn: 4,
@@ -198,7 +199,7 @@ fn nothing_to_do_is_one_line() {
 fn old_failures_stand_below_up_to_date() {
     let mut end = untouched(summary());
     end.causes.truncate(1);
-    end.blocked = 0;
+    (end.failed_documents, end.blocked) = (1, 0);
     let plan = Event::Plan { targets: Vec::new(), up_to_date: 2_104_331 };
     assert_eq!(
         said(Mode::default(), &[scanned(), plan, Event::Finished(end)]),
@@ -619,6 +620,7 @@ fn all_events() -> Vec<Event> {
             stopped: Some(Stopped::Signal { signal: 2 }),
             unfinished: 108,
             causes: summary().causes.split_off(1),
+            failed_documents: 5,
             targets: vec![counts("ocr", 108, 221, 1, 0)],
             ..summary()
         }),

@@ -147,6 +147,30 @@ fn failures_that_are_allowed_are_a_warning() {
     drop(project.pipe(&["build"]).ends(1));
 }
 
+/// One document may fail in several targets: it is one document.
+#[test]
+fn a_document_that_fails_twice_is_one_document() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.a]\neach = \"docs\"\nshell = \"grep -v bad {in} > {out}\"\n\
+             [target.b]\neach = \"docs\"\nshell = \"grep -v bad {in} > {out}\"\n",
+        )
+        .file("docs/1", "bad")
+        .file("docs/2", "bad")
+        .file("docs/3", "good");
+    drop(
+        project
+            .pipe(&["build", "--allow-failures", "2"])
+            .ends(0)
+            .says("2 documents failed; --allow-failures 2"),
+    );
+    drop(project.pipe(&["build", "--allow-failures", "1"]).ends(1).says("2 documents, 2 causes"));
+    drop(project.pipe(&["build", "--allow-failures", "70%"]).ends(0));
+    drop(project.pipe(&["failed", "--kind", "ambiguous"]).ends(0).says("nothing failed"));
+    drop(project.pipe(&["failed", "--kind", "ambiguous-input"]).ends(0).says("nothing failed"));
+}
+
 #[test]
 fn a_set_that_could_not_be_made_is_not_allowed_away() {
     let code = SAYS_NO.replace("not os.path.exists('key')", "word == 'd001'");
