@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -69,6 +69,9 @@ pub(super) struct Crew {
     setup: Setup,
     workers: usize,
     most: u64,
+    /// The code was another one while it was at work: one of its workers may have loaded that, and none is asked again,
+    /// also if the code is the old one once more.
+    is_stale: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -82,7 +85,13 @@ impl Crew {
         workers: usize,
         most: u64,
     ) -> Arc<Crew> {
-        Arc::new(Crew { fingerprint, offered, host, setup, workers, most, state: Mutex::default() })
+        let (is_stale, state) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Crew { fingerprint, offered, host, setup, workers, most, is_stale, state })
+    }
+
+    /// Whether it is to be asked no more.
+    pub(super) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,6 +211,9 @@ impl Crew {
             self.take_report(&mut state, number, report, &now);
         }
         if now != self.fingerprint {
+            self.is_stale.store(true, Ordering::Relaxed);
+        }
+        if self.is_stale() {
             // Whoever waits is told at once: nothing that this crew could still say would count.
             for (_, job) in state.jobs.drain() {
                 forget(&job.request);
@@ -252,7 +264,7 @@ impl Crew {
         place.in_hand.remove(&answer.id);
         let Some(job) = state.jobs.remove(&answer.id) else { return };
         forget(&job.request);
-        let bytes = if now == self.fingerprint {
+        let bytes = if now == self.fingerprint && !self.is_stale() {
             answer::answer(job.name, answer, &self.fingerprint, &place.log, self.most)
         } else {
             answer::changed(job.name, now)

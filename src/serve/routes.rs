@@ -84,7 +84,10 @@ impl App {
         let key = (offered.module.name.clone(), fingerprint.to_owned(), asked.setup.digest);
         let mut crews = self.crews();
         if let Some(crew) = crews.get(&key) {
-            return Some(Arc::clone(crew));
+            if !crew.is_stale() {
+                return Some(Arc::clone(crew));
+            }
+            crews.remove(&key)?.end();
         }
         if crews.len() >= CREWS {
             // The one that has had nothing to do for the longest time makes room.
