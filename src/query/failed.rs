@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::failures::{self, Which};
 use crate::error::Result;
-use crate::model::action::Ended;
 use crate::query::Asked;
 use crate::query::status::CauseStatus;
 
@@ -25,8 +24,7 @@ pub fn failed(asked: &Asked<'_>, which: &Which) -> Result<Failed> {
     let (causes, blocked) = failures::standing_of(asked.store, asked.pipeline, which)?;
     let causes = causes.into_iter().map(CauseStatus::from).collect();
     let last = asked.store.runs()?.pop();
-    let is_last = |ended: &Ended| last.as_ref().is_some_and(|run| run.number == ended.run);
-    let ended = asked.store.ends()?.into_iter().rev().find(is_last);
+    let ended = last.map(|run| asked.store.end_of(run.number)).transpose()?.flatten();
     let unfinished = ended.map_or_else(String::new, |ended| ended.why);
     Ok(Failed { causes, blocked, unfinished })
 }

@@ -244,7 +244,7 @@ impl Counting {
             |target: &TargetReport| asked.pipeline.find_target(&target.target).map_or(usize::MAX, |ix| ix.0);
         let mut order: Vec<usize> = (0..self.targets.len()).collect();
         order.sort_by_key(|at| place(&self.targets[*at]));
-        let ended = asked.store.ends()?.into_iter().rev().find(|ended| ended.run == run.number);
+        let ended = asked.store.end_of(run.number)?;
         Ok(RunReport {
             run,
             ended,

@@ -251,9 +251,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.to_do = targets.iter().any(|target| target.planned.is_some());
     }
     let last_run = asked.store.runs()?.pop();
-    let is_last = |ended: &Ended| last_run.as_ref().is_some_and(|run| run.number == ended.run);
+    let last_end = last_run.as_ref().map(|run| asked.store.end_of(run.number)).transpose()?.flatten();
     Ok(Status {
-        last_end: asked.store.ends()?.into_iter().rev().find(is_last),
+        last_end,
         sources: seen.sources,
         targets,
         causes: causes.into_iter().map(CauseStatus::from).collect(),

@@ -222,6 +222,19 @@ impl Store {
         places.into_iter().filter_map(read).collect()
     }
 
+    /// How a run ended; nothing if it was killed, is under way, or was no build. Reads no older ends.
+    pub fn end_of(&self, run: u32) -> Result<Option<Ended>> {
+        let places = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for at in places.into_iter().rev() {
+            match self.log.read_frame(at)? {
+                Some(Frame::Ended(ended)) if ended.run == run => return Ok(Some(ended)),
+                Some(Frame::Ended(ended)) if ended.run < run => break,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// When a run began; nothing if it wrote nothing, or is gone.
     pub fn run_start(&self, number: u32) -> Result<Option<Millis>> {
         let mut known = self.run_starts.lock().unwrap_or_else(PoisonError::into_inner);
