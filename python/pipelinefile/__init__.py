@@ -10,17 +10,17 @@ The same function is a worker under `pipe`, a program (`clean.main()`), and an o
 """
 from __future__ import annotations
 
-import base64, collections, contextlib, contextvars, functools, importlib.util, inspect, io, json, math, os, re, sys, threading, time
+import base64, collections, contextlib, contextvars, functools, importlib.util, inspect, io, json, math, mmap, os, re, sys, threading, time
 import weakref
 from importlib.machinery import SourceFileLoader
-from json.encoder import encode_basestring as _quote
 from pathlib import Path, PurePath
 from typing import Any, Iterable, Iterator, Mapping
 
 __all__ = ["module", "Doc", "Docs", "Result", "Child", "Skip", "Retry", "load"]
 PROTOCOL, WINDOW = 1, 64
 _BIG = 4 << 20              # an output of more bytes goes through a file in `tmp`
-_HOLD = 0.005               # seconds an answer may wait for others to share its write
+_HOLD, _BOX = 0.005, 1 << 18        # seconds an answer may wait for others to share its write, and in how many bytes
+_parse, _quote = json.JSONDecoder().raw_decode, json.encoder.encode_basestring
 _NOTHING, _CONTENT = object(), {"text", "base64", "path", "files"}
 _ALL = {"sees": ["ext", "id", "meta"]}      # the request of a document in tests and notebooks
 
@@ -53,11 +53,8 @@ def _require(ok: object, message: str, kind: type[Exception] = TypeError) -> Non
 # ---------------------------------------------------------------- what a function gets
 class _Run:
     """One request in work: what it may see, its scratch folder, and who hears its notes and children."""
-    __slots__ = ("req", "host", "folder", "drop", "shown", "printed", "__weakref__")
-    def __init__(self, req: dict, host=None):
-        self.req, self.host, self.folder, self.drop, self.shown = req, host, req.get("tmp"), None, 0.0
-        self.printed: list[str] = []
-
+    folder: Any = None; drop: Any = None; printed: Any = (); shown = 0.0       # on the class: most documents need none
+    def __init__(self, req: dict, host=None): self.req, self.host = req, host
     def see(self, name: str) -> str:
         """For a fact that is not there: an error if the target does not see it, else ""."""
         sees = self.req.get("sees", ["ext", "id"] if "manifest" in self.req else ["ext"])
@@ -65,21 +62,20 @@ class _Run:
         seen = every or any(s == name or s.startswith(name + ".") for s in sees)
         _require(seen, f"`{name}` is not visible to this target: add `sees = {json.dumps([*sees, name])}` to the target", Unseen)
         return ""
-
     def tmp(self) -> Path:
+        self.folder = self.folder or self.req.get("tmp")
         if not self.folder:
             import shutil, tempfile
             self.folder = tempfile.mkdtemp(prefix="pipe-", dir=os.environ.get("PIPE_TMP"))
             self.drop = weakref.finalize(self, shutil.rmtree, self.folder, True)
         os.makedirs(self.folder, exist_ok=True)
         return Path(self.folder)
-
     def emit(self, kind: str, payload: bytes) -> None:
         host = self.host                            # a thread may outlive its document: then nobody listens
         if host is not None: host.emit(self.req["id"], kind, payload)
     def close(self) -> None:
         self.host = None
-        if self.drop is not None: self.drop()
+        if self.drop: self.drop()
 
 _RUN: contextvars.ContextVar[Any] = contextvars.ContextVar("pipelinefile", default=None)      # whose context this is, where several are in work
 
@@ -264,7 +260,8 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=T
                                 default=_plain).encode
 
 def _json_text(value, at: str = "") -> str:
-    with contextlib.suppress(TypeError, ValueError): return _encode_json(value)
+    try: return _encode_json(value)
+    except (TypeError, ValueError): pass
     return _encode_json(_plain(value, at))              # slower: converts odd keys, names the field at fault
 
 def _content(value, run: _Run, ext: str | None = None, meta: dict | None = None) -> bytes:
@@ -310,9 +307,10 @@ def _child(part, names: set[str], run: _Run) -> None:
 
 def _output(value, run: _Run) -> bytes:
     """The fields of an answer's `output`."""
-    split = run.req.get("split")
-    if type(value) is str and len(value) < _BIG and not split:       # the common case, by hand
-        return b'"text":' + _quote(value).encode() + b',"ext":"txt"'
+    split, kind = run.req.get("split"), type(value)
+    if (kind is str or kind is dict or kind is list) and not split:             # the common cases, by hand
+        raw = (_quote(value) if kind is str else _json_text(value)).encode()
+        if len(raw) < _BIG: return (b'"text":%b,"ext":"txt"' if kind is str else b'"json":%b,"ext":"json"') % raw
     parts, names = inspect.isgenerator(value), set()
     _require(split or not parts, "the function yields: children are for targets with `split = true`; "
              "for a JSON list use list(…)")
@@ -451,8 +449,10 @@ class module:
         doc = _Manifest(req["manifest"], run, req.get("members")) if docs else _doc(req, run, "")
         return doc, {key: _side(spec, run, key) for key, spec in side.items()}
     def _called(self, req: dict, run: _Run):
-        doc, side = self._given(req, run)
-        return self.fn(doc, *self._state, **{**self._kwargs, **side} if side else self._kwargs)
+        if self._docs or "with" in req or "manifest" in req:
+            doc, side = self._given(req, run)
+            return self.fn(doc, *self._state, **{**self._kwargs, **side})
+        return self.fn(_doc(req, run, ""), *self._state, **self._kwargs)
 
     async def _answer_later(self, req: dict, run: _Run, code: _Code) -> bytes:
         """The answer of an `async def`; one that is late is cancelled, and the others go on."""
@@ -471,16 +471,15 @@ class module:
         task.cancel()
         return self._failed(TimeoutError(f"no answer within {self._limit:g} s"), code)
 
-    def _answer(self, req: dict, run: _Run, code: _Code) -> tuple[bytes, BaseException | None]:
-        """The answer's fields as JSON, and the exception if there was one."""
-        if self.batch: return self._said(lambda: self._together([req], [run])[0], run, code)
-        return self._said(lambda: self._finished(self._called(req, run)), run, code)
-    def _said(self, call, run: _Run, code: _Code) -> tuple[bytes, BaseException | None]:
-        """The same for what `call` gives. Nothing gets past it: sys.exit() in a function must not end the worker."""
+    def _answer(self, req: dict, run: _Run, code: _Code, *made) -> tuple[bytes, BaseException | None]:
+        """The answer's fields as JSON (for what the function `made`, if it was called), and the exception if there was
+        one. Nothing gets past it: sys.exit() in a function must not end the worker."""
         try:
-            value = call()
-            if self.batch and isinstance(value, BaseException): raise value
-            return b'"output":{' + _output(value, run) + b"}", None
+            value = made[0] if made else self._together([req], [run])[0] if self.batch else self._called(req, run)
+            if self.batch:
+                if isinstance(value, BaseException): raise value
+            elif type(value) is not str: value = self._finished(value)
+            return b'"output":{%b}' % _output(value, run), None
         except BaseException as e: return self._failed(e, code), e
 
     def _together(self, reqs: list[dict], runs: list[_Run]) -> list:
@@ -551,7 +550,6 @@ class _Code:
         own = (isinstance(file, str) and file.startswith(self.root) and not file.startswith(self.foreign)
                and file not in _FILES and "site-packages" not in file and "dist-packages" not in file)
         return file[len(self.root):] if own else None
-
     def grew(self) -> bytes:
         """Look again if anything was imported since; the fields to report if a list changed."""
         mark = (len(sys.modules), next(reversed(sys.modules)))
@@ -573,7 +571,6 @@ class _Code:
             news += b',"packages":' + _dump(self.packages)
         self.asked |= outside.keys()
         return news
-
     def _owners(self, outside: dict[str, str]) -> list[dict]:
         """The distributions that own these files, by the RECORD beside them, else by the top-level name."""
         stdlib = os.path.join(os.path.dirname(os.__file__), "")
@@ -626,13 +623,12 @@ def _import(file: str, name: str, code: _Code) -> module:
     raise ModuleError(f"{file} has no module `{name}`{_near(name, known) or others}")
 
 # ---------------------------------------------------------------- worker
-def _no_terminal(*_args, **_kwargs):
-    raise RuntimeError("a worker has no terminal for the debugger: use `pipe try TARGET DOC --debug`")
+def _no_terminal(*_, **__): raise RuntimeError("a worker has no terminal for the debugger: use `pipe try TARGET DOC --debug`")
 
 class _Worker:
     """The other end of `pipe`'s line. What is done within 5 ms shares one write; no answer waits longer, whatever
     the document after it does: a thread sees to that."""
-    mod: Any; flush_c: Any
+    mod: Any; flush_c: Any; box: Any
     def __init__(self, file: str, name: str):
         import faulthandler, signal, stat
         # The protocol gets private copies of 0 and 1 before any of the author's code is imported. What else
@@ -651,19 +647,22 @@ class _Worker:
         sys.breakpointhook, sys.argv = _no_terminal, [file]
         os.register_at_fork(after_in_child=self._forked)
         self.file, self.name, self.code, self.mod, self.at = file, name, _Code(os.getcwd()), None, 0
-        self.held, self.lock, self.child, self.flush_c, self.box = [], threading.Lock(), False, None, -1
+        self.held, self.lock, self.child, self.flush_c = [], threading.Lock(), False, None
+        self.box, self.full = None, 0           # the outbox in memory, how much of it is used
         self.rest, self.left, self.batch = b"", collections.deque(), []         # read, to be done, to be done in one call
         self.wake = threading.Event()           # work goes on while lines are held: they must be written in time
         threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
-
     def _forked(self) -> None:                  # in a child that an author's os.fork() made: the channel is the parent's
-        self.child, self.lock, self.held, self.wake, self.box = True, threading.Lock(), [], threading.Event(), -1
-        os.close(self.tx)
+        self.child, self.lock, self.held, self.wake = True, threading.Lock(), [], threading.Event()
+        self.box, self.full = None, os.close(self.tx) or 0
     def hold(self, line: bytes) -> None:
         with self.lock:
             self.held.append(line)
-            if self.box >= 0:                   # where `pipe` finds it, should we die before it is written
-                with contextlib.suppress(OSError): os.write(self.box, line)
+            if self.box is None: return
+            end = self.full + len(line)         # where `pipe` finds it, should we die before it is written: the lines up
+            if fits := end < len(self.box):     # to the first NUL, so its first byte comes last
+                self.box[self.full + 1:end + 1], self.box[self.full], self.full = line[1:] + b"\0", line[0], end
+        if not fits: self.flush()
     def _watch(self) -> None:
         while self.wake.wait():
             time.sleep(_HOLD)
@@ -674,10 +673,9 @@ class _Worker:
             data = memoryview(b"".join(self.held))
             self.held.clear()
             try:
-                if self.box >= 0 and data: os.ftruncate(self.box, 0)
+                if self.full: self.box[0] = self.full = 0
                 while data and not self.child: data = data[os.write(self.tx, data):]
-            except OSError:
-                os._exit(1)                     # `pipe` is gone
+            except OSError: os._exit(1)         # `pipe` is gone
     def emit(self, rid, kind: str, payload: bytes) -> None:
         self.hold(b'{"id":%b,"%b":%b}\n' % (_dump(rid), kind.encode(), payload))
         self.wake.set()
@@ -697,43 +695,43 @@ class _Worker:
             for req in self._requests(chunk):
                 if "id" not in req or self.mod is None or self.mod._run is None: self._handshake(req)
                 elif self.mod._waits: return self.mod.loop().run_until_complete(self._side_by_side(req))
-                else:
+                elif self.batch or "more" in req:
                     self.batch.append(req)
                     if not req.get("more"): self._documents()
+                else: self._document(req)
             self.flush()
     def _requests(self, chunk: bytes) -> Iterator[dict]:
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         if lines: self.at = self.position()
-        self.left.extend(json.loads(line.decode()) for line in lines if line.strip())
+        self.left.extend(_parse(line.decode())[0] for line in lines if line.strip())
         while self.left: yield self.left.popleft()
+    def _document(self, req: dict) -> None:
+        if self.held and not self.wake.is_set(): self.wake.set()
+        run = _Run(req, self)
+        body = self.mod._answer(req, run, self.code)[0]
+        self._say(run, body, (self.at, end := self.position()))
+        self.at = end
     def _documents(self) -> None:
-        """Those that are to be done in one call; most often one."""
-        reqs, self.batch, values = self.batch, [], None
+        """Those that are to be done in one call; if that fails, one by one."""
+        reqs, self.batch = self.batch, []
+        if len(reqs) == 1: return self._document(reqs[0])
         if self.held and not self.wake.is_set(): self.wake.set()
         runs = [_Run(req, self) for req in reqs]
-        if len(reqs) > 1:
-            try: values = self.mod._together(reqs, runs)
-            except BaseException as e:
-                why = f"a batch of {len(reqs)} failed, so each was tried alone: {type(e).__name__}: {e}"
-                runs[0].emit("warn", _dump({"message": why}))
-                self.at = self.position()
+        try: values = self.mod._together(reqs, runs)
+        except BaseException as e:
+            runs[0].emit("warn", _dump({"message": f"a batch of {len(reqs)} failed, so each was tried alone: {type(e).__name__}: {e}"}))
+            self.at, values = self.position(), None
         for i, (req, run) in enumerate(zip(reqs, runs)):
-            if values is None: body, _ = self.mod._answer(req, run, self.code)
-            else: body, _ = self.mod._said(lambda: values[i], run, self.code)       # the log of a batch is that of each
-            end = self.position()
-            self._say(run, body, (self.at, end))
-            if values is None: self.at = end
-            if len(reqs) > 1: self.wake.set()
-        self.at = end
-
+            if values is None: self._document(req)
+            else: self._say(run, self.mod._answer(req, run, self.code, values[i])[0], (self.at, self.position()))
+            self.wake.set()
+        self.at = self.position()               # the log of a batch is that of each
     def _say(self, run: _Run, body: bytes, log: tuple[int, int]) -> None:
         if self.child: os._exit(1)              # the author's os.fork(), come back to us instead of ending
         run.close()
-        rid = run.req["id"]
-        rid = b"%d" % rid if type(rid) is int else _dump(rid)
+        rid = b"%d" % run.req["id"] if type(run.req["id"]) is int else _dump(run.req["id"])
         place = b',"log":[%d,%d]' % log if self.log >= 0 else b""
         self.hold(b'{"id":%b,%b%b%b}\n' % (rid, body, place, self.code.grew()))
-
     async def _side_by_side(self, first: dict) -> None:
         """From the first document on: each request is begun as it comes, and answered when it is done."""
         import asyncio, signal
@@ -746,6 +744,7 @@ class _Worker:
         def begin(*reqs):
             for req in reqs:
                 run = _Run(req, self)
+                run.printed = []
                 if "id" in req: work[run] = loop.create_task(one(req, run))
                 else: self._handshake(req)
         def read():
@@ -758,13 +757,11 @@ class _Worker:
         loop.add_reader(self.rx, read)
         begin(first, *self._requests(b""))
         await over.wait()
-
     def _print(self, run: _Run) -> tuple[int, int]:
         """Writes in one piece what a document printed; where that is in the log."""
         text, run.printed, end = "".join(run.printed).encode("utf-8", "backslashreplace"), [], self.position()
         if text and os.write(2, text) and self.log >= 0: end = os.lseek(2, 0, os.SEEK_CUR)
         return end - len(text), end
-
     def _handshake(self, req: dict) -> None:
         spoken = req.get("protocol", PROTOCOL)
         _require(spoken == PROTOCOL, f"this pipelinefile speaks protocol {PROTOCOL}, not {spoken}: "
@@ -773,7 +770,10 @@ class _Worker:
         if "describe" not in req and "setup" not in req: return         # from a later `pipe`
         self.mod = self.mod or _import(self.file, self.name, self.code)
         if "setup" in req:
-            if box := req["setup"].pop("outbox", None): self.box = os.open(box, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            if box := req["setup"].pop("outbox", None):
+                with contextlib.suppress(OSError, ValueError), open(box, "xb+", 0) as file:     # none on a full disk
+                    file.write(bytes(_BOX))     # all of it is there: no fault later
+                    self.box = mmap.mmap(file.fileno(), _BOX)
             self.mod._bind(req["setup"])
         self.code.grew()
         seen = {"files": self.code.files, "packages": self.code.packages}

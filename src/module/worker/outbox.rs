@@ -2,7 +2,8 @@
 //!
 //! A worker may hold answers for a moment, so that many share one write. It puts them into its outbox first, a file; when
 //! it dies they are taken from there, and the oldest document without an answer is the one that it was at. A worker
-//! empties the outbox before it writes, so nothing is there that was written.
+//! empties the outbox before it writes, so nothing is there that was written. What counts ends at the first NUL: a
+//! worker may keep the file in memory.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ impl Outbox {
         // One that cannot be read held nothing: its documents are handed out again.
         let held = crate::fs::read_optional(&path).ok().flatten().unwrap_or_default();
         drop(crate::fs::remove_file(&path));
-        held
+        held.into_iter().take_while(|byte| *byte != 0).collect()
     }
 }
 
