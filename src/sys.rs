@@ -381,6 +381,26 @@ pub fn free_space(folder: &std::path::Path) -> Option<u64> {
     Some(if no_file { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
 }
 
+/// The size of a page, and of what a file lets go of at a time.
+const BLOCK: u64 = 4096;
+
+/// Gives the disk what lies in a part of a file, as far as that is whole blocks; the file stays as long as it is and
+/// reads as zeros there. An error: the file system cannot.
+pub fn let_go(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let (from, to) = (from.next_multiple_of(BLOCK), to / BLOCK * BLOCK);
+    if from >= to {
+        return Ok(());
+    }
+    let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    Ok(rustix::fs::fallocate(file, flags, from, to - from)?)
+}
+
+/// How many columns a terminal has; nothing if it is none, or does not say.
+pub fn columns(terminal: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// Ends the wait of whoever accepts on a socket, now and later. Needs no descriptor, as a connection would.
 pub fn stop_listening(socket: impl AsFd) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)

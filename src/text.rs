@@ -97,6 +97,41 @@ pub fn shorten(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The text cut to so many columns of a terminal.
+pub fn fitted(text: &str, columns: usize) -> String {
+    if text.chars().map(cells).sum::<usize>() <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let room = left.checked_sub(cells(*c));
+        left = room.unwrap_or(0);
+        room.is_some()
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+/// How many columns a terminal takes for a character: none for marks that join the one before, two for the wide ones of
+/// East Asia and for pictures.
+fn cells(c: char) -> usize {
+    const WIDE: [(u32, u32); 9] = [
+        (0x1100, 0x115F),
+        (0x2E80, 0x303E),
+        (0x3041, 0xA4CF),
+        (0xAC00, 0xD7A3),
+        (0xF900, 0xFAFF),
+        (0xFE30, 0xFE6F),
+        (0xFF00, 0xFF60),
+        (0x1F300, 0x1FAFF),
+        (0x20000, 0x3FFFD),
+    ];
+    match u32::from(c) {
+        0x300..=0x36F | 0x200B..=0x200F | 0xFE00..=0xFE0F => 0,
+        code if WIDE.iter().any(|(from, to)| (*from..=*to).contains(&code)) => 2,
+        _ => 1,
+    }
+}
+
 /// The text with control characters made visible, so that a log line or a name cannot move the cursor.
 pub fn printable(text: &str) -> String {
     text.chars()
@@ -140,6 +175,15 @@ mod tests {
     fn a_near_name_is_found_and_a_far_one_is_not() {
         assert_eq!(nearest("ocrr", ["ocr", "text"]), Some("ocr"));
         assert_eq!(nearest("zzzz", ["ocr", "text"]), None);
+    }
+
+    #[test]
+    fn a_line_is_cut_by_the_columns_that_it_takes() {
+        assert_eq!(fitted("abcdef", 6), "abcdef");
+        assert_eq!(fitted("abcdef", 5), "abcd…");
+        assert_eq!(fitted("文書一覧.pdf", 8), "文書一…");
+        assert_eq!(fitted("e\u{301}e\u{301}", 2), "e\u{301}e\u{301}");
+        assert_eq!(fitted("ab", 0), "…");
     }
 
     #[test]

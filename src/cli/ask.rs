@@ -45,6 +45,7 @@ pub(super) fn here<'a>(project: &'a Project, store: &'a Arc<Store>) -> Asked<'a>
         building: false,
         idle: false,
         collecting: false,
+        board: None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::cli::interrupt;
 use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::select::{select, wanted};
+use crate::engine::board::Board;
 use crate::engine::{self, Options, Parts};
 use crate::error::{Error, Result};
 use crate::model::allowance::Allowance;
@@ -173,7 +174,13 @@ impl Args {
                 .and_then(|parts| {
                     let report = events::to_file(global, false, out.build_report(global))?;
                     let report = events::Telling::begin(&project, report)?;
-                    let mut sink = ServesMeanwhile { project: &project, store: &store, report, served: None };
+                    let mut sink = ServesMeanwhile {
+                        project: &project,
+                        store: &store,
+                        board: &interrupts.board,
+                        report,
+                        served: None,
+                    };
                     let ended = engine::build(&parts, &options, &mut sink, interrupts);
                     drop(sink.served.take());
                     Ok((ended, sink.report))
@@ -196,6 +203,7 @@ impl Args {
 struct ServesMeanwhile<'a, 's> {
     project: &'a Project,
     store: &'s Arc<Store>,
+    board: &'s Arc<Board>,
     report: events::Telling<'a>,
     served: Option<Result<Server>>,
 }
@@ -203,7 +211,7 @@ struct ServesMeanwhile<'a, 's> {
 impl Sink for ServesMeanwhile<'_, '_> {
     fn event(&mut self, event: &Event) {
         if self.served.is_none() && matches!(event, Event::Plan { .. } | Event::RunStarted { .. }) {
-            let served = owner::serve(self.project, self.store, &Arc::default());
+            let served = owner::serve(self.project, self.store, &Arc::default(), self.board);
             if let Err(error) = &served {
                 let message = format!("other commands cannot ask this build: {error}");
                 self.report.event(&Event::Notice { message, hint: None });

@@ -1,6 +1,6 @@
 //! `pipe log`: the story of one document, or of one run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use crate::model::failure::Failure;
 use crate::model::folder;
 use crate::project::Project;
 use crate::query::lineage::{Lineage, Link};
-use crate::query::log::{ContentChange, Decision, LogPart, Only, RunBlock, Shown, Step, Timeline, Try};
+use crate::query::log::{ContentChange, Decision, Only, RunBlock, Shown, Step, Timeline, Try};
+use crate::query::printed::{LogPart, Printed};
 use crate::query::run::Action;
 use crate::query::{Answer, Question};
+use crate::report;
 use crate::socket::Answered;
 use crate::text;
 use crate::time::Millis;
@@ -78,12 +80,14 @@ impl Args {
         let only = Only { target: self.target.clone(), run: number, attempt: self.attempt };
         let question = Question::Log { doc: doc.clone(), only };
         let mut told: HashSet<String> = HashSet::new();
+        let mut printed = Followed::default();
         let (mut is_first, mut last_run) = (true, None);
         loop {
             let (answer, answered) = ask::ask_one(&project, &question, out)?;
             let Some(Answer::Log(mut timeline)) = answer else {
                 return Err(Error::unfinished("this is no story of a document"));
             };
+            let went_on = printed.take(&mut timeline, out.is_json());
             if !is_first {
                 forget(&mut timeline, &told);
             }
@@ -92,6 +96,8 @@ impl Args {
                     out.json_line("log", &with_lines(&timeline)?)?;
                 }
             } else {
+                let width = width(&timeline);
+                went_on.iter().try_for_each(|part| self.print_part(Some(part), width, out))?;
                 self.print(&timeline, is_first, last_run, out)?;
                 last_run = timeline.runs.last().map(|run| run.run).or(last_run);
             }
@@ -115,7 +121,7 @@ impl Args {
                 let mut value = serde_json::to_value(&action)
                     .map_err(|e| Error::unfinished("cannot write this as JSON").caused_by(e))?;
                 if let Some(part) = &action.log {
-                    value["log"]["text"] = String::from_utf8_lossy(&part.read()?).into_owned().into();
+                    add_lines(&mut value["log"], part)?;
                 }
                 out.json_line("action", &value)
             }
@@ -133,11 +139,11 @@ impl Args {
             Answer::Action(action) => {
                 out.line(action_line(&action))?;
                 let Some(part) = &action.log else { return Ok(()) };
-                let bytes = part.read()?;
+                let read = part.read()?;
                 if raw {
-                    return out.bytes(&bytes);
+                    return out.bytes(&read.bytes());
                 }
-                printed(&bytes, part, NARROW).into_iter().try_for_each(|line| out.line(line))
+                printed(&read, part, NARROW).into_iter().try_for_each(|line| out.line(line))
             }
             _ => Ok(()),
         })?;
@@ -189,17 +195,49 @@ impl Args {
     /// What a module printed.
     fn print_part(&self, part: Option<&LogPart>, width: usize, out: &mut Output) -> Result<()> {
         let Some(part) = part else { return Ok(()) };
-        let bytes = part.read()?;
+        let read = part.read()?;
         if !self.raw {
-            return printed(&bytes, part, width).into_iter().try_for_each(|line| out.line(line));
+            return printed(&read, part, width).into_iter().try_for_each(|line| out.line(line));
         }
+        let bytes = read.bytes();
         out.bytes(&bytes)?;
         if bytes.ends_with(b"\n") { Ok(()) } else { out.bytes(b"\n") }
     }
 }
 
+/// How far the log of each step in hand was told while a build is followed.
+#[derive(Default)]
+struct Followed(HashMap<(u32, String), u64>);
+
+impl Followed {
+    /// Leaves what was not told yet; what steps that were told printed since.
+    fn take(&mut self, timeline: &mut Timeline, is_data: bool) -> Vec<LogPart> {
+        let mut went_on = Vec::new();
+        for run in &mut timeline.runs {
+            for step in &mut run.steps {
+                let name = (run.run, step.target.clone());
+                let is_in_hand = matches!(step.decision, Decision::InHand { .. });
+                let end = step.log.as_ref().map(|part| part.from + part.length);
+                let told = match (is_in_hand && !is_data, end) {
+                    (true, Some(end)) => self.0.insert(name, end),
+                    _ => self.0.get(&name).copied(),
+                };
+                let Some(told) = told else { continue };
+                step.log = step.log.take().and_then(|part| part.after(told));
+                if is_in_hand {
+                    went_on.extend(step.log.take());
+                }
+            }
+        }
+        went_on
+    }
+}
+
 /// What names a step while a build is followed.
 fn key(run: &RunBlock, step: &Step) -> String {
+    if let Decision::InHand { worker, behind, .. } = step.decision {
+        return format!("{} {} in hand {worker} {}", run.run, step.target, behind > 0);
+    }
     let at = step.act.map_or_else(|| step.state.word().to_owned(), |at| at.0.to_string());
     format!("{} {} {at}", run.run, step.target)
 }
@@ -221,18 +259,25 @@ fn with_lines(timeline: &Timeline) -> Result<Value> {
     for (ix, run) in timeline.runs.iter().enumerate() {
         for (number, step) in run.steps.iter().enumerate() {
             let Some(part) = &step.log else { continue };
-            let text = String::from_utf8_lossy(&part.read()?).into_owned();
-            value["runs"][ix]["steps"][number]["log"]["text"] = Value::String(text);
+            add_lines(&mut value["runs"][ix]["steps"][number]["log"], part)?;
         }
         for (number, step) in run.steps.iter().enumerate() {
             for (tried, part) in step.tries.iter().map(|tried| &tried.log).enumerate() {
                 let Some(part) = part else { continue };
-                let text = String::from_utf8_lossy(&part.read()?).into_owned();
-                value["runs"][ix]["steps"][number]["tries"][tried]["log"]["text"] = Value::String(text);
+                add_lines(&mut value["runs"][ix]["steps"][number]["tries"][tried]["log"], part)?;
             }
         }
     }
     Ok(value)
+}
+
+fn add_lines(log: &mut Value, part: &LogPart) -> Result<()> {
+    let read = part.read()?;
+    log["text"] = read.text().into();
+    if read.left_out() > 0 {
+        log["left_out"] = read.left_out().into();
+    }
+    Ok(())
 }
 
 fn head(timeline: &Timeline) -> String {
@@ -314,6 +359,14 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
             lines.push(format!("made by {user} on {host} in {project}: {doc}, run {run}"));
         }
         Decision::Split { parent } => first.push(format!("split from {parent}")),
+        Decision::InHand { worker, since, behind: 0 } => {
+            let far = report::far(step.progress);
+            first.push(format!("on worker {worker} since {}{far}", since.clock()));
+        }
+        Decision::InHand { worker, since, behind } => {
+            let before = text::count(*behind as u64, "document");
+            first.push(format!("with worker {worker} since {}, behind {before}", since.clock()));
+        }
         Decision::Decided => {}
     }
     match &step.outcome {
@@ -339,7 +392,8 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Shown::Skip { .. } | Shown::Nothing { .. } => {}
         Shown::Failed { failure } => lines.extend(failure_lines(failure)),
     }
-    if let Some((done, total)) = step.progress {
+    let is_over = !matches!(step.decision, Decision::InHand { .. });
+    if let Some((done, total)) = step.progress.filter(|_| is_over) {
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
         lines.push(format!("it had said that {done}{of} was done"));
     }
@@ -451,6 +505,7 @@ fn action_line(action: &Action) -> String {
 fn state_word(step: &Step) -> String {
     match (&step.outcome, step.state) {
         (Shown::Failed { failure }, _) => format!("failed ({})", failure.kind.words()),
+        _ if matches!(step.decision, Decision::InHand { .. }) => "in hand".to_owned(),
         (_, state @ State::Unfinished) => format!("{}: a build was stopped before it", state.word()),
         (_, state) => state.word().to_owned(),
     }
@@ -475,23 +530,27 @@ fn warning_text(warning: &Value) -> String {
 }
 
 /// The module's own lines, each marked and with the time at which it was written, none able to move the cursor.
-fn printed(bytes: &[u8], part: &LogPart, width: usize) -> Vec<String> {
+fn printed(read: &Printed, part: &LogPart, width: usize) -> Vec<String> {
     let below = " ".repeat(width + 4);
-    let (mut end, mut last) = (0, None);
+    let mut last = None;
     let mut lines = Vec::new();
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        end += line.len() as u64;
-        let time = part.written(end);
-        // Lines of one moment share its time.
-        let shown = match time {
-            Some(time) if last != Some(time) => format!("{} ", time.clock_tenths()),
-            Some(_) => " ".repeat(CLOCK + 1),
-            None => String::new(),
-        };
-        last = time;
-        let text = String::from_utf8_lossy(line);
-        let line = format!("{below}│ {shown}{}", text::printable(text.trim_end_matches(['\n', '\r'])));
-        lines.push(line.trim_end().to_owned());
+    for piece in &read.pieces {
+        lines.extend(piece.gap().map(|gap| format!("{below}│ {gap}")));
+        let mut end = piece.from;
+        for line in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
+            end += line.len() as u64;
+            let time = part.written(end);
+            // Lines of one moment share its time.
+            let shown = match time {
+                Some(time) if last != Some(time) => format!("{} ", time.clock_tenths()),
+                Some(_) => " ".repeat(CLOCK + 1),
+                None => String::new(),
+            };
+            last = time;
+            let text = String::from_utf8_lossy(line);
+            let line = format!("{below}│ {shown}{}", text::printable(text.trim_end_matches(['\n', '\r'])));
+            lines.push(line.trim_end().to_owned());
+        }
     }
     lines
 }
@@ -501,6 +560,7 @@ mod tests {
     use super::*;
     use crate::model::failure::FailureKind;
     use crate::model::reason::Reason;
+    use crate::query::printed::Piece;
 
     fn step(decision: Decision, outcome: Shown, state: State) -> Step {
         Step {
@@ -566,10 +626,14 @@ mod tests {
         assert_eq!(below, expected);
     }
 
+    fn whole(bytes: &[u8]) -> Printed {
+        Printed { pieces: vec![Piece { from: 0, left_out: 0, bytes: bytes.to_vec() }] }
+    }
+
     #[test]
     fn what_a_module_printed_cannot_move_the_cursor() {
         let part = LogPart { file: PathBuf::new(), from: 0, length: 9, times: Vec::new() };
-        assert_eq!(printed(b"a\x1b[2Jb\nc", &part, 0), ["    │ a\\u{1b}[2Jb", "    │ c"]);
+        assert_eq!(printed(&whole(b"a\x1b[2Jb\nc"), &part, 0), ["    │ a\\u{1b}[2Jb", "    │ c"]);
     }
 
     #[test]
@@ -584,7 +648,30 @@ mod tests {
             "    │            c".to_owned(),
             "    │ d".to_owned(),
         ];
-        assert_eq!(printed(b"a\nb\nc\nd", &part, 0), expected);
+        assert_eq!(printed(&whole(b"a\nb\nc\nd"), &part, 0), expected);
+    }
+
+    #[test]
+    fn what_goes_on_printing_is_followed_line_by_line() {
+        let timeline = |decision: Decision, length: u64| {
+            let part = LogPart { file: PathBuf::new(), from: 10, length, times: Vec::new() };
+            let outcome = Shown::Nothing { note: String::new() };
+            let step = Step { log: Some(part), ..step(decision, outcome, State::Unfinished) };
+            let run = RunBlock { run: 3, steps: vec![step], ..RunBlock::default() };
+            Timeline { runs: vec![run], ..Timeline::default() }
+        };
+        let in_hand = || Decision::InHand { worker: 1, since: Millis(0), behind: 0 };
+        let lengths =
+            |parts: &[LogPart]| parts.iter().map(|part| (part.from, part.length)).collect::<Vec<_>>();
+        let mut followed = Followed::default();
+        let mut first = timeline(in_hand(), 4);
+        assert!(followed.take(&mut first, false).is_empty());
+        assert_eq!(first.runs[0].steps[0].log.as_ref().map(|part| part.length), Some(4));
+        assert_eq!(lengths(&followed.take(&mut timeline(in_hand(), 4), false)), []);
+        assert_eq!(lengths(&followed.take(&mut timeline(in_hand(), 9), false)), [(14, 5)]);
+        let mut last = timeline(Decision::Decided, 12);
+        assert!(followed.take(&mut last, false).is_empty());
+        assert_eq!(last.runs[0].steps[0].log.as_ref().map(|part| (part.from, part.length)), Some((19, 3)));
     }
 
     #[test]

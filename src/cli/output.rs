@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::global::{Color, Global};
 use crate::error::{Error, Result};
-use crate::{env, report, text};
+use crate::{env, report, sys, text};
 
 /// The version of every JSON line.
 const VERSION: u8 = 1;
@@ -86,6 +86,12 @@ impl Output {
             return Ok(());
         }
         if self.live { self.bytes(format!("\x1b[{lines}A\x1b[J").as_bytes()) } else { self.line("") }
+    }
+
+    /// How many columns there are for lines that are taken back later; nothing where none are.
+    pub(super) fn width(&self) -> Option<usize> {
+        let known = || env::columns().or_else(|| sys::columns(io::stdout()));
+        (self.live && !self.json).then(known).flatten().filter(|width| *width > 0)
     }
 
     /// Bytes for stdout, as they are.
@@ -224,7 +230,7 @@ impl Output {
             brief,
             colour: self.colour,
             terminal: Self::is_watched(),
-            width: env::columns(),
+            width: env::columns().or_else(|| sys::columns(io::stderr())),
         };
         report::sink(mode, out, err)
     }

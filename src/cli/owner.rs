@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
+use crate::engine::board::Board;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::socket::{self, Server};
@@ -52,12 +53,18 @@ pub(super) fn take<T>(
 }
 
 /// Answers questions of other processes for as long as the server lives. `idle`: nothing is built just now.
-pub(super) fn serve(project: &Project, store: &Arc<Store>, idle: &Arc<AtomicBool>) -> Result<Server> {
-    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, idle, false)
+pub(super) fn serve(
+    project: &Project,
+    store: &Arc<Store>,
+    idle: &Arc<AtomicBool>,
+    board: &Arc<Board>,
+) -> Result<Server> {
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, idle, board, false)
 }
 
 /// The same while the store is collected.
 pub(super) fn serve_collecting(project: &Project, store: &Arc<Store>) -> Result<Server> {
     let idle = Arc::new(AtomicBool::new(false));
-    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, &idle, true)
+    let board = Arc::default();
+    socket::serve(store, &Arc::new(project.pipeline().clone()), project.loaded.digest, &idle, &board, true)
 }

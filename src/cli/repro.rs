@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::module::{Host, repro};
 use crate::project::Project;
 use crate::query::log::{Only, Timeline};
+use crate::query::printed::LogPart;
 use crate::query::{Answer, Question};
 
 /// Write a folder that runs a target on one document without pipe
@@ -99,8 +100,8 @@ impl Args {
         };
         let text = serde_json::to_string_pretty(step).unwrap_or_default() + "\n";
         crate::fs::write_scratch(&folder.join("last.json"), text.as_bytes())?;
-        let lines = step.log.as_ref().map(crate::query::log::LogPart::read).transpose()?;
-        crate::fs::write_scratch(&folder.join("last.log"), &lines.unwrap_or_default())
+        let printed = step.log.as_ref().map(LogPart::read).transpose()?.unwrap_or_default();
+        crate::fs::write_scratch(&folder.join("last.log"), &printed.bytes())
     }
 }
 

@@ -7,9 +7,11 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::log::command;
 use crate::cli::output::Output;
+use crate::engine::board::Held;
 use crate::error::Result;
 use crate::query::status::{SourceStatus, Status, TargetStatus};
 use crate::query::{Answer, Question};
+use crate::report;
 use crate::text;
 
 /// Show how everything stands, and what a build would do
@@ -27,6 +29,9 @@ pub(super) struct Args {
 /// How often a build that is watched is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// At most so many workers are shown with what they are at.
+const HANDS: usize = 10;
+
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
         let project = ask::project(global, out)?;
@@ -38,7 +43,7 @@ impl Args {
                 if let Some(before) = &shown {
                     out.take_back(lines(before).len())?;
                 }
-                show(&status, out)?;
+                show(&status, if self.watch { out.width() } else { None }, out)?;
             }
             if !self.watch || !status.building || status.watching || out.is_closed() {
                 let fine = !self.exit_code || status.is_up_to_date();
@@ -51,11 +56,13 @@ impl Args {
     }
 }
 
-fn show(status: &Status, out: &mut Output) -> Result<()> {
+/// `width`: longer lines are cut, so that what is taken back is what was shown.
+fn show(status: &Status, width: Option<usize>, out: &mut Output) -> Result<()> {
     if out.is_json() {
         return out.json_line("status", status);
     }
-    lines(status).into_iter().try_for_each(|line| out.line(line))?;
+    let fitted = |line: String| width.map_or_else(|| line.clone(), |width| text::fitted(&line, width));
+    lines(status).into_iter().try_for_each(|line| out.line(fitted(line)))?;
     status.notices.iter().for_each(|notice| out.warning(notice));
     Ok(())
 }
@@ -66,6 +73,10 @@ fn lines(status: &Status) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(table(&status.targets));
+    if !status.in_hand.is_empty() {
+        lines.push(String::new());
+        lines.extend(in_hand(&status.in_hand));
+    }
     if !status.causes.is_empty() || status.blocked > 0 {
         lines.push(String::new());
         lines.extend(failures(status));
@@ -192,6 +203,27 @@ fn remarks(target: &TargetStatus) -> String {
     let counted = text::amounts(target.counts.iter().map(|(name, sum)| (name, *sum)));
     let counted = (!counted.is_empty()).then_some(counted);
     [note, routed, matched, counted, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// What each worker is at: target, document, since when, how far, and how many wait behind it.
+fn in_hand(held: &[Held]) -> Vec<String> {
+    let at_work: Vec<&Held> = held.iter().filter(|held| held.behind == 0).collect();
+    let documents = text::count(held.len() as u64, "document");
+    let mut lines = vec![format!("in hand  {documents}, {}", text::count(at_work.len() as u64, "worker"))];
+    for first in at_work.iter().take(HANDS) {
+        let far = report::far(first.progress);
+        let Held { target, doc, worker, since, .. } = first;
+        let mut line = format!("  {target}  {doc}  on worker {worker} since {}{far}", since.clock());
+        let behind = held.iter().filter(|held| held.worker == first.worker && held.behind > 0).count();
+        if behind > 0 {
+            line.extend([format!(", {} more behind it", text::thousands(behind as u64))]);
+        }
+        lines.push(line);
+    }
+    if at_work.len() > HANDS {
+        lines.push(format!("  and {} more: --json", text::thousands((at_work.len() - HANDS) as u64)));
+    }
+    lines
 }
 
 fn stale(status: &Status) -> Vec<String> {

@@ -318,7 +318,7 @@ impl Watcher<'_> {
     fn serve(&mut self) {
         // The old one takes the socket's name with it.
         self.server = None;
-        match owner::serve(&self.view.project, &self.store, &self.idle) {
+        match owner::serve(&self.view.project, &self.store, &self.idle, &self.interrupts.board) {
             Ok(server) => self.server = Some(server),
             Err(error) => {
                 let message = format!("other commands cannot ask this one: {error}");

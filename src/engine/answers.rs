@@ -1,6 +1,7 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build, InHand};
+use crate::engine::crew::Worker;
 use crate::engine::decide::{SideInput, Work, derived_note};
 use crate::engine::document::{Content, StepResult};
 use crate::engine::groups::is_over_members;
@@ -50,13 +51,16 @@ impl Build<'_> {
         match report {
             Report::Ready { files, packages, batch } => {
                 self.scheduler.begins(worker);
+                let log = self.workers[worker.0 as usize].as_ref().map(Worker::log);
+                let length = log.and_then(|log| std::fs::metadata(log).ok()).map(|found| found.len());
+                self.asked.answered(worker, length.map(|length| LogRange { from: 0, length }));
                 if let Some(batch) = batch {
                     self.scheduler.takes_batches(worker, batch);
                 }
                 self.loaded(worker, &files, packages)
             }
             Report::Answer(answer) => {
-                self.asked.answered(worker);
+                self.asked.answered(worker, answer.log);
                 self.answer(worker, *answer)
             }
             Report::Stack { lines } => {
@@ -494,6 +498,7 @@ impl Build<'_> {
     }
 
     fn died(&mut self, worker: WorkerIx, died: Died) -> Result<()> {
+        self.asked.answered(worker, died.log);
         let ids = || died.suspects.iter().chain(&died.others);
         let had: Vec<Ticket> = ids().filter_map(|id| Some(self.in_hand.get(id)?.ticket)).collect();
         // What was lost may be lost again: it is counted, though nobody is to blame.

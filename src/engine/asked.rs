@@ -6,9 +6,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::engine::build::Build;
+use crate::engine::board::Held;
+use crate::engine::build::{Build, InHand};
+use crate::engine::crew::Worker;
 use crate::engine::question::Question;
-use crate::engine::scheduler::{DocIx, WorkerIx};
+use crate::engine::scheduler::{DocIx, Ticket, WorkerIx};
 use crate::model::event::{Event, Hand};
 use crate::model::pipeline::{TargetIx, Verb};
 
@@ -37,6 +39,39 @@ impl Build<'_> {
             let workers = self.hands(question.stacks);
             self.sink.event(&Event::InHand { workers });
         }
+        if self.board.is_wanted() {
+            self.board.tell(self.held());
+        }
+    }
+
+    /// Every document that is with a worker.
+    fn held(&self) -> Vec<Held> {
+        let by_ticket: HashMap<Ticket, &InHand> =
+            self.in_hand.values().map(|request| (request.ticket, request)).collect();
+        let mut held = Vec::new();
+        for ix in (0..self.workers.len() as u32).map(WorkerIx) {
+            let log = self.workers[ix.0 as usize].as_ref().map(Worker::log);
+            let log = log.zip(self.asked.answered.get(&ix).and_then(|(_, length)| *length));
+            for (behind, ticket) in self.scheduler.in_hand(ix).enumerate() {
+                let (Some(request), Some(open)) =
+                    (by_ticket.get(&ticket), self.open[ticket.doc.0 as usize].as_ref())
+                else {
+                    continue;
+                };
+                let is_first = behind == 0;
+                let began = if is_first { self.asked.began(ix, request.since) } else { request.since };
+                held.push(Held {
+                    doc: open.document.id.to_string(),
+                    target: self.pipeline.target(request.target).name.clone(),
+                    worker: ix.0,
+                    since: self.board.time(began),
+                    behind,
+                    progress: request.extras.progress,
+                    log: log.filter(|_| is_first).map(|(file, from)| (file.to_owned(), from)),
+                });
+            }
+        }
+        held
     }
 
     /// Documents that a worker has been at for a minute, each once. Those behind it in its hand wait, and are not slow.
@@ -44,11 +79,10 @@ impl Build<'_> {
         let mut slow = Vec::new();
         for ix in (0..self.workers.len() as u32).map(WorkerIx) {
             let Some(first) = self.scheduler.in_hand(ix).next() else { continue };
-            let answered = self.asked.answered.get(&ix).copied();
             let Some(request) = self.in_hand.values_mut().find(|request| request.ticket == first) else {
                 continue;
             };
-            let began = answered.map_or(request.since, |at| request.since.max(at));
+            let began = self.asked.began(ix, request.since);
             let seconds = began.elapsed().as_secs();
             let is_document = self.pipeline.target(request.target).verb == Verb::Each;
             if seconds >= SLOW && is_document && !request.said_slow {
@@ -70,7 +104,7 @@ impl Build<'_> {
             let (Some(request), Some(open)) = (request, self.open[first.doc.0 as usize].as_ref()) else {
                 continue;
             };
-            let began = self.asked.answered.get(&ix).map_or(request.since, |at| request.since.max(*at));
+            let began = self.asked.began(ix, request.since);
             hands.push(Hand {
                 worker: ix.0,
                 target: self.pipeline.target(request.target).name.clone(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::engine::board::OpenBoard;
 use crate::engine::bounds::Limits;
 use crate::engine::collected::Collected;
 use crate::engine::crew::Worker;
@@ -134,6 +135,7 @@ pub(super) struct Build<'a> {
     pub(super) faults: Faults,
     pub(super) limits: Limits,
     pub(super) asked: Asked,
+    pub(super) board: OpenBoard<'a>,
     pub(super) readings: u32,
     unseen: Unseen,
     /// Results that lack a field of their target's template: the first, and how many.
@@ -245,6 +247,7 @@ impl<'a> Build<'a> {
             faults: Faults::default(),
             limits: Limits { rates, ..Limits::default() },
             asked: Asked::default(),
+            board: interrupts.board.open(),
             readings: 0,
             nameless: BTreeMap::new(),
             unseen: Unseen::new(pipeline, &options.wanted, parts.store)?,

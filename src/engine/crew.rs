@@ -76,6 +76,11 @@ impl Worker {
         can
     }
 
+    /// Where it writes its log.
+    pub(super) fn log(&self) -> &std::path::Path {
+        &self.log
+    }
+
     pub(super) fn join(self) {
         self.slot.join();
     }

@@ -8,6 +8,7 @@
 pub mod accept;
 mod answers;
 mod asked;
+pub mod board;
 mod bounds;
 mod build;
 pub mod by;
@@ -114,6 +115,8 @@ pub struct Interrupts {
     pub cancel: AtomicBool,
     /// Who waits for something else, and is woken.
     pub sleeper: OnceLock<Thread>,
+    /// Where other processes are told what is in hand.
+    pub board: Arc<board::Board>,
 }
 
 impl Interrupts {

@@ -163,6 +163,17 @@ pub struct LogRange {
     pub length: u64,
 }
 
+impl LogRange {
+    /// Of what one document prints so much is kept of the begin, and as much of the end.
+    pub const KEPT: u64 = 64 * 1024;
+
+    /// What is left out of it; nothing, unless it is longer than what is kept.
+    pub fn left_out(self) -> Option<LogRange> {
+        let length = self.length.checked_sub(2 * Self::KEPT).filter(|length| *length > 0)?;
+        Some(LogRange { from: self.from + Self::KEPT, length })
+    }
+}
+
 /// What is remembered of a finished action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {

@@ -15,7 +15,7 @@ use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::launch::{Body, Input, Launch, Request, Side};
-use crate::module::log::{Log, Times, last_line, range};
+use crate::module::log::{Endless, Log, Times, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
 use crate::module::output::{Place, extended};
 use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
@@ -227,6 +227,7 @@ impl Filter {
         clear(&folder, input.as_deref(), &out);
         let used = minder.last_exit.take().map(|exit| Used { cpu: exit.cpu_us, peak: exit.peak_kib });
         let part = range(mark, log.length());
+        log.let_go(part);
         minder.reports.push(Report::Answer(Box::new(Answer {
             id: request.id,
             done,
@@ -333,6 +334,8 @@ impl Filter {
     /// Waits for its end.
     fn attend(&self, minder: &mut Minder, begin: Instant, out: &Path, log: &Log, times: &mut Times) -> End {
         let deadline = self.launch.timeout.map(|limit| begin + limit);
+        let mark = log.length();
+        let mut endless = Endless::from(mark);
         let mut pause = WATCHED;
         loop {
             if let Some(limits) = self.launch.split
@@ -354,6 +357,7 @@ impl Filter {
             let wishes = [Some((channel.as_fd(), Wish::Read)), Some(minder.bell())];
             let watched = self.launch.split.map(|_| pause.saturating_sub(begin.elapsed()));
             times.look_again(log);
+            endless.look_again(log, mark);
             let left = [left, watched, Some(times.wait())].into_iter().flatten().min();
             let Ok([heard, rung]) = sys::poll(wishes, left) else { continue };
             if heard {

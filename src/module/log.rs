@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::action::LogRange;
 use crate::module::secrets::Secrets;
+use crate::sys;
 use crate::time::{self, Millis};
 
 /// As much of the end is shown in failures.
@@ -24,6 +25,8 @@ pub(super) struct Log {
     /// What is hidden in it, up to where that was done.
     secrets: Secrets,
     hidden: Cell<u64>,
+    /// Up to here nothing more is to be let go of.
+    gone: Cell<u64>,
     path: PathBuf,
 }
 
@@ -35,7 +38,7 @@ impl Log {
         }
         let file = File::options().append(true).read(true).create(true).open(path)?;
         let hidden = Cell::new(file.metadata()?.len());
-        Ok(Log { file, secrets, hidden, path: path.to_owned() })
+        Ok(Log { file, secrets, hidden, gone: Cell::new(0), path: path.to_owned() })
     }
 
     /// Its present length. An error counts as empty: a range is lost then, not a result.
@@ -74,6 +77,16 @@ impl Log {
         drop((&self.file).write_all(bytes));
     }
 
+    /// Lets go of the middle of what one document printed, if that is long: its place on the disk, not its length, so
+    /// that all ranges stay true. A file system that cannot do so keeps it.
+    pub(super) fn let_go(&self, range: Option<LogRange>) {
+        let Some(middle) = range.and_then(LogRange::left_out) else { return };
+        let (from, to) = (middle.from.max(self.gone.get()), middle.from + middle.length);
+        if from < to && sys::let_go(&self.file, from, to).is_ok() {
+            self.gone.set(to);
+        }
+    }
+
     /// The end of what was written from `from` on.
     pub(super) fn since(&self, from: u64) -> String {
         let length = self.length();
@@ -103,6 +116,45 @@ impl AsFd for Log {
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// So many times are kept of what one document printed, and of what nobody answered for yet.
 const TIMES: usize = 100;
+
+/// Keeps whoever prints without end from filling the disk before it is done.
+///
+/// Answers come a moment late, so what was written last may be that of several documents. What stood there at the look
+/// before is not: had a document ended by then, its answer would be here.
+#[derive(Debug)]
+pub(super) struct Endless {
+    /// What is above this is not yet answered for.
+    mark: u64,
+    length: u64,
+    next: Instant,
+}
+
+impl Endless {
+    /// From this length on.
+    pub(super) fn from(length: u64) -> Self {
+        Endless { mark: length, length, next: Instant::now() + LOOK }
+    }
+
+    /// How long until it is to be looked for.
+    pub(super) fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// Looks, if it is time. Before: all answers that are here were taken, and `mark` is where the last one ended.
+    pub(super) fn look_again(&mut self, log: &Log, mark: u64) {
+        if self.wait().is_zero() {
+            self.look(log, mark);
+        }
+    }
+
+    fn look(&mut self, log: &Log, mark: u64) {
+        self.next = Instant::now() + LOOK;
+        if self.mark == mark {
+            log.let_go(range(mark, self.length));
+        }
+        (self.mark, self.length) = (mark, log.length());
+    }
+}
 
 /// When a log was how long: by that its lines get their times. It is looked at now and then, so a line has the time at
 /// which it was seen, at most [`LOOK`] too late.
@@ -203,6 +255,41 @@ mod tests {
         let mut many = (0..=TIMES as u64).map(|n| (n, Millis(n))).collect();
         thin(&mut many);
         assert_eq!((many.len(), many.last()), (TIMES / 2 + 1, Some(&(TIMES as u64, Millis(TIMES as u64)))));
+    }
+
+    #[test]
+    fn what_is_printed_without_end_takes_no_place_and_no_other_document_s() {
+        use std::os::unix::fs::MetadataExt;
+        const KEPT: usize = LogRange::KEPT as usize;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-1");
+        let log = Log::open(&path, Secrets::default()).unwrap();
+        let read = |from: usize, length: usize| {
+            let mut bytes = vec![0; length];
+            log.file.read_exact_at(&mut bytes, from as u64).unwrap();
+            bytes
+        };
+        // Short documents lose nothing, however many end between two looks.
+        let mut endless = Endless::from(0);
+        log.append(&vec![b'a'; 100 * KEPT]);
+        endless.look(&log, 0);
+        endless.look(&log, 100 * KEPT as u64);
+        assert_eq!(read(0, 100 * KEPT), vec![b'a'; 100 * KEPT]);
+        // A long one keeps its begin, and what came since the look before.
+        for _ in 0..10 {
+            log.append(&vec![b'b'; 100 * KEPT]);
+            endless.look(&log, 100 * KEPT as u64);
+        }
+        let held = std::fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(held < 210 * LogRange::KEPT, "{held}");
+        assert_eq!(read(100 * KEPT, KEPT), vec![b'b'; KEPT]);
+        assert_eq!(read(1000 * KEPT, 100 * KEPT), vec![b'b'; 100 * KEPT]);
+        // Once it has ended, its end.
+        log.let_go(range(100 * LogRange::KEPT, log.length()));
+        assert_eq!(read(1099 * KEPT, KEPT), vec![b'b'; KEPT]);
+        let held = std::fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(held < 103 * LogRange::KEPT, "{held}");
+        assert_eq!(log.length(), 1100 * LogRange::KEPT);
     }
 
     #[test]

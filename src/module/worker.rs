@@ -21,7 +21,7 @@ use crate::module::children::Sent;
 use crate::module::command::{Command, cannot_start};
 use crate::module::host::Channel;
 use crate::module::launch::Launch;
-use crate::module::log::{Log, Times, range};
+use crate::module::log::{Endless, LOOK, Log, Times, range};
 use crate::module::meter::Meter;
 use crate::module::minder::{Manner, Minder};
 use crate::module::output::{Place, bad_reply};
@@ -139,6 +139,7 @@ struct Worker {
     /// The end of the log of the answer before.
     log_mark: u64,
     times: Times,
+    endless: Endless,
     stray: usize,
     /// It printed more than is kept: nothing is read before.
     flooded: Option<Instant>,
@@ -220,6 +221,7 @@ impl Worker {
             spoke_twice: false,
             log_mark,
             times: Times::from(log_mark),
+            endless: Endless::from(log_mark),
             stray: 0,
             flooded: None,
             scratch_is_used: None,
@@ -265,6 +267,9 @@ impl Worker {
             self.times.look_again(&self.log);
             left = Some(left.map_or(self.times.wait(), |left| left.min(self.times.wait())));
         }
+        // Who has nothing to do should not print either; a thread of it may all the same.
+        let printing = if self.ready && self.in_hand.is_empty() { 10 * LOOK } else { self.endless.wait() };
+        left = Some(left.map_or(printing, |left| left.min(printing)));
         let Some(channel) = &minder.channel else { return self.lost(minder) };
         let unwritten = self.written < self.outgoing.len();
         let wishes = [
@@ -276,6 +281,9 @@ impl Worker {
         let Ok([_, heard, writable, readable]) = sys::poll(wishes, left) else { return Turn::On };
         if writable {
             self.write();
+        }
+        if rest.is_none() && !readable {
+            self.endless.look_again(&self.log, self.log_mark);
         }
         if readable && let Err(broken) = self.read(minder) {
             return self.discard(minder, &broken);
@@ -599,6 +607,9 @@ impl Worker {
         } else {
             None
         };
+        if !self.concurrent && self.batch.is_none() {
+            self.log.let_go(log);
+        }
         // Its scratch folder; most documents never make one.
         if *self.scratch_is_used.get_or_insert_with(|| scratch_is_used(minder)) {
             drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));

@@ -74,7 +74,8 @@ fn by_id(asked: &Asked<'_>, text: &str) -> Result<Option<Found>> {
         let target = asked.pipeline.find_target(text).map(|ix| asked.pipeline.target(ix));
         target.is_some_and(|target| target.verb == Verb::All)
     };
-    if entry.is_some() || is_open() || is_set() {
+    let is_held = || asked.in_hand().iter().any(|held| held.doc == found.id.as_str());
+    if entry.is_some() || is_open() || is_set() || is_held() {
         return Ok(Some(Found { entry, ..found }));
     }
     Ok(None)
@@ -192,6 +193,13 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
             }
             _ => return Err(several(text, total, &named)),
         }
+    }
+    // What was never recorded may be in hand for the first time.
+    let mut held: Vec<DocId> = asked.in_hand().iter().map(|held| DocId::parse(&held.doc)).collect();
+    held.retain(|id| fit(id.as_str(), text).is_some());
+    held.dedup();
+    if let [id] = &held[..] {
+        return Ok(Found::of(id.clone(), None, None));
     }
     if gone.len() == 1
         && let Some((id, family, entry)) = gone.pop()

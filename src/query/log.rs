@@ -1,12 +1,11 @@
 //! The story of one document: every run in which anything happened to it, in all targets, from records alone.
 
 use std::collections::HashMap;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::board::Held;
 use crate::engine::document::Before;
 use crate::engine::documents::Documents;
 use crate::engine::marks::accepted_why;
@@ -21,6 +20,7 @@ use crate::model::reason::Reason;
 use crate::query::Asked;
 use crate::query::find::{self, Found};
 use crate::query::lineage::{self, Lineage};
+use crate::query::printed::LogPart;
 use crate::store::{Entry, Store};
 use crate::text::nearest;
 use crate::time::Millis;
@@ -126,7 +126,7 @@ pub struct Step {
     /// The tries of this run before the one that counts, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<Try>,
-    /// Of a failure: how far the module had said that it was, and of how much.
+    /// Of a failure, or in hand: how far the module says that it is, and of how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<(f64, Option<f64>)>,
     /// Warnings of the module.
@@ -217,6 +217,15 @@ pub enum Decision {
     },
     /// It follows from what stands before it; nothing had to run.
     Decided,
+    /// A worker of the running build has it.
+    InHand {
+        /// The number of the worker in the run.
+        worker: u32,
+        /// Since when it works on it; of one that waits behind others, since when it has it.
+        since: Millis,
+        /// So many documents come before it.
+        behind: usize,
+    },
 }
 
 /// What came of an action.
@@ -257,43 +266,6 @@ pub enum Shown {
         #[serde(default)]
         note: String,
     },
-}
-
-/// A part of a file in the store: what a module printed for one document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPart {
-    /// The file.
-    pub file: PathBuf,
-    /// The first byte.
-    pub from: u64,
-    /// How many.
-    pub length: u64,
-    /// When they were written: up to so many of them by that time. Records of before this was kept say nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub times: Vec<(u64, Millis)>,
-}
-
-impl LogPart {
-    /// When a line was written that ends at this byte of the part.
-    pub fn written(&self, end: u64) -> Option<Millis> {
-        self.times.iter().find(|(at, _)| *at >= end).map(|(_, time)| *time)
-    }
-
-    /// The bytes; those that are still there.
-    pub fn read(&self) -> Result<Vec<u8>> {
-        let failed = |e: &std::io::Error| Error::io("read", &self.file, e);
-        let mut bytes = Vec::new();
-        match std::fs::File::open(&self.file) {
-            Ok(mut file) => {
-                file.seek(SeekFrom::Start(self.from)).map_err(|e| failed(&e))?;
-                file.take(self.length).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
-                Ok(bytes)
-            }
-            // Logs may be lost; results are not.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(bytes),
-            Err(e) => Err(failed(&e)),
-        }
-    }
 }
 
 /// The timeline of a document.
@@ -409,7 +381,8 @@ impl Reader<'_> {
             }
             last = Some(told);
         }
-        let open = self.open_steps(last)?;
+        let mut open = self.open_steps(last)?;
+        open.extend(self.held_steps());
         timeline.open = !open.is_empty();
         if !open.is_empty() {
             let run = self.store().run();
@@ -565,6 +538,22 @@ impl Reader<'_> {
             steps.push(Step { act: Some(at), ..self.of_act(&target, &act, act.run == self.store().run())? });
         }
         Ok(steps)
+    }
+
+    /// The targets in which a running build works on it just now.
+    fn held_steps(&self) -> Vec<Step> {
+        let its = self.asked.in_hand().into_iter().filter(|held| held.doc == self.found.id.as_str());
+        let step = |held: Held| {
+            let Held { target, worker, since, behind, progress, log, .. } = held;
+            let log = log.and_then(|(file, from)| {
+                let length =
+                    std::fs::metadata(&file).ok()?.len().checked_sub(from).filter(|length| *length > 0)?;
+                Some(LogPart { file, from, length, times: Vec::new() })
+            });
+            let decision = Decision::InHand { worker, since, behind };
+            Step { decision, progress, log, ..bare(&target, State::Unfinished) }
+        };
+        its.map(step).collect()
     }
 
     /// The id of the document that a record was made for; nothing if it is this one.

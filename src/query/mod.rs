@@ -3,7 +3,7 @@
 //! An answer comes from records and stamps; no module is run and nothing is recorded. The same functions answer in the
 //! process that asks and, while a build has the store, in the one that builds. Knows no terminal and no socket.
 //!
-//! In this order, imports point to the left: `find` · `lineage` · `log` · `run` · `report`, `why`, `status`, `failed`, `pairs` · `ls`, `cat`.
+//! In this order, imports point to the left: `find` · `lineage` · `printed` · `log` · `run` · `report`, `why`, `status`, `failed`, `pairs` · `ls`, `cat`.
 
 pub mod cat;
 pub mod failed;
@@ -12,6 +12,7 @@ pub mod lineage;
 pub mod log;
 pub mod ls;
 pub mod pairs;
+pub mod printed;
 pub mod report;
 pub mod run;
 pub mod status;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::board::{Board, Held};
 use crate::engine::failures::Which;
 use crate::error::Result;
 use crate::hash::Digest;
@@ -45,12 +47,19 @@ pub struct Asked<'a> {
     pub idle: bool,
     /// What it does is collecting, not building.
     pub collecting: bool,
+    /// Where it tells what it has in hand.
+    pub board: Option<&'a Board>,
 }
 
 impl Asked<'_> {
     /// A build is under way in this process.
     pub fn is_build(&self) -> bool {
         self.building && !self.collecting && !self.idle
+    }
+
+    /// What this process's build has in hand.
+    pub fn in_hand(&self) -> Vec<Held> {
+        self.board.map(Board::ask).unwrap_or_default()
     }
 }
 

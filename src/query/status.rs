@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::board::Held;
 use crate::engine::decide::Deciding;
 use crate::engine::documents::{Depth, Documents};
 use crate::engine::listing::any_behind;
@@ -57,6 +58,9 @@ pub struct Status {
     /// The store is being collected.
     #[serde(default)]
     pub collecting: bool,
+    /// What workers of the running build are at, the longest first; then what waits behind that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_hand: Vec<Held>,
     /// A build would have something to do.
     pub to_do: bool,
     /// What should be read.
@@ -252,7 +256,10 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
     }
     let last_run = asked.store.runs()?.pop();
     let last_end = last_run.as_ref().map(|run| asked.store.end_of(run.number)).transpose()?.flatten();
+    let mut in_hand = if asked.is_build() { asked.in_hand() } else { Vec::new() };
+    in_hand.sort_by_key(|held| (held.behind > 0, held.since));
     Ok(Status {
+        in_hand,
         last_end,
         sources: seen.sources,
         targets,

@@ -20,6 +20,7 @@ mod tests;
 use std::io::Write;
 
 pub use crate::report::json::event_line;
+pub use crate::report::progress::far;
 
 use crate::model::event::{Event, Sink};
 use crate::report::bar::Bar;

@@ -268,7 +268,7 @@ pub(super) fn since(hand: &Hand) -> String {
 }
 
 /// ` (212 of 840)`.
-fn far(progress: Option<(f64, Option<f64>)>) -> String {
+pub fn far(progress: Option<(f64, Option<f64>)>) -> String {
     match progress {
         Some((done, Some(total))) => format!(" ({} of {})", number(done), number(total)),
         Some((done, None)) => format!(" ({})", number(done)),

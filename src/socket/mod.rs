@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::engine::board::Board;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::pipeline::Pipeline;
@@ -61,13 +62,16 @@ pub fn serve(
     pipeline: &Arc<Pipeline>,
     pipelinefile: Digest,
     idle: &Arc<AtomicBool>,
+    board: &Arc<Board>,
     collecting: bool,
 ) -> Result<Server> {
     let (of, pipeline, idle) = (Arc::clone(store), Arc::clone(pipeline), Arc::clone(idle));
+    let board = Arc::clone(board);
     let answer: Answerer = Arc::new(move |request, tell| {
         let (pipeline, store, here) = (&*pipeline, &of, request.here.as_path());
         let idle = idle.load(Ordering::Relaxed);
-        let asked = Asked { pipeline, pipelinefile, store, here, building: true, idle, collecting };
+        let board = Some(&*board);
+        let asked = Asked { pipeline, pipelinefile, store, here, building: true, idle, collecting, board };
         query::answer(&asked, &request.question, tell)
     });
     Server::start(store.dir(), answer)
@@ -91,6 +95,7 @@ pub fn ask_or_open(place: &Place<'_>, question: &Question, tell: &mut Tell<'_>) 
                     building: false,
                     idle: false,
                     collecting: false,
+                    board: None,
                 };
                 let answered = query::answer(&asked, question, tell);
                 let closed = store.close();

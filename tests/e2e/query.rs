@@ -256,6 +256,7 @@ import os, time
 @module
 def upper(doc, *, mark: str = '?'):
     print('working')
+    doc.progress(2, 8)
     while doc.text().startswith('three') and not os.path.exists('go'):
         time.sleep(0.01)
     return doc.text()
@@ -273,16 +274,38 @@ def book(docs):
         }
         assert!(std::time::Instant::now() < deadline, "{}", said.text());
     }
-    drop(project.pipe(&["status"]).ends(0).says("a build is running"));
+    // What it is at: in the status, in the log of the document, and in its log when it is followed.
+    let in_hand = loop {
+        let said = project.pipe(&["status"]).ends(0).says("a build is running");
+        if said.stdout.contains("(2 of 8)") {
+            break said;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", said.text());
+    };
+    let in_hand = in_hand.says("in hand  ");
+    drop(in_hand.says("  upper  inbox/c.txt  on worker "));
+    let status: serde_json::Value =
+        serde_json::from_str(&project.pipe(&["status", "--json"]).ends(0).stdout).unwrap();
+    let held = &status["in_hand"][0];
+    assert_eq!(
+        (&held["doc"], &held["target"], &held["behind"]),
+        (&"inbox/c.txt".into(), &"upper".into(), &0.into())
+    );
+    assert!(held["since"].as_u64().is_some_and(|since| since >= 1_767_225_600_000), "{held}");
+    let said = project.pipe(&["log", "c.txt"]).ends(0).says("inbox/c.txt  1 run, in hand now");
+    let said = said.says("  upper     in hand, on worker ").says("(2 of 8)\n");
+    drop(said.says("│ working"));
     drop(project.pipe(&["ls", "upper"]));
     let mut follow = project.command(&["log", "-f", "inbox/c.txt"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("inbox/c.txt"));
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("│ working")));
     let mut watch = project.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(shown.by_ref().any(|line| line.contains("a build is running")));
     project.write("go", "");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(!rest.iter().any(|line| line.contains("│ working")), "told twice: {rest:?}");
     assert!(rest.iter().any(|line| line.contains("published as out/line/inbox/c.txt.txt")), "{rest:?}");
     let shown: Vec<String> = shown.collect();
     assert!(shown.last().is_some_and(|line| !line.contains("a build is running")), "{shown:?}");

@@ -132,6 +132,7 @@ impl Worker {
             drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
         }
         let log = range(self.log_mark, self.log.length());
+        self.log.let_go(log);
         minder.reports.push(Report::Died(Box::new(Died {
             failure,
             suspects,
