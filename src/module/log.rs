@@ -100,9 +100,7 @@ impl Log {
 
     /// The last lines of what was written from `from` on.
     pub(super) fn tail(&self, from: u64) -> Vec<String> {
-        let text = self.since(from);
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+        last_lines(&self.since(from))
     }
 }
 
@@ -226,6 +224,12 @@ fn thin(times: &mut Vec<(u64, Millis)>) {
 /// The range between two lengths; nothing if it is empty.
 pub(super) fn range(from: u64, to: u64) -> Option<LogRange> {
     (to > from).then(|| LogRange { from, length: to - from })
+}
+
+/// The last lines of a text.
+pub(super) fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// The last line that is not empty.

@@ -249,3 +249,57 @@ fn retry_opens_again_what_was_set_aside() {
     drop(project.pipe(&["retry", "read", "--docs", "docs/*"]).ends(0));
     assert_eq!(project.take_counts("read"), ["bad"]);
 }
+
+#[test]
+fn crashes_and_time_limits_are_grouped_by_the_line_where_they_happened() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "
+            [source.docs]
+            path = \"docs\"
+            [target.page]
+            each = \"docs\"
+            module = \"page\"
+            retries = 0
+            timeout = \"5s\"
+            ",
+        )
+        .file(
+            "modules/page.py",
+            "
+            import ctypes, os, time
+            from pipelinefile import module
+            def one():
+                ctypes.string_at(0)
+            def two():
+                ctypes.string_at(0)
+            @module
+            def page(doc):
+                print('printed before')
+                {'one': one, 'two': two, 'hang': lambda: time.sleep(1000), 'abort': os.abort}[doc.text()]()
+            ",
+        );
+    for (name, text) in [("a", "one"), ("b", "two"), ("c", "one"), ("d", "hang"), ("e", "abort")] {
+        project.write(&format!("docs/{name}.txt"), text);
+    }
+    drop(project.pipe(&["build"]).ends(1));
+    let said = project.pipe(&["failed", "--json"]).ends(0);
+    let failed: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let cause = |cause: &serde_json::Value| {
+        let failure = &cause["failure"];
+        let word = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+        format!("{} {} {}", cause["count"], word(&failure["error"]), word(&failure["place"]))
+    };
+    let mut causes: Vec<String> = failed["causes"].as_array().unwrap().iter().map(cause).collect();
+    causes.sort();
+    let expected = [
+        "1 SIGABRT modules/page.py:10",
+        "1 SIGSEGV modules/page.py:6",
+        "1 timeout modules/page.py:10",
+        "2 SIGSEGV modules/page.py:4",
+    ];
+    assert_eq!(causes, expected);
+    // Not the last line of the stack, but what the module said last.
+    drop(said.says("the worker died of SIGSEGV; the last line of its log: printed before\""));
+}

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use super::stack::Last;
 use super::{Broken, GRACE, Turn, Worker};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::Program;
@@ -42,9 +43,15 @@ impl Worker {
             fatal
         } else {
             let until = if self.ready { "it answered" } else { "it was ready" };
-            death(exit, "the worker", until, &self.log.tail(self.log_mark), self.memory_kills)
+            let last = self.last(minder);
+            last.add_to(death(exit, "the worker", until, &last.own, self.memory_kills))
         };
         self.over(minder, failure)
+    }
+
+    /// What it printed last, and where it was.
+    fn last(&self, minder: &Minder) -> Last {
+        Last::of(&self.log.since(self.log_mark), &minder.launch)
     }
 
     /// A server does not run the module, or not this one any more: nothing was tried on what is in hand.
@@ -79,8 +86,9 @@ impl Worker {
                     format!("not ready within {limit}")
                 };
                 let mut failure = Failure::new(FailureKind::Timeout, "timeout", message);
-                let lines = self.log.tail(self.log_mark);
-                failure.traceback = (!lines.is_empty()).then(|| lines.join("\n"));
+                let last = self.last(minder);
+                failure.traceback = (!last.own.is_empty()).then(|| last.own.join("\n"));
+                failure = last.add_to(failure);
                 if exit.is_none() {
                     failure.message.push_str("; and it cannot be killed");
                 }
