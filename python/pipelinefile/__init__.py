@@ -18,10 +18,10 @@ from typing import Any, Iterable, Iterator, Mapping
 
 __all__ = ["module", "Doc", "Docs", "Result", "Child", "Skip", "Retry", "load"]
 PROTOCOL, WINDOW = 1, 64
-_BIG = 4 << 20              # an output of more bytes goes through a file in `tmp`
+_BIG, _FEW = 4 << 20, 400   # an output of more bytes goes through a file in `tmp`; of up to so many into its line
 _HOLD, _BOX = 0.005, 1 << 18        # seconds an answer may wait for others to share its write, and in how many bytes
 _parse, _quote = json.JSONDecoder().raw_decode, json.encoder.encode_basestring
-_NOTHING, _CONTENT = object(), {"text", "base64", "path", "files"}
+_NOTHING, _CONTENT = object(), {"text", "data", "base64", "path", "files"}
 _ALL = {"sees": ["ext", "id", "meta"]}      # the request of a document in tests and notebooks
 
 # ---------------------------------------------------------------- what a function may return or raise
@@ -53,7 +53,8 @@ def _require(ok: object, message: str, kind: type[Exception] = TypeError) -> Non
 # ---------------------------------------------------------------- what a function gets
 class _Run:
     """One request in work: what it may see, its scratch folder, and who hears its notes and children."""
-    folder: Any = None; drop: Any = None; printed: Any = (); shown = 0.0       # on the class: most documents need none
+    folder: Any = None; drop: Any = None; printed: Any = (); shown, raw = 0.0, b""     # on the class: most need none
+    counts = False              # whether `pipe` takes contents that follow a line, counted, unquoted
     def __init__(self, req: dict, host=None): self.req, self.host = req, host
     def see(self, name: str) -> str:
         """For a fact that is not there: an error if the target does not see it, else ""."""
@@ -109,22 +110,20 @@ class Doc:
         else: src = {"path": os.path.abspath(path), "id": os.fspath(path), "ext": _suffix(path)}
         src.update({k: v for k, v in (("id", id), ("ext", ext), ("meta", meta)) if v is not None})
         self._src, self._run, self._role = src, _Run(_ALL), "-doc"
-
     def bytes(self) -> bytes:
         """The content, byte for byte."""
         src = self._src
+        if "data" in src: return src["data"]
         if "text" in src: return src["text"].encode()
         if "base64" in src: return base64.b64decode(src["base64"])
         _require("path" in src, f"document {src.get('id', '')!r} came without content", ValueError)
         return Path(src["path"]).read_bytes()
-
     def text(self) -> str:
         """The content as UTF-8 text, newlines untouched."""
         return self._src["text"] if "text" in self._src else self.bytes().decode("utf-8")
     def json(self):
         """The content, parsed as JSON."""
         return json.loads(self.text())
-
     @property
     def path(self) -> Path:
         """A file with the content, to read only (its name says nothing; see `id`). Of a folder: the folder."""
@@ -149,7 +148,6 @@ class Doc:
     def tmp(self) -> Path:
         """A scratch folder of this document, gone when it is done."""
         return self._run.tmp()
-
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         """How far this document is; cheap to call, shown at most ten times a second."""
         run, now = self._run, time.monotonic()
@@ -196,9 +194,10 @@ class _Manifest(Docs):
     def _rows(self, at: int = 0):
         with open(self._path, "rb") as f:
             f.seek(at)
-            for line in f:
-                if line.strip(): yield _doc(json.loads(line), self._run, f"-{at}")
-                at += len(line)
+            while line := f.readline():
+                src, role, at = _parse(line.decode())[0] if line.strip() else None, f"-{at}", at + len(line)
+                if src and "length" in src: src["data"], at = f.read(src["length"]), at + src["length"]
+                if src: yield _doc(src, self._run, role)
     def __len__(self): return super().__len__() if self._members is None else self._members
     def _find(self, id):
         if self._offsets is None: self._offsets = {doc.id: int(doc._role[1:]) for doc in self}
@@ -309,8 +308,10 @@ def _output(value, run: _Run) -> bytes:
     """The fields of an answer's `output`."""
     split, kind = run.req.get("split"), type(value)
     if (kind is str or kind is dict or kind is list) and not split:             # the common cases, by hand
-        raw = (_quote(value) if kind is str else _json_text(value)).encode()
-        if len(raw) < _BIG: return (b'"text":%b,"ext":"txt"' if kind is str else b'"json":%b,"ext":"json"') % raw
+        raw, form, ext = (value.encode(), b"text", b"txt") if kind is str else (_json_text(value).encode(), b"json", b"json")
+        if run.counts and _FEW < len(raw) < _BIG: run.raw, form, raw = raw, b"length", b"%d" % len(raw)
+        elif kind is str: raw = _quote(value).encode()
+        if len(raw) < _BIG: return b'"%b":%b,"ext":"%b"' % (form, raw, ext)
     parts, names = inspect.isgenerator(value), set()
     _require(split or not parts, "the function yields: children are for targets with `split = true`; "
              "for a JSON list use list(…)")
@@ -350,7 +351,6 @@ class module:
     def __new__(cls, fn=None, **options):
         return functools.partial(cls, **options) if fn is None else super().__new__(cls)
     def __reduce__(self): return self.__qualname__      # pickled by name, as functions are (multiprocessing)
-
     def __init__(self, fn, *, setup=None, version=None, retry=(), batch=None):
         self.fn, self.setup, self.batch = fn, setup, batch
         self.version = None if version is None else str(version)
@@ -368,7 +368,6 @@ class module:
         self._docs = batch is None and any(name == "docs" or re.search(r"\bDocs\b", note) for name, note in first)
         self._waits = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
         self._ready = self._run = self._events = self._limit = None
-
     def _check(self) -> None:
         """A function that `pipe` cannot call is told apart before work begins."""
         name, needed = self.__name__, [p.name for p in self._positional[1:] if p.default is p.empty]
@@ -379,7 +378,6 @@ class module:
         _require(not odd, f"`{name}` has `{odd}`: name each param, `pipe` passes only declared ones", ModuleError)
         _require(len(needed) <= bool(self.setup), f"`{name}`: the second argument is what setup returns, params come "
                  f"after a star: def {name}({self._positional[0].name}, *, {', '.join(needed)})", ModuleError)
-
     def describe(self) -> dict:
         """What `pipe` may know without running the function."""
         self._check()
@@ -390,8 +388,7 @@ class module:
         sides, takes = [name for name in self._declared if name not in params], "docs" if self._docs else "doc"
         several = {"batch": self.batch} if self.batch else {"concurrent": WINDOW} if self._waits else {}
         return {"name": self.__name__, "version": self.version, "params": params, "with": sides, "takes": takes, **several,
-                "window": WINDOW, "interpreter": "%d.%d" % sys.version_info[:2], "doc": inspect.getdoc(self.fn) or ""}
-
+                "window": WINDOW, "lengths": True, "interpreter": "%d.%d" % sys.version_info[:2], "doc": inspect.getdoc(self.fn) or ""}
     def _set_up(self, given: dict) -> tuple:
         """What the function gets after the document; `setup` is not repeated for the same arguments."""
         args = {}
@@ -403,7 +400,6 @@ class module:
         if self.setup and (self._ready is None or self._ready[0] != args):
             self._ready = (args, self._finished(self.setup(**args)))
         return self._ready[1:] if self.setup and len(self._positional) > 1 else ()
-
     def _bind(self, setup: dict) -> None:
         """Params checked, shared side inputs there, `setup` run: it takes documents."""
         self._check()
@@ -425,7 +421,6 @@ class module:
             _require(key in given or free or p.default is not p.empty, f"`{name}` needs the param `{key}`", ModuleError)
         self._state, self._limit = self._set_up(given), setup.get("timeout")
         self._kwargs = {key: v for key, v in given.items() if key in self._named}
-
     def loop(self):
         """Where an `async def` runs, its `setup` too."""
         import asyncio
@@ -436,7 +431,6 @@ class module:
         async def collected(): return [part async for part in value]
         if inspect.isasyncgen(value): return (part for part in self.loop().run_until_complete(collected()))
         return self.loop().run_until_complete(value) if inspect.isawaitable(value) else value
-
     def _given(self, req: dict, run: _Run) -> tuple:
         """The document of a request, and the keyword arguments that come with it."""
         docs, name, side = self._docs, self.__name__, req.get("with") or {}
@@ -453,7 +447,6 @@ class module:
             doc, side = self._given(req, run)
             return self.fn(doc, *self._state, **{**self._kwargs, **side})
         return self.fn(_doc(req, run, ""), *self._state, **self._kwargs)
-
     async def _answer_later(self, req: dict, run: _Run, code: _Code) -> bytes:
         """The answer of an `async def`; one that is late is cancelled, and the others go on."""
         import asyncio
@@ -470,7 +463,6 @@ class module:
         if (await asyncio.wait({task}, timeout=self._limit))[0]: return task.result()
         task.cancel()
         return self._failed(TimeoutError(f"no answer within {self._limit:g} s"), code)
-
     def _answer(self, req: dict, run: _Run, code: _Code, *made) -> tuple[bytes, BaseException | None]:
         """The answer's fields as JSON (for what the function `made`, if it was called), and the exception if there was
         one. Nothing gets past it: sys.exit() in a function must not end the worker."""
@@ -481,7 +473,6 @@ class module:
             elif type(value) is not str: value = self._finished(value)
             return b'"output":{%b}' % _output(value, run), None
         except BaseException as e: return self._failed(e, code), e
-
     def _together(self, reqs: list[dict], runs: list[_Run]) -> list:
         """One call for all of them. A side input of each document comes as a list of equal length."""
         pairs = [self._given(req, run) for req, run in zip(reqs, runs)]
@@ -489,7 +480,6 @@ class module:
         values = list(self.fn([doc for doc, _ in pairs], *self._state, **{**self._kwargs, **side}))
         _require(len(values) == len(reqs), f"`{self.__name__}` got {len(reqs)} documents and gave {len(values)} results")
         return values
-
     def _failed(self, e: BaseException, code: _Code) -> bytes:
         if isinstance(e, Skip): return b'"skip":' + _dump(str(e) or "skipped")
         late = getattr(sys.modules.get("asyncio"), "TimeoutError", TimeoutError)        # until 3.10 one of its own
@@ -497,7 +487,6 @@ class module:
         fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing)}
         if isinstance(e, Retry) and e.after is not None: fault["after"] = e.after
         return b'"error":' + _dump(fault)
-
     def __call__(self, doc, *state, **kwargs):
         """The plain function, for notebooks and tests: a path will do for a document."""
         return _rest().call(self, doc, state, kwargs)
@@ -701,9 +690,16 @@ class _Worker:
                 else: self._document(req)
             self.flush()
     def _requests(self, chunk: bytes) -> Iterator[dict]:
-        *lines, self.rest = (self.rest + chunk).split(b"\n")
-        if lines: self.at = self.position()
-        self.left.extend(_parse(line.decode())[0] for line in lines if line.strip())
+        data, at, self.at = self.rest + chunk, 0, self.position()
+        while end := data.find(b"\n", at) + 1:
+            if line := data[at:end].strip():
+                req = _parse(line.decode())[0]
+                if "length" in req:                     # its content follows the line
+                    if len(data) < end + req["length"]: break
+                    req["data"] = data[end:(end := end + req["length"])]
+                self.left.append(req)
+            at = end
+        self.rest = data[at:]
         while self.left: yield self.left.popleft()
     def _document(self, req: dict) -> None:
         if self.held and not self.wake.is_set(): self.wake.set()
@@ -731,7 +727,7 @@ class _Worker:
         run.close()
         rid = b"%d" % run.req["id"] if type(run.req["id"]) is int else _dump(run.req["id"])
         place = b',"log":[%d,%d]' % log if self.log >= 0 else b""
-        self.hold(b'{"id":%b,%b%b%b}\n' % (rid, body, place, self.code.grew()))
+        self.hold(b'{"id":%b,%b%b%b}\n%b' % (rid, body, place, self.code.grew(), run.raw))
     async def _side_by_side(self, first: dict) -> None:
         """From the first document on: each request is begun as it comes, and answered when it is done."""
         import asyncio, signal
@@ -774,6 +770,7 @@ class _Worker:
                 with contextlib.suppress(OSError, ValueError), open(box, "xb+", 0) as file:     # none on a full disk
                     file.write(bytes(_BOX))     # all of it is there: no fault later
                     self.box = mmap.mmap(file.fileno(), _BOX)
+            _Run.counts = bool(req["setup"].get("lengths"))
             self.mod._bind(req["setup"])
         self.code.grew()
         seen = {"files": self.code.files, "packages": self.code.packages}

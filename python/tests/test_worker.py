@@ -23,7 +23,8 @@ class Handshake(Case):
         ''')
         w = self.start(ready=False)
         self.assertEqual(w.ask({"protocol": 1, "describe": True, "later": 1}), {"describe": {
-            "name": "words", "version": "3", "doc": "Counts words.", "takes": "doc", "window": 64, "interpreter": VERSION,
+            "name": "words", "version": "3", "doc": "Counts words.", "takes": "doc", "window": 64, "lengths": True,
+            "interpreter": VERSION,
             "packages": [], "files": ["modules/words.py", "textlib.py"], "with": ["fix", "old"],
             "params": {"weights": {"type": "any"}, "depth": {"type": "int", "default": 2},
                        "min_len": {"type": "int", "default": 20}, "lang": {"type": "any"},
@@ -227,7 +228,7 @@ class Errors(Case):
 
     def test_lone_surrogate(self):
         self.check("return '\\udc80'", "UnicodeEncodeError",
-                   "'utf-8' codec can't encode character '\\udc80' in position 1: surrogates not allowed")
+                   "'utf-8' codec can't encode character '\\udc80' in position 0: surrogates not allowed")
 
     def test_folder_with_an_extension(self):
         self.check("import pathlib\nreturn Result(pathlib.Path('modules'), ext='txt')", "ValueError",
@@ -379,6 +380,87 @@ class Documents(Case):
         self.module("@module\ndef words(doc, *, rows: list[Doc]): return [r.json() for r in rows]\n")
         w = self.start()
         self.assertEqual(w.doc(**{"with": {"rows": [{"text": "1"}, {"text": "2"}]}}), {"output": {"json": [1, 2], "ext": "json"}})
+
+
+class BehindLines(Case):
+    """Contents that follow their lines, counted."""
+    TEXT = "öne\n\0 {\"id\":1}\n" * 40
+
+    def answers(self, data):
+        """(id, content) of each answer; what was cut off is none."""
+        found = []
+        while data[:1] not in (b"", b"\0"):
+            line, _, data = data.partition(b"\n")
+            frame = json.loads(line)
+            length = frame["output"].get("length", 0)
+            found.append((frame["id"], data[:length].decode() if length else frame["output"]["text"]))
+            data = data[length:]
+        return found
+
+    def test_both_ways(self):
+        self.module("@module\ndef words(doc): return doc.text()[::-1]\n")
+        w = self.start(setup={"lengths": True})
+        content = self.TEXT.encode()
+        sent = b'{"id":1,"length":%d}\n%b{"id":2,"text":"ab"}\n\n{"id":3,"length":2}\ncd' % (len(content), content)
+        for at in range(0, len(sent), 100):             # cut anywhere
+            w.process.stdin.write(sent[at:at + 100])
+            w.process.stdin.flush()
+        w.process.stdin.close()
+        got = self.answers(w.lines.read())
+        self.assertEqual(got, [(1, self.TEXT[::-1]), (2, "ba"), (3, "dc")])
+
+    def test_only_where_offered(self):
+        self.module("@module\ndef words(doc): return doc.bytes().decode()\n")
+        w = self.start()
+        self.assertEqual(w.doc(self.TEXT), {"output": {"text": self.TEXT, "ext": "txt"}})
+        self.assertEqual(w.doc(self.TEXT, split=True)["error"]["type"], "TypeError")
+
+    def test_json_and_bytes(self):
+        self.module("@module\ndef words(doc): return {'n': doc.bytes().hex()}\n")
+        w = self.start(setup={"lengths": True})
+        w.process.stdin.write(b'{"id":1,"length":300}\n' + b"\xff\n\0" * 100)
+        w.process.stdin.close()
+        line, _, rest = w.lines.read().partition(b"\n")
+        self.assertEqual(json.loads(line)["output"], {"length": len(rest), "ext": "json"})
+        self.assertEqual(json.loads(rest), {"n": "ff0a00" * 100})
+
+    def test_manifest(self):
+        self.module("""
+            @module
+            def words(docs):
+                return [[doc.id, doc.text()] for doc in docs] + [docs["c"].text(), docs["a"].text()]
+        """)
+        content = self.TEXT.encode()
+        (self.project / "set").write_bytes(b'{"id":"a","length":%d}\n%b{"id":"b","text":"x"}\n{"id":"c","length":1}\ny' % (
+            len(content), content))
+        got = self.start().doc(manifest=str(self.project / "set"), members=3)
+        self.assertEqual(got["output"]["json"], [["a", self.TEXT], ["b", "x"], ["c", "y"], "y", self.TEXT])
+
+    def test_what_was_held_is_in_the_outbox(self):
+        self.module("""
+            import os
+            @module
+            def words(doc):
+                if doc.text() == "die": os.kill(os.getpid(), 9)
+                return doc.text()
+        """)
+        box = self.project / "box"
+        w = self.start(setup={"lengths": True, "outbox": str(box)})
+        self.assertEqual(self.answers(box.read_bytes()), [])
+        w.send(*({"id": n, "text": text} for n, text in enumerate([self.TEXT, "short", self.TEXT, "die"])))
+        written = w.lines.read()
+        w.end()
+        # Each is whole, and there once.
+        got = self.answers(written) + self.answers(box.read_bytes())
+        self.assertEqual(got, [(0, self.TEXT), (1, "short"), (2, self.TEXT)])
+
+    def test_a_full_outbox_is_written(self):
+        self.module("@module\ndef words(doc): return doc.text() * 1000\n")
+        box = self.project / "box"
+        w = self.start(setup={"lengths": True, "outbox": str(box)})
+        w.send(*({"id": n, "text": "x" * 150} for n in range(4)))
+        w.process.stdin.close()
+        self.assertEqual(self.answers(w.lines.read()), [(n, "x" * 150_000) for n in range(4)])
 
 
 class Logs(Case):

@@ -118,6 +118,9 @@ impl Build<'_> {
             is_current: None,
             group: group.as_ref(),
         };
+        let of_call = plan.call(open.work[step].as_ref().map_or(0, |work| work.call));
+        let lengths = of_call.module.is_some_and(|ix| self.pipeline.module(ix).program.takes_lengths());
+        let path = (path, lengths);
         let request = match streams.request(target, &plan.sees, path, members, number, &mut self.inputs)? {
             Ok(request) => request,
             Err(damaged) => return Ok(Err(damaged)),

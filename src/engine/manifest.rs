@@ -18,18 +18,19 @@ use crate::model::document::Meta;
 use crate::model::folder;
 use crate::model::pipeline::TargetIx;
 use crate::model::selection::{Field, IdPart};
-use crate::module::{Body, Input as ModuleInput, Request};
+use crate::module::{Body, IN_LINE, Input as ModuleInput, Request};
 
 /// So many bytes are written at once.
 const GATHERED: usize = 256 * 1024;
 
 impl Streams<'_> {
-    /// Writes the manifest: a JSON line a member, in order. Returns the record whose bytes are damaged, if one is.
+    /// Writes the manifest: a JSON line a member, in order; with `lengths`, longer contents follow their lines. Returns
+    /// the record whose bytes are damaged, if one is.
     pub fn manifest(
         &self,
         ix: TargetIx,
         sees: &[Field],
-        path: &Path,
+        (path, lengths): (&Path, bool),
         inputs: &mut Inputs,
     ) -> Result<Option<Position>> {
         let mut file = std::fs::File::create(path).map_err(|e| Error::io("create", path, &e))?;
@@ -47,7 +48,7 @@ impl Streams<'_> {
                 damaged = damaged.or(member.act);
                 return Ok(());
             };
-            let line = Line::of(member, sees_id, &content);
+            let line = Line::of(member, sees_id, &content, lengths);
             line.write(&mut lines).map_err(|e| failed(&e))?;
             if sorts {
                 unsorted.push((member.digest, std::mem::take(&mut lines)));
@@ -65,17 +66,17 @@ impl Streams<'_> {
         Ok(damaged)
     }
 
-    /// Asks for the result of a set: its manifest is written to `path`.
+    /// Asks for the result of a set: its [manifest](Streams::manifest) is written to `path`.
     pub fn request(
         &self,
         ix: TargetIx,
         sees: &[Field],
-        path: PathBuf,
+        (path, lengths): (PathBuf, bool),
         members: u64,
         id: u64,
         inputs: &mut Inputs,
     ) -> Result<Made<Request>> {
-        if let Some(damaged) = self.manifest(ix, sees, &path, inputs)? {
+        if let Some(damaged) = self.manifest(ix, sees, (&path, lengths), inputs)? {
             return Ok(Err(Damaged(damaged)));
         }
         let body = Body::Manifest { path, members };
@@ -138,11 +139,15 @@ struct Line<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<usize>,
+    #[serde(skip)]
+    behind: &'a [u8],
 }
 
 impl<'a> Line<'a> {
     /// The line of a member; its id only for whoever sees it.
-    fn of(member: &'a Member<'_>, sees_id: bool, content: &'a LineContent) -> Self {
+    fn of(member: &'a Member<'_>, sees_id: bool, content: &'a LineContent, lengths: bool) -> Self {
         let mut line =
             Line { id: sees_id.then(|| member.id.as_str()), digest: member.digest.hex(), ..Line::default() };
         for (name, value) in &member.facts {
@@ -154,6 +159,9 @@ impl<'a> Line<'a> {
         }
         match content {
             LineContent::Path(path) => line.path = Some(path),
+            LineContent::Bytes(bytes) if lengths && bytes.len() > IN_LINE => {
+                (line.length, line.behind) = (Some(bytes.len()), bytes);
+            }
             LineContent::Bytes(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => line.text = Some(text),
                 Err(_) => line.base64 = Some(encoded(bytes)),
@@ -166,13 +174,14 @@ impl<'a> Line<'a> {
     fn write(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         out.push(b'\n');
+        out.extend_from_slice(self.behind);
         Ok(())
     }
 }
 
 /// Writes the line of a member whose bytes lie in the log; for benchmarks, which have no store (`crate::probe`).
 pub(crate) fn write_line(member: &Member<'_>, bytes: Arc<[u8]>, out: &mut Vec<u8>) -> std::io::Result<()> {
-    Line::of(member, true, &LineContent::Bytes(bytes)).write(out)
+    Line::of(member, true, &LineContent::Bytes(bytes), false).write(out)
 }
 
 fn encoded(bytes: &[u8]) -> String {

@@ -494,7 +494,8 @@ impl Preparing<'_> {
             _ => vec![format!("{} left out: failed, or not built yet", text::count(absent, "document"))],
         };
         let manifest = self.folder.join("manifest.jsonl");
-        let made = streams.request(self.plan.ix, &self.plan.sees, manifest, members, 1, &mut inputs)?;
+        let made =
+            streams.request(self.plan.ix, &self.plan.sees, (manifest, false), members, 1, &mut inputs)?;
         let request = made.map_err(|_| self.damaged(&doc))?;
         let of = &pipeline.target(self.plan.ix).streams;
         let of: Vec<String> = of.iter().map(|node| format!("`{}`", pipeline.node_name(*node))).collect();

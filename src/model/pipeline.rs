@@ -368,6 +368,11 @@ impl Program {
     pub fn is_filter(&self) -> bool {
         matches!(self, Program::Filter(_) | Program::Shell(_))
     }
+
+    /// Whether it reads contents that follow their lines in a manifest: our own side of the protocol does.
+    pub fn takes_lengths(&self) -> bool {
+        matches!(self, Program::Python { .. })
+    }
 }
 
 /// Plain keys of a module or a target; none but the values of `env` is in a key. Absent: not stated.

@@ -54,6 +54,9 @@ pub struct Launch {
     pub fingerprint: Option<String>,
 }
 
+/// A content of more bytes follows its line, for whoever knows how to take it; in the line it would be escaped.
+pub const IN_LINE: usize = 400;
+
 /// The limit of start and setup where none is stated.
 pub const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -82,11 +85,11 @@ impl Input {
 /// The content of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Sent as text if it is UTF-8, else as base64; filters get a file.
+    /// Sent behind its line, or as text if it is UTF-8, else as base64; filters get a file.
     Bytes(Arc<[u8]>),
     /// A file or a folder.
     Path(PathBuf),
-    /// A set: a file of JSON lines.
+    /// A set: a file of JSON lines, with contents behind them for whoever knows that.
     Manifest {
         /// Where it is.
         path: PathBuf,

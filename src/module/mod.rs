@@ -33,7 +33,7 @@ mod worker;
 pub use children::Weight;
 pub use describe::{Description, Param, describe};
 pub use host::Host;
-pub use launch::{Body, Input, Launch, Request, SETUP_TIMEOUT, Side};
+pub use launch::{Body, IN_LINE, Input, Launch, Request, SETUP_TIMEOUT, Side};
 pub use python::Python;
 pub use report::{Answer, Died, Done, LargeFile, Output, OutputBody, Report};
 pub use slot::Slot;

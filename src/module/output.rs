@@ -29,8 +29,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What a worker's answer carries.
-    pub(super) fn of_frame(&self, frame: OutputFrame<'_>) -> Done {
+    /// What a worker's answer carries; `behind`: what follows its line, if something may.
+    pub(super) fn of_frame(&self, frame: OutputFrame<'_>, behind: Option<&[u8]>) -> Done {
         let meta = match &frame.meta {
             Some(meta) if !meta.is_empty() => {
                 serde_json::to_string(meta).expect("a JSON object can be written")
@@ -56,6 +56,7 @@ impl Place<'_> {
             frame.text.is_some(),
             frame.json.is_some(),
             frame.base64.is_some(),
+            frame.length.is_some(),
             frame.path.is_some(),
             frame.same,
             frame.children.is_some(),
@@ -71,6 +72,11 @@ impl Place<'_> {
             match base64::decode(&text) {
                 Ok(bytes) => done(in_memory(bytes), "bin"),
                 Err(problem) => bad_reply(problem),
+            }
+        } else if frame.length.is_some() {
+            match behind {
+                Some(bytes) => done(in_memory(bytes.to_vec()), "bin"),
+                None => bad_reply("`length` is for answers of workers that were offered it"),
             }
         } else if let Some(path) = frame.path {
             let ext =
@@ -235,7 +241,7 @@ mod tests {
             (path.as_str(), "pdf"),
         ];
         for (json, ext) in forms {
-            match placed(dir.path(), |place| place.of_frame(frame(json))) {
+            match placed(dir.path(), |place| place.of_frame(frame(json), None)) {
                 Done::Output(output) => assert_eq!(output.ext, ext, "{json}"),
                 other => panic!("{json}: {other:?}"),
             }
@@ -248,7 +254,7 @@ mod tests {
         let forms =
             ["{}", "{\"text\":\"a\",\"json\":1}", "{\"base64\":\"*\"}", "{\"text\":\"a\",\"ext\":\"../x\"}"];
         for json in forms {
-            match placed(dir.path(), |place| place.of_frame(frame(json))) {
+            match placed(dir.path(), |place| place.of_frame(frame(json), None)) {
                 Done::Failed(failure) => assert_eq!(failure.kind, FailureKind::BadReply, "{json}"),
                 other => panic!("{json}: {other:?}"),
             }
@@ -298,7 +304,7 @@ mod tests {
         let refused = placed(ours.path(), |place| place.take_file(&theirs.path().join("made"))).unwrap_err();
         assert!(refused.message.contains("`link`"), "{}", refused.message);
         let path = format!("{{\"path\":{:?},\"ext\":\"html\"}}", ours.path());
-        match placed(ours.path(), |place| place.of_frame(frame(&path))) {
+        match placed(ours.path(), |place| place.of_frame(frame(&path), None)) {
             Done::Failed(failure) => assert!(failure.message.contains("is for files"), "{}", failure.message),
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,5 @@
-//! The worker protocol, version 1: requests are written, frames are read. One JSON object a line.
+//! The worker protocol, version 1: requests are written, frames are read. One JSON object a line; a content may follow
+//! its line, counted.
 //! `docs/reference/worker-protocol.md` says it for authors of modules.
 
 use std::collections::BTreeMap;
@@ -11,13 +12,14 @@ use crate::model::action::Package;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::Program;
 use crate::module::base64;
-use crate::module::launch::{Body, Input, Launch, Request, Side};
+use crate::module::launch::{Body, IN_LINE, Input, Launch, Request, Side};
 
 /// The first request of the handshake.
 pub(super) const DESCRIBE: &[u8] = b"{\"protocol\":1,\"describe\":true}\n";
 
-/// The second: everything that is the same for all documents. `outbox`: a file for answers that are not written yet.
-pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch, outbox: Option<&Path>) {
+/// The second: everything that is the same for all documents. `outbox`: a file for answers that are not written yet;
+/// `lengths`: contents that follow their answers are understood.
+pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch, outbox: Option<&Path>, lengths: bool) {
     out.extend_from_slice(b"{\"setup\":{\"params\":");
     json(out, &launch.params);
     out.extend_from_slice(b",\"with\":{");
@@ -29,6 +31,9 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch, outbox: Option<&Pa
     if let Some(outbox) = outbox {
         out.extend_from_slice(b",\"outbox\":");
         json(out, &outbox.to_string_lossy());
+    }
+    if lengths {
+        out.extend_from_slice(b",\"lengths\":true");
     }
     if let (Some(_), Some(timeout)) = (launch.at_once, launch.timeout) {
         out.extend_from_slice(b",\"timeout\":");
@@ -49,13 +54,31 @@ pub(super) fn write_setup(out: &mut Vec<u8>, launch: &Launch, outbox: Option<&Pa
     out.extend_from_slice(b"}}\n");
 }
 
-/// One document. `tmp` is a folder that the module may make and use until it answers; `more`: the next request is of
-/// the same batch.
-pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request, more: bool) {
+/// How a request is written, beside what its document is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Form {
+    /// The next request is of the same batch.
+    pub(super) more: bool,
+    /// The worker takes a content that follows its line.
+    pub(super) lengths: bool,
+}
+
+/// One document. `tmp` is a folder that the module may make and use until it answers.
+pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request, form: Form) {
     out.extend_from_slice(b"{\"id\":");
     json(out, &request.id);
     out.push(b',');
-    fields(out, &request.input, "doc_id");
+    let behind = match &request.input.body {
+        Body::Bytes(bytes) if form.lengths && bytes.len() > IN_LINE => Some(bytes),
+        _ => None,
+    };
+    if let Some(bytes) = behind {
+        out.extend_from_slice(b"\"length\":");
+        json(out, &bytes.len());
+    } else {
+        content(out, &request.input.body);
+    }
+    facts(out, &request.input, "doc_id");
     let set = matches!(request.input.body, Body::Manifest { .. });
     let usual: &[&str] = if set { &["ext", "id"] } else { &["ext"] };
     if launch.sees != usual {
@@ -65,7 +88,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
     if launch.split.is_some() {
         out.extend_from_slice(b",\"split\":true");
     }
-    if more {
+    if form.more {
         out.extend_from_slice(b",\"more\":true");
     }
     out.extend_from_slice(b",\"tmp\":");
@@ -76,15 +99,16 @@ pub(super) fn write_request(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, requ
         out.push(b'}');
     }
     out.extend_from_slice(b"}\n");
+    out.extend_from_slice(behind.map_or(&[], |bytes| bytes));
 }
 
 /// One document with what is the same for all of them, for a program that sees no other.
 pub(super) fn write_alone(out: &mut Vec<u8>, launch: &Launch, tmp: &Path, request: &Request) {
-    write_setup(out, launch, None);
+    write_setup(out, launch, None, false);
     // `{"setup":{…}}` and `{"id":…}` become one object.
     out.truncate(out.len() - b"}\n".len());
     let end = out.len();
-    write_request(out, launch, tmp, request, false);
+    write_request(out, launch, tmp, request, Form::default());
     out[end] = b',';
 }
 
@@ -111,13 +135,14 @@ fn sides(out: &mut Vec<u8>, with: &[(String, Side)]) {
 
 fn object(out: &mut Vec<u8>, input: &Input) {
     out.push(b'{');
-    fields(out, input, "id");
+    content(out, &input.body);
+    facts(out, input, "id");
     out.push(b'}');
 }
 
-/// The fields of an input, without braces; there is at least one.
-fn fields(out: &mut Vec<u8>, input: &Input, id_name: &str) {
-    match &input.body {
+/// The field of an input that has its content.
+fn content(out: &mut Vec<u8>, body: &Body) {
+    match body {
         Body::Bytes(bytes) => {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 out.extend_from_slice(b"\"text\":");
@@ -139,6 +164,10 @@ fn fields(out: &mut Vec<u8>, input: &Input, id_name: &str) {
             json(out, members);
         }
     }
+}
+
+/// The other fields of an input, a comma before each.
+fn facts(out: &mut Vec<u8>, input: &Input, id_name: &str) {
     if let Some(ext) = &input.ext {
         out.extend_from_slice(b",\"ext\":");
         json(out, ext);
@@ -194,6 +223,16 @@ pub(super) struct Frame<'a> {
     pub(super) packages: Option<Vec<PackageFrame>>,
 }
 
+impl Frame<'_> {
+    /// How many bytes of content follow its line.
+    pub(super) fn length(&self) -> usize {
+        self.output
+            .as_ref()
+            .and_then(|output| output.length)
+            .map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX))
+    }
+}
+
 /// What a line is.
 pub(super) enum Line<'a> {
     /// A frame.
@@ -241,6 +280,8 @@ pub(super) struct OutputFrame<'a> {
     #[serde(borrow, default, deserialize_with = "also_null")]
     pub(super) json: Option<&'a RawValue>,
     pub(super) base64: Option<String>,
+    /// So many bytes behind the line.
+    pub(super) length: Option<u64>,
     pub(super) path: Option<std::path::PathBuf>,
     #[serde(default)]
     pub(super) same: bool,
@@ -256,7 +297,7 @@ impl OutputFrame<'_> {
         let json = self.json.map(|json| json.get().len());
         let base64 = self.base64.as_ref().map(|base64| base64.len() / 4 * 3);
         let file = || std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len());
-        text.or(json).or(base64).map(|length| length as u64).or_else(file).unwrap_or(0)
+        text.or(json).or(base64).map(|length| length as u64).or(self.length).or_else(file).unwrap_or(0)
     }
 }
 
@@ -377,6 +418,9 @@ pub(super) struct DescribeFrame {
     pub(super) window: Option<usize>,
     pub(super) concurrent: Option<usize>,
     pub(super) batch: Option<usize>,
+    /// It takes a content that follows its line.
+    #[serde(default)]
+    pub(super) lengths: bool,
     #[serde(default)]
     pub(super) files: Vec<String>,
     #[serde(default)]

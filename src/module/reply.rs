@@ -41,7 +41,7 @@ fn of_frame(frame: Frame<'_>) -> Reply {
         (Some(output), None, None) => {
             let nowhere = std::path::PathBuf::new;
             let place = Place { ours: &nowhere, keep: &nowhere, ext: None };
-            Reply::Answer(id, Some(place.of_frame(output)))
+            Reply::Answer(id, Some(place.of_frame(output, None)))
         }
         (None, Some(reason), None) => Reply::Answer(id, Some(Done::Skip(reason))),
         (None, None, Some(fault)) => Reply::Answer(id, Some(Done::Failed(fault.into_failure()))),

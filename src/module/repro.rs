@@ -62,8 +62,14 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
         Program::Worker(_) | Program::Url(_) | Program::Image(..) => {
             let command = Command::of_worker(&launch).map_err(refused)?;
             let mut bytes = protocol::DESCRIBE.to_vec();
-            protocol::write_setup(&mut bytes, &launch, None);
-            protocol::write_request(&mut bytes, &launch, &folder.join("tmp"), &request, false);
+            protocol::write_setup(&mut bytes, &launch, None, false);
+            protocol::write_request(
+                &mut bytes,
+                &launch,
+                &folder.join("tmp"),
+                &request,
+                protocol::Form::default(),
+            );
             let text = writer.moved(&String::from_utf8_lossy(&bytes));
             crate::fs::write_scratch(&folder.join("request.jsonl"), text.as_bytes())?;
             (command, " < ../request.jsonl > ../out/answer.jsonl".to_owned(), "out/answer.jsonl")

@@ -124,10 +124,10 @@ fn python(
         (_, Some(output), None, None) if output.children.is_some() => {
             Ok(listed(frame.children.unwrap_or_default().into_iter().map(|mut child| {
                 let name = child.name.take().unwrap_or_default();
-                (escape_name(std::ffi::OsStr::new(&name)).into_owned(), place.of_frame(child))
+                (escape_name(std::ffi::OsStr::new(&name)).into_owned(), place.of_frame(child, None))
             })))
         }
-        (_, Some(output), None, None) => Ok(place.of_frame(output)),
+        (_, Some(output), None, None) => Ok(place.of_frame(output, None)),
         (_, None, Some(reason), None) => Ok(Done::Skip(reason)),
         (_, None, None, Some(fault)) => Ok(Done::Failed(fault.into_failure())),
         _ => Ok(bad_reply("an answer is one of output, skip or error")),

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lines::Lines;
+use lines::{Lines, Taken};
 use outbox::Outbox;
 
 use crate::model::document::escape_name;
@@ -127,6 +127,8 @@ struct Worker {
     concurrent: bool,
     /// How many it takes in one call.
     batch: Option<usize>,
+    /// It takes contents that follow their lines.
+    lengths: bool,
     /// By when it must be ready, or must have ended.
     limit: Option<Instant>,
     fatal: Option<Failure>,
@@ -201,7 +203,7 @@ impl Worker {
         })?;
         let mut outgoing = protocol::DESCRIBE.to_vec();
         let outbox = Outbox::new(&launch, minder.number);
-        protocol::write_setup(&mut outgoing, &launch, outbox.path());
+        protocol::write_setup(&mut outgoing, &launch, outbox.path(), true);
         Ok(Worker {
             input: Some(input),
             output: Some(output),
@@ -214,6 +216,7 @@ impl Worker {
             window: None,
             concurrent: false,
             batch: None,
+            lengths: false,
             limit: Some(begin + launch.setup_timeout),
             fatal: None,
             answered: None,
@@ -327,8 +330,9 @@ impl Worker {
             && let Some(request) = minder.waiting.pop_front()
         {
             let more = self.batch.is_some() && self.in_hand.len() + 1 < window;
+            let form = protocol::Form { more, lengths: self.lengths };
             self.tmp.push(request.id.to_string());
-            protocol::write_request(&mut self.outgoing, &minder.launch, &self.tmp, &request, more);
+            protocol::write_request(&mut self.outgoing, &minder.launch, &self.tmp, &request, form);
             self.tmp.pop();
             self.in_hand.push_back(Hand {
                 id: request.id,
@@ -429,21 +433,11 @@ impl Worker {
     }
 
     fn take_lines(&mut self, minder: &mut Minder) -> Result<(), Broken> {
-        let lines = self.lines.take_whole();
-        // A folder is made before its document is answered: one look does for all answers that are here.
-        self.scratch_is_used = None;
-        let mut left = lines.bytes();
-        while !left.is_empty() {
-            let length = lines::first_line(left);
-            let (line, rest) = left.split_at(length);
-            left = rest;
-            match protocol::read_line(line.strip_suffix(b"\n").unwrap_or(line)) {
-                Line::Frame(frame) => self.take_frame(minder, *frame, line)?,
-                Line::Broken(problem) => return Err(Broken::new(&problem, line, None)),
-                Line::Stray => self.print(minder, line),
-            }
+        if let Some(mut taken) = self.lines.take() {
+            let result = self.take_whole(minder, &mut taken);
+            self.lines.give_back(taken);
+            result?;
         }
-        self.lines.give_back(lines);
         if let Some(endless) = self.lines.take_endless() {
             self.print(minder, &endless);
         }
@@ -453,7 +447,45 @@ impl Worker {
         Ok(())
     }
 
-    fn take_frame(&mut self, minder: &mut Minder, frame: Frame<'_>, line: &[u8]) -> Result<(), Broken> {
+    /// Deals with whole lines and what follows them.
+    fn take_whole(&mut self, minder: &mut Minder, taken: &mut Taken) -> Result<(), Broken> {
+        // A folder is made before its document is answered: one look does for all answers that are here.
+        self.scratch_is_used = None;
+        while let Some((line, rest)) = taken.next() {
+            let mut length = line.len();
+            match protocol::read_line(line.strip_suffix(b"\n").unwrap_or(line)) {
+                Line::Frame(frame) => {
+                    let behind = frame.length();
+                    if behind > lines::LONGEST {
+                        return Err(Broken::new(
+                            "its content is too long: larger ones are files",
+                            line,
+                            None,
+                        ));
+                    }
+                    length += behind;
+                    if rest.len() < behind {
+                        taken.wait_for(length);
+                        break;
+                    }
+                    self.take_frame(minder, *frame, line, &rest[..behind])?;
+                }
+                Line::Broken(problem) => return Err(Broken::new(&problem, line, None)),
+                Line::Stray => self.print(minder, line),
+            }
+            taken.pass(length);
+        }
+        Ok(())
+    }
+
+    /// `behind`: the content that follows the line.
+    fn take_frame(
+        &mut self,
+        minder: &mut Minder,
+        frame: Frame<'_>,
+        line: &[u8],
+        behind: &[u8],
+    ) -> Result<(), Broken> {
         if let Some(described) = frame.describe {
             let described: DescribeFrame =
                 serde_json::from_str(described.get()).map_err(|e| Broken::new(&e.to_string(), line, None))?;
@@ -465,6 +497,7 @@ impl Worker {
             if let Some(at_once) = minder.launch.at_once {
                 self.window = Some(at_once);
             }
+            self.lengths = described.lengths;
             self.batch = described.batch.map(|own| minder.launch.batch.unwrap_or(own).max(1));
             if self.batch.is_none() && minder.launch.batch.is_some_and(|batch| batch > 1) {
                 let message = "takes one document at a time: leave out `batch`, or write it for lists of \
@@ -489,7 +522,7 @@ impl Worker {
             self.limit = Some(Instant::now() + GRACE);
         } else if let Some(id) = frame.id {
             if frame.output.is_some() || frame.skip.is_some() || frame.error.is_some() {
-                return self.take_answer(minder, id, frame, line);
+                return self.take_answer(minder, id, frame, (line, behind));
             }
             if !self.in_hand.iter().any(|hand| hand.id == id) {
                 // A thread of the module that outlived its document.
@@ -535,7 +568,7 @@ impl Worker {
         let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
         let is_refused = names_our_file(&minder.launch, &child);
         let refusal = || bad_reply("a server names a file of this machine".to_owned());
-        match if is_refused { refusal() } else { place.of_frame(child) } {
+        match if is_refused { refusal() } else { place.of_frame(child, None) } {
             Done::Output(Output { body: OutputBody::Same | OutputBody::Children(_), .. }) => {
                 return Err(Broken::new("a child carries one of text, json, base64 or path", line, Some(at)));
             }
@@ -555,7 +588,7 @@ impl Worker {
         minder: &mut Minder,
         id: u64,
         frame: Frame<'_>,
-        line: &[u8],
+        (line, behind): (&[u8], &[u8]),
     ) -> Result<(), Broken> {
         let Some(at) = self.in_hand.iter().position(|hand| hand.id == id) else {
             // Whoever spoke twice has its answer: those in hand had no part in it.
@@ -576,7 +609,7 @@ impl Worker {
                 if names_our_file(&minder.launch, &output) {
                     bad_reply("a server names a file of this machine".to_owned())
                 } else {
-                    place.of_frame(output)
+                    place.of_frame(output, Some(behind))
                 }
             }
             (None, Some(reason), None) => Done::Skip(reason),

@@ -38,14 +38,14 @@ fn bytes(text: &[u8]) -> Body {
 
 fn written(launch: &Launch, request: &Request) -> String {
     let mut out = Vec::new();
-    write_request(&mut out, launch, Path::new("/t/3/7"), request, false);
+    write_request(&mut out, launch, Path::new("/t/3/7"), request, Form::default());
     String::from_utf8(out).unwrap()
 }
 
 #[test]
 fn golden_requests() {
     let mut out = Vec::new();
-    write_setup(&mut out, &launch(), None);
+    write_setup(&mut out, &launch(), None, false);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"setup\":{\"params\":{\"n\":5},\"with\":{\"model\":{\"path\":\"/m\",\"ext\":\"bin\"}},\
@@ -62,6 +62,23 @@ fn golden_requests() {
         "{\"id\":7,\"text\":\"ö\\\"\\n\",\"ext\":\"txt\",\"tmp\":\"/t/3/7\",\
          \"with\":{\"fix\":[{\"text\":\"a\",\"ext\":\"\"},{\"base64\":\"/w==\",\"ext\":\"bin\"}],\"none\":null}}\n"
     );
+}
+
+#[test]
+fn a_long_content_follows_its_line_where_that_is_known() {
+    let text = "\"a\n\0".repeat(IN_LINE / 4 + 1);
+    let input = Input { ext: None, ..Input::new(Body::Bytes(text.as_bytes().into()), "") };
+    let request = Request { id: 7, input, with: Vec::new() };
+    let mut out = Vec::new();
+    let form = Form { lengths: true, ..Form::default() };
+    write_request(&mut out, &launch(), Path::new("/t/3/7"), &request, form);
+    let line = format!("{{\"id\":7,\"length\":{},\"tmp\":\"/t/3/7\"}}\n{text}", text.len());
+    assert_eq!(String::from_utf8(out).unwrap(), line);
+    assert!(written(&launch(), &request).contains("\\u0000"));
+    let Line::Frame(frame) = read_line(b"{\"id\":7,\"output\":{\"length\":12,\"ext\":\"txt\"}}") else {
+        panic!("no frame")
+    };
+    assert_eq!((frame.length(), frame.output.unwrap().size()), (12, 12));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Lines out of what is read in chunks. Memory stays bounded by the longest frame.
+//! Lines out of what is read in chunks, and what follows them, counted. Memory stays bounded by the longest frame.
 
 use std::io::{self, BufRead};
 
 /// A line that begins like no frame and is longer than this is passed on in pieces.
 const LONGEST_STRAY: usize = 64 * 1024;
 /// The longest frame: larger results go through files.
-const LONGEST: usize = 512 << 20;
+pub(super) const LONGEST: usize = 512 << 20;
 
 /// What was read and not yet dealt with.
 #[derive(Default)]
@@ -13,19 +13,39 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
     /// Up to here there is no line end in it.
     searched: usize,
+    /// So long it must be before there is anything whole in it.
+    wanted: usize,
     /// For reading into.
     chunk: Vec<u8>,
 }
 
-/// Whole lines, with room for what is left of the buffer.
-pub(super) struct Whole {
+/// What was read and begins with a whole line; empty if there is none yet.
+pub(super) struct Taken {
     buffer: Vec<u8>,
-    length: usize,
+    /// How much of it was dealt with.
+    at: usize,
+    wanted: usize,
 }
 
-impl Whole {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.length]
+/// A line with its end, and all that follows it.
+pub(super) type Next<'a> = (&'a [u8], &'a [u8]);
+
+impl Taken {
+    /// The next whole line. It stays the next until it is [passed](Taken::pass).
+    pub(super) fn next(&self) -> Option<Next<'_>> {
+        let left = &self.buffer[self.at..];
+        let length = first_line(left);
+        left[..length].ends_with(b"\n").then(|| left.split_at(length))
+    }
+
+    /// So many bytes are dealt with.
+    pub(super) fn pass(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// Of what is next there must be so many bytes before it can be dealt with.
+    pub(super) fn wait_for(&mut self, length: usize) {
+        self.wanted = length;
     }
 }
 
@@ -42,20 +62,19 @@ impl Lines {
         Ok(length)
     }
 
-    /// All whole lines; [`Lines::give_back`] must follow.
-    pub(super) fn take_whole(&mut self) -> Whole {
-        let length = self.buffer[self.searched..]
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| self.searched + at + 1);
-        Whole { buffer: std::mem::take(&mut self.buffer), length }
+    /// What begins with a whole line; [`Lines::give_back`] must follow.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        let is_whole = self.buffer.len() >= self.wanted && self.buffer[self.searched..].contains(&b'\n');
+        self.searched = if self.wanted > 0 { self.searched } else { self.buffer.len() };
+        is_whole.then(|| Taken { buffer: std::mem::take(&mut self.buffer), at: 0, wanted: 0 })
     }
 
-    /// Keeps what is left behind the whole lines.
-    pub(super) fn give_back(&mut self, whole: Whole) {
-        self.buffer = whole.buffer;
-        self.buffer.drain(..whole.length);
-        self.searched = self.buffer.len();
+    /// Keeps what was not dealt with.
+    pub(super) fn give_back(&mut self, taken: Taken) {
+        self.buffer = taken.buffer;
+        self.buffer.drain(..taken.at);
+        self.wanted = taken.wanted;
+        self.searched = if self.wanted > 0 { 0 } else { self.buffer.len() };
     }
 
     /// A long beginning of a line that will be no frame.
@@ -76,13 +95,13 @@ impl Lines {
 
     /// What has no line end.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
-        self.searched = 0;
+        (self.searched, self.wanted) = (0, 0);
         std::mem::take(&mut self.buffer)
     }
 }
 
 /// The length of the first line with its end.
-pub(super) fn first_line(mut bytes: &[u8]) -> usize {
+fn first_line(mut bytes: &[u8]) -> usize {
     let all = bytes.len();
     // A slice cannot fail.
     bytes.skip_until(b'\n').unwrap_or(all)
@@ -100,15 +119,19 @@ mod tests {
                 Ok(Some(bytes.len()))
             })
             .unwrap();
-        let whole = lines.take_whole();
-        let mut left = whole.bytes();
+        let Some(mut taken) = lines.take() else { return Vec::new() };
         let mut found = Vec::new();
-        while !left.is_empty() {
-            let (line, rest) = left.split_at(first_line(left));
-            found.push(line.to_vec());
-            left = rest;
+        while let Some((line, rest)) = taken.next() {
+            // `#`: two bytes follow.
+            let length = if line.starts_with(b"#") { line.len() + 2 } else { line.len() };
+            if rest.len() + line.len() < length {
+                taken.wait_for(length);
+                break;
+            }
+            found.push([line, &rest[..length - line.len()]].concat());
+            taken.pass(length);
         }
-        lines.give_back(whole);
+        lines.give_back(taken);
         found
     }
 
@@ -124,15 +147,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_the_same_however_they_are_cut(chunks in proptest::collection::vec("[ab\n]{0,6}", 0..12)) {
+        fn lines_are_the_same_however_they_are_cut(chunks in proptest::collection::vec("[a#\n]{0,6}", 0..12)) {
             let all = chunks.concat();
             let mut lines = Lines::default();
             let found: Vec<Vec<u8>> = chunks.iter().flat_map(|chunk| feed(&mut lines, chunk.as_bytes())).collect();
-            let expected: Vec<Vec<u8>> =
-                all.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.as_bytes().to_vec()).collect();
+            let (mut expected, mut left) = (Vec::new(), all.as_bytes());
+            while let Some(end) = left.iter().position(|byte| *byte == b'\n') {
+                let length = end + 1 + if left[0] == b'#' { 2 } else { 0 };
+                if left.len() < length {
+                    break;
+                }
+                expected.push(left[..length].to_vec());
+                left = &left[length..];
+            }
             prop_assert_eq!(found, expected);
-            let rest = all.rsplit('\n').next().unwrap_or_default();
-            prop_assert_eq!(lines.take_rest(), rest.as_bytes());
+            prop_assert_eq!(lines.take_rest(), left);
         }
     }
 }

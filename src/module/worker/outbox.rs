@@ -2,8 +2,8 @@
 //!
 //! A worker may hold answers for a moment, so that many share one write. It puts them into its outbox first, a file; when
 //! it dies they are taken from there, and the oldest document without an answer is the one that it was at. A worker
-//! empties the outbox before it writes, so nothing is there that was written. What counts ends at the first NUL: a
-//! worker may keep the file in memory.
+//! empties the outbox before it writes, so nothing is there that was written. What counts ends where a
+//! line begins with NUL: a worker may keep the file in memory.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl Outbox {
         // One that cannot be read held nothing: its documents are handed out again.
         let held = crate::fs::read_optional(&path).ok().flatten().unwrap_or_default();
         drop(crate::fs::remove_file(&path));
-        held.into_iter().take_while(|byte| *byte != 0).collect()
+        held
     }
 }
 
@@ -43,10 +43,14 @@ impl Worker {
         let first = minder.reports.len();
         self.scratch_is_used = None;
         // Its last words may be cut off.
-        for line in held.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")) {
+        let mut left = &held[..];
+        while let Some(end) = left.iter().position(|byte| *byte == b'\n').filter(|_| left[0] != 0) {
+            let (line, rest) = (&left[..end], &left[end + 1..]);
             let Line::Frame(frame) = protocol::read_line(line) else { break };
+            let Some((behind, rest)) = rest.split_at_checked(frame.length()) else { break };
+            left = rest;
             let is_ours = frame.id.is_some_and(|id| self.in_hand.iter().any(|hand| hand.id == id));
-            if is_ours && self.take_frame(minder, *frame, line).is_err() {
+            if is_ours && self.take_frame(minder, *frame, line, behind).is_err() {
                 break;
             }
         }
