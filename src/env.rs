@@ -28,6 +28,10 @@ pub const VARIABLES: &[Variable] = &[
         what: "The Python interpreter for Python modules, instead of that of the active environment, of `.venv` in the project, or `python3` on PATH.",
     },
     Variable {
+        name: "PIPE_CONTAINER_ENGINE",
+        what: "What runs modules with `image`: `podman`, `docker`, or the path of a program that understands one's command line; instead of the first of the two on PATH.",
+    },
+    Variable {
         name: "PIPE_LOG",
         what: "What `pipe` says of its own inside, e.g. `debug` or `pipelinefile::store=trace`.",
     },
@@ -107,6 +111,11 @@ pub fn cache_dir() -> Option<PathBuf> {
 /// The Python interpreter that is asked for.
 pub fn python() -> Option<OsString> {
     non_empty("PIPE_PYTHON")
+}
+
+/// What runs containers, if it is said.
+pub fn container_engine() -> Option<OsString> {
+    non_empty("PIPE_CONTAINER_ENGINE")
 }
 
 /// The filter of `pipe`'s own diagnostics.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env;
 use crate::error::{Error, Result, io_text};
-use crate::model::pipeline::{Node, Pipeline};
+use crate::model::pipeline::Pipeline;
 use crate::pipelinefile::{
     self, FILE_NAME, Inspection, Loaded, Mistake, Mistakes, Override, Proxy, Severity, Style, discover,
 };
@@ -226,17 +226,6 @@ impl Project {
     /// What is built.
     pub fn pipeline(&self) -> &Pipeline {
         &self.loaded.pipeline
-    }
-
-    /// The error that ends a build of parts which this version understands but does not run.
-    pub fn refused(&self, built: impl Fn(Node) -> bool) -> Result<()> {
-        let list = self.loaded.refused(built);
-        if list.is_empty() {
-            return Ok(());
-        }
-        let mut error = self.loaded.mistakes(list).into_error(self.place.style);
-        error.message = String::from("nothing was run: part of this pipeline needs a later version of pipe");
-        Err(error)
     }
 
     /// What is probably not meant, drawn; empty if there is nothing.

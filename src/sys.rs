@@ -78,6 +78,20 @@ pub fn own_pid() -> u32 {
     std::process::id()
 }
 
+/// When a process began, in ticks since the machine did; with its number it names the process for good.
+pub fn process_start(number: u32) -> Option<u64> {
+    let mut text = Vec::new();
+    File::open(format!("/proc/{number}/stat")).ok()?.read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The name in parentheses may hold anything.
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The number of the group of who runs this process.
+pub fn own_group() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
 /// Who runs this process: the number of its effective user.
 pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

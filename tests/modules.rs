@@ -71,6 +71,7 @@ impl Project {
             batch: None,
             at_once: None,
             ext: None,
+            readable: Vec::new(),
             fingerprint: None,
             split: None,
         };
@@ -664,14 +665,6 @@ fn a_thousand_filters_run_one_after_the_other() {
     running.slot.finish();
     running.wait_end();
     assert_eq!(fs::files_below(&project.launch.tmp).unwrap(), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn what_is_not_supported_yet_is_said_at_once() {
-    let project = Project::new(Program::Image("x@sha256:0".to_owned(), None));
-    let mut running = project.start();
-    running.send(&["x"]);
-    assert!(running.wait_fatal().0.message.contains("not supported yet"));
 }
 
 // ---------------------------------------------------------------- the ends of `pipe` and of its host

@@ -252,10 +252,14 @@ impl Row {
             Program::Filter(words) => ("filter", words.join(" ")),
             Program::Shell(script) => ("shell", script.clone()),
             Program::Url(service) => ("url", service.url.clone()),
-            Program::Image(image, command) => (
-                "image",
-                [Some(image.clone()), command.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "),
-            ),
+            Program::Image(container) => {
+                let inside = match container.program.inside() {
+                    Program::Worker(words) | Program::Filter(words) => words.join(" "),
+                    Program::Shell(script) => script.clone(),
+                    _ => String::new(),
+                };
+                ("image", format!("{} {inside}", container.image).trim_end().to_owned())
+            }
         };
         Row::of(name, state, kind, runs)
     }

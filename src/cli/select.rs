@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::model::pipeline::{ModuleIx, Node, Pipeline, TargetIx};
+use crate::model::pipeline::{ModuleIx, Pipeline, TargetIx};
 use crate::plan::family::Families;
 use crate::project::Project;
 use crate::text::nearest;
@@ -50,15 +50,10 @@ pub(super) fn closure(pipeline: &Pipeline, targets: BTreeSet<TargetIx>) -> BTree
     Families::closure(pipeline, targets)
 }
 
-/// What a build of these names is about, with all that it needs; an error if this version does not run part of it.
+/// What a build of these names is about, with all that it needs.
 pub(super) fn wanted(project: &Project, names: &[String]) -> Result<BTreeSet<TargetIx>> {
     let pipeline = project.pipeline();
-    let wanted = closure(pipeline, select(pipeline, names)?);
-    project.refused(|node| match node {
-        Node::Target(ix) => wanted.contains(&ix),
-        Node::Source(_) => wanted.iter().any(|target| pipeline.target(*target).streams.contains(&node)),
-    })?;
-    Ok(wanted)
+    Ok(closure(pipeline, select(pipeline, names)?))
 }
 
 fn unknown(pipeline: &Pipeline, name: &str) -> Error {

@@ -15,7 +15,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::{Define, Global};
 use crate::cli::output::Output;
 use crate::cli::owner;
-use crate::cli::select::{closure, select};
+use crate::cli::select::select;
 use crate::cli::trial::save::Kept;
 use crate::engine::Parts;
 use crate::engine::documents::Documents;
@@ -27,7 +27,7 @@ use crate::model::action::Outcome;
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::folder;
-use crate::model::pipeline::{Node, Pipeline, Program, TargetIx, Verb};
+use crate::model::pipeline::{Pipeline, Program, TargetIx, Verb};
 use crate::module::trial::{Mode, Tried, run};
 use crate::module::{Done, Host, Launch, OutputBody, Request};
 use crate::project::Project;
@@ -215,8 +215,6 @@ impl Args {
                 Error::usage(message).hint(format!("pipe try {} …", names.first().unwrap_or(&"TARGET")))
             );
         };
-        let needed = closure(pipeline, targets);
-        project.refused(|node| matches!(node, Node::Target(ix) if needed.contains(&ix)))?;
         if self.debug && !is_python(pipeline, ix) {
             return Err(Error::usage(format!(
                 "`--debug` is for Python modules; that of `{}` is a command",

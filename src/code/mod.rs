@@ -58,7 +58,7 @@ impl Spec {
         if let Some(globs) = &module.code {
             return Spec::Globs(globs.clone());
         }
-        match &module.program {
+        match module.program.inside() {
             Program::Python { file, .. } => Spec::Python(file.clone()),
             Program::Worker(words) | Program::Filter(words) => Spec::Command(words.clone()),
             Program::Shell(script) => Spec::Shell(script.clone()),

@@ -218,6 +218,19 @@ pub struct Parts<'a> {
     pub cache: Option<PathBuf>,
 }
 
+/// What a program in a container may read: the project, its sources, the files beside them, the store.
+fn readable(pipeline: &Pipeline, store: &Store) -> Vec<PathBuf> {
+    let sources = pipeline.sources.iter().flat_map(|source| &source.paths).map(|path| path.path.clone());
+    let others = pipeline.sources.iter().filter_map(|source| source.project.as_ref());
+    let files = pipeline.targets.iter().flat_map(|target| &target.with).filter_map(|with| match &with.from {
+        WithFrom::File(_, path) => Some(path.clone()),
+        _ => None,
+    });
+    let stores = others.map(|other| other.store.clone());
+    let own = [pipeline.root.clone(), store.dir().to_owned()];
+    own.into_iter().chain(sources).chain(stores).chain(files).collect()
+}
+
 /// The hard limit of one document where none is stated.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
@@ -277,6 +290,7 @@ impl<'a> Parts<'a> {
             setup_timeout: SETUP_TIMEOUT,
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),
+            readable: readable(self.pipeline, self.store),
             fingerprint: plan.served.clone(),
         })
     }

@@ -78,7 +78,7 @@ fn is_routed(pipeline: &Pipeline, number: usize) -> bool {
 /// The names of params that a module takes; nothing where only the module itself could say.
 fn declares(pipeline: &Pipeline, module: &Module) -> Result<Option<Vec<String>>> {
     let names = |params: &[crate::code::Param]| params.iter().map(|param| param.name.clone()).collect();
-    match &module.program {
+    match module.program.inside() {
         Program::Python { file, function } => {
             let functions = crate::code::functions_of_file(&pipeline.root, file)?;
             let Some(functions) = &functions else { return Ok(None) };

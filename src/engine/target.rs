@@ -54,18 +54,24 @@ pub struct ServiceFacts {
 /// The parts of a module's fingerprint that are no files and that no target decides. `interpreter` is major.minor of
 /// the Python in use.
 pub fn program_parts(module: &Module, interpreter: &str, probe: Option<String>) -> Vec<(String, String)> {
-    let (kind, command) = match &module.program {
+    let (kind, command) = match module.program.inside() {
         Program::Python { file, function } => ("python", format!("{} {function}", file.display())),
         Program::Worker(words) => ("worker", shown(words)),
         Program::Filter(words) => ("filter", shown(words)),
         Program::Shell(script) => ("shell", script.clone()),
         Program::Url(service) => ("url", service.url.clone()),
-        Program::Image(image, command) => {
-            ("image", format!("{image} {}", command.as_deref().unwrap_or_default()))
-        }
+        // There is none in another.
+        Program::Image(container) => ("image", container.image.clone()),
     };
     let mut parts = BTreeMap::from([("kind".to_owned(), kind.to_owned()), ("command".to_owned(), command)]);
-    match &module.program {
+    if let Some(container) = module.program.container() {
+        // Not its name: an image from another registry is the same image.
+        parts.insert("image".into(), container.digest().to_owned());
+        if container.network {
+            parts.insert("network".into(), "yes".into());
+        }
+    }
+    match module.program.inside() {
         Program::Python { .. } => {
             parts.insert("interpreter".into(), interpreter.to_owned());
             parts.insert("protocol".into(), PROTOCOL.to_string());

@@ -56,6 +56,7 @@ impl Subject {
             at_once: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: self.ext.clone(),
+            readable: vec![self.root.clone(), folder.to_owned()],
             fingerprint: None,
             split: self.split,
         }

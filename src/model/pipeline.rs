@@ -348,8 +348,26 @@ pub enum Program {
     Shell(String),
     /// A module on a server.
     Url(Service),
-    /// A container image, with the command inside.
-    Image(String, Option<String>),
+    /// A program in a container.
+    Image(Box<Container>),
+}
+
+/// What runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The image as written: `NAME@sha256:…`, or `sha256:…`.
+    pub image: String,
+    /// The program inside: a worker, a filter or a script; a worker without words is the image's own command.
+    pub program: Program,
+    /// It may use the network.
+    pub network: bool,
+}
+
+impl Container {
+    /// `sha256:…`: the content of the image, wherever it came from.
+    pub fn digest(&self) -> &str {
+        self.image.rsplit('@').next().unwrap_or_default()
+    }
 }
 
 /// Where a module runs that is not run here.
@@ -366,7 +384,23 @@ pub struct Service {
 impl Program {
     /// Whether a process serves one document and ends.
     pub fn is_filter(&self) -> bool {
-        matches!(self, Program::Filter(_) | Program::Shell(_))
+        matches!(self.inside(), Program::Filter(_) | Program::Shell(_))
+    }
+
+    /// Of a container the program in it; else the program itself.
+    pub fn inside(&self) -> &Program {
+        match self {
+            Program::Image(container) => container.program.inside(),
+            program => program,
+        }
+    }
+
+    /// The container that it runs in, if there is one.
+    pub fn container(&self) -> Option<&Container> {
+        match self {
+            Program::Image(container) => Some(container),
+            _ => None,
+        }
     }
 
     /// Whether it reads contents that follow their lines in a manifest: our own side of the protocol does.

@@ -10,7 +10,8 @@ use std::process;
 
 use crate::error;
 use crate::model::failure::{Failure, FailureKind};
-use crate::model::pipeline::{Program, Service};
+use crate::model::pipeline::{Container, Program, Service};
+use crate::module::container;
 use crate::module::host::{Channel, Start};
 use crate::module::launch::Launch;
 use crate::module::program;
@@ -26,18 +27,26 @@ pub(super) struct Command {
     pub(super) environment: Vec<OsString>,
     /// Bytes of memory that it may hold, with all that it starts.
     pub(super) memory: Option<u64>,
+    /// The command that ends what a kill of the program leaves: its container. Empty: nothing.
+    pub(super) farewell: Vec<OsString>,
 }
 
 impl Command {
-    /// The command of a worker, or why it cannot be started.
-    pub(super) fn of_worker(launch: &Launch) -> Result<Self, Failure> {
+    /// The command of a worker, or why it cannot be started; `scratch` is the folder that it may write to.
+    pub(super) fn of_worker(launch: &Launch, scratch: &Path) -> Result<Self, Failure> {
         match &launch.program {
             Program::Worker(words) => Self::of_words(launch, words.iter().map(OsString::from).collect()),
             Program::Python { file, function } => {
                 Self::of_python(launch, "import pipelinefile; pipelinefile.worker()", file, function)
             }
             Program::Url(service) => Self::of_service(launch, service),
-            Program::Image(..) => Err(cannot_start("modules in `image` are not supported yet: use `cmd`")),
+            Program::Image(container) => match container.program.inside() {
+                Program::Worker(words) => {
+                    let words = words.iter().map(OsString::from).collect();
+                    Self::of_container(launch, container, scratch, None, words)
+                }
+                _ => Err(cannot_start("a command with braces is a filter and speaks no protocol")),
+            },
             Program::Filter(_) | Program::Shell(_) => {
                 Err(cannot_start("a command with braces is a filter and speaks no protocol"))
             }
@@ -49,6 +58,21 @@ impl Command {
         let token = service.token.as_deref().unwrap_or(crate::env::TOKEN);
         let words = ["/proc/self/exe", "__remote", &service.url, token];
         Self::of_words(launch, words.iter().map(OsString::from).collect())
+    }
+
+    /// These words in a container; `scratch` is writable there, `sealed` in it is not.
+    pub(super) fn of_container(
+        launch: &Launch,
+        container: &Container,
+        scratch: &Path,
+        sealed: Option<&Path>,
+        words: Vec<OsString>,
+    ) -> Result<Self, Failure> {
+        let container::Enclosed { words, farewell } =
+            container::enclose(launch, container, scratch, sealed, words)?;
+        // Variables and the limit of memory are the container's, not the engine's.
+        let environment = launch.withheld.iter().map(OsString::from).collect();
+        Ok(Command { environment, memory: None, farewell, ..Self::of_words(launch, words)? })
     }
 
     /// The command by which the Python package gets hold of a function.
@@ -96,7 +120,7 @@ impl Command {
         let mut tmp = OsString::from("PIPE_TMP=");
         tmp.push(&launch.tmp);
         environment.push(tmp);
-        Ok(Command { program, words, environment, memory: launch.memory })
+        Ok(Command { program, words, environment, memory: launch.memory, farewell: Vec::new() })
     }
 
     /// Starts it with these as 0, 1 and 2; its process number.
@@ -112,6 +136,7 @@ impl Command {
             folder: root,
             environment: &self.environment,
             memory: self.memory.unwrap_or(0),
+            farewell: &self.farewell,
         };
         channel.start(&start, fds)
     }

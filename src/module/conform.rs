@@ -94,6 +94,7 @@ impl Subject {
             at_once: None,
             setup_timeout: SETUP_TIMEOUT,
             ext: None,
+            readable: Vec::new(),
             fingerprint: None,
             split: None,
         }

@@ -65,7 +65,7 @@ pub fn describe(host: &Host, launch: &Launch, limit: Duration) -> Result<Descrip
     };
     // Whatever way this function ends, the channel goes, and the process with it.
     let mut channel = host.channel().map_err(lost)?;
-    let (input, output, _) = start_program(launch, &mut channel, &log)?;
+    let (input, output, _) = start_program(launch, &launch.tmp.join("describe"), &mut channel, &log)?;
     // A pipe has room for one line; a process that does not read it says nothing, which is dealt with below.
     drop(sys::write_now(&input, protocol::DESCRIBE));
     let mut read = Vec::new();

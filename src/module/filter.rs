@@ -28,6 +28,10 @@ use crate::time;
 /// The exit codes that mean more than "no".
 const TRY_AGAIN: i32 = 75;
 const SKIP: i32 = 77;
+/// Of podman and docker: they themselves failed.
+const ENGINE: i32 = 125;
+/// The last that they say: there is no such program in the image.
+const NOT_FOUND: i32 = 127;
 /// Above it a shell says the number of a signal.
 const SHELL_SIGNAL: i32 = 128;
 
@@ -115,8 +119,8 @@ pub(super) struct Filter {
     launch: Arc<Launch>,
     words: Vec<Template>,
     shell: bool,
-    /// Of the first word, or of the shell.
-    program: Command,
+    /// Of the first word, or of the shell; none in a container.
+    program: Option<Command>,
     /// The command names its input; else that is its standard input.
     pub(super) takes_file: bool,
     /// The command names its output; else that is its standard output.
@@ -130,16 +134,18 @@ pub(super) struct Filter {
 impl Filter {
     /// The filter of a target; shared side inputs that are no files yet are written into `scratch`.
     pub(super) fn new(launch: Arc<Launch>, scratch: &Path) -> Result<Self, Failure> {
-        let (words, shell) = match &launch.program {
+        let (words, shell) = match launch.program.inside() {
             Program::Filter(words) => (words.iter().map(|word| Template::of_word(word)).collect(), false),
             Program::Shell(script) => (vec![Template::of_script(script)], true),
             _ => return Err(cannot_start("a command without braces is no filter")),
         };
-        let first = match &launch.program {
+        let first = match launch.program.inside() {
             Program::Filter(words) => words.first().cloned().unwrap_or_default(),
             _ => "sh".to_owned(),
         };
-        let program = Command::of_words(&launch, vec![first.into()])?;
+        // In a container it is looked for there.
+        let contained = launch.program.container().is_some();
+        let program = (!contained).then(|| Command::of_words(&launch, vec![first.into()])).transpose()?;
         let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
         for hole in &holes {
             match hole {
@@ -301,7 +307,15 @@ impl Filter {
                 _ => words.push(word.fill(value)),
             }
         }
-        Ok((Command { words, ..self.program.clone() }, input))
+        let command = match (self.launch.program.container(), &self.program) {
+            (Some(container), _) => {
+                let sealed = input.starts_with(folder).then_some(input.as_path());
+                Command::of_container(&self.launch, container, folder, sealed, words)?
+            }
+            (None, Some(program)) => Command { words, ..program.clone() },
+            (None, None) => return Err(cannot_start("the command is empty")),
+        };
+        Ok((command, input))
     }
 
     /// Prepares the files and starts the process.
@@ -431,8 +445,17 @@ impl Filter {
         let lines = lines.unwrap_or_default();
         let last = || last_line(lines).map(str::to_owned);
         let mut exit = exit;
+        let contained = self.launch.program.container().is_some();
+        // What engines say of themselves, and of a program that is not in the image; scripts say the last two, too.
+        if let Some(code @ ENGINE..=NOT_FOUND) = exit.code
+            && contained
+            && (code == ENGINE || !self.shell)
+        {
+            let said = last().unwrap_or_else(|| format!("the container's engine ended with {code}"));
+            return Some(Done::Failed(cannot_start(said)));
+        }
         if let Some(code) = exit.code
-            && self.shell
+            && (self.shell || contained)
             && (SHELL_SIGNAL + 1..=SHELL_SIGNAL + 64).contains(&code)
         {
             exit.signal = Some(code - SHELL_SIGNAL);

@@ -25,7 +25,7 @@ pub(super) use wire::{Order, Start, Told};
 pub const ARGUMENT: &str = "__host";
 
 /// How long the host may take to end what is left.
-const FAREWELL: Duration = Duration::from_secs(12);
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// How long a host whose channel broke may take to die.
 const DYING: Duration = Duration::from_millis(200);

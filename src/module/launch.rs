@@ -50,6 +50,8 @@ pub struct Launch {
     pub ext: Option<String>,
     /// The module makes children, within these limits.
     pub split: Option<SplitLimits>,
+    /// Folders and files that a program in a container may read, at the paths that they have here. Absolute.
+    pub readable: Vec<PathBuf>,
     /// Of a module on a server: the fingerprint that its answers must have.
     pub fingerprint: Option<String>,
 }

@@ -9,6 +9,7 @@ pub mod base64;
 mod children;
 mod command;
 pub mod conform;
+mod container;
 mod describe;
 mod filter;
 pub mod host;

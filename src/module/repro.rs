@@ -31,7 +31,7 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
         ..request.clone()
     };
     let refused = |failure: Failure| Error::unfinished(failure.summary());
-    let (command, redirected, result) = match &launch.program {
+    let (command, redirected, result) = match launch.program.inside() {
         Program::Python { file, function } => {
             if let Some(python) = &mut launch.python {
                 copy(&python.sdk, &folder.join("python"))?;
@@ -60,7 +60,7 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
             (command, redirected, "out/")
         }
         Program::Worker(_) | Program::Url(_) | Program::Image(..) => {
-            let command = Command::of_worker(&launch).map_err(refused)?;
+            let command = Command::of_worker(&launch, &folder.join("tmp")).map_err(refused)?;
             let mut bytes = protocol::DESCRIBE.to_vec();
             protocol::write_setup(&mut bytes, &launch, None, false);
             protocol::write_request(

@@ -69,7 +69,7 @@ pub fn run(
     stop: &dyn Fn() -> bool,
 ) -> Result<Tried, Failure> {
     let begin = Instant::now();
-    let (done, printed) = match launch.program.clone() {
+    let (done, printed) = match launch.program.inside().clone() {
         Program::Python { file, function } => {
             (python(&launch, &request, folder, (&file, &function), mode)?, Vec::new())
         }

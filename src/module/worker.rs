@@ -8,7 +8,7 @@ mod stack;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lines::{Lines, Taken};
@@ -158,13 +158,14 @@ struct Worker {
     idle: Instant,
 }
 
-/// Starts the program: (input, output, its number).
+/// Starts the program, which may write to `scratch`: (input, output, its number).
 pub(super) fn start_program(
     launch: &Launch,
+    scratch: &Path,
     channel: &mut Channel,
     log: &Log,
 ) -> Result<(OwnedFd, OwnedFd, u32), Failure> {
-    let command = Command::of_worker(launch)?;
+    let command = Command::of_worker(launch, scratch)?;
     let pipes = || -> io::Result<_> {
         let (their_input, our_input) = sys::pipe(PIPE_SIZE)?;
         let (our_output, their_output) = sys::pipe(PIPE_SIZE)?;
@@ -195,7 +196,8 @@ impl Worker {
         let memory_kills = minder.memory_kills();
         let log_mark = log.length();
         let begin = Instant::now();
-        let started = start_program(&launch, minder.channel()?, &log);
+        let scratch = minder.scratch.clone();
+        let started = start_program(&launch, &scratch, minder.channel()?, &log);
         let (input, output, number) = started.inspect_err(|_| {
             // A channel that refused still works; one that broke does not.
             minder.channel = None;
@@ -230,7 +232,7 @@ impl Worker {
             scratch_is_used: None,
             memory_kills,
             meter: Meter::new(number),
-            tmp: minder.scratch.clone(),
+            tmp: scratch,
             stack: None,
             outbox,
             idle: Instant::now(),

@@ -49,7 +49,7 @@ pub(super) fn braces(text: &str) -> Vec<(Range<usize>, Brace)> {
 
 /// The braces of a program, whatever its kind.
 pub(super) fn braces_of(program: &Program) -> Vec<Brace> {
-    let texts: Vec<&str> = match program {
+    let texts: Vec<&str> = match program.inside() {
         Program::Filter(words) => words.iter().map(String::as_str).collect(),
         Program::Shell(script) => vec![script],
         _ => Vec::new(),

@@ -11,8 +11,9 @@ pub(super) const TARGET: &[&str] = &[
     "probe",
 ];
 /// `[module.x]`, besides [`SETTINGS`].
-pub(super) const MODULE: &[&str] =
-    &["cmd", "shell", "url", "token", "ttl", "image", "version", "code", "probe", "inputs", "params"];
+pub(super) const MODULE: &[&str] = &[
+    "cmd", "shell", "url", "token", "ttl", "image", "network", "version", "code", "probe", "inputs", "params",
+];
 /// Plain keys of modules and targets.
 pub(super) const SETTINGS: &[&str] = &[
     "timeout", "retries", "memory", "workers", "batch", "rate", "gpu", "secrets", "env", "budget", "max_fail",

@@ -5,10 +5,11 @@
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
 //! Inside, each file imports only those before it: `mistake keys value disk installed`, `section spans`, `select settings source
-//! command`, `proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`, `not_yet`.
+//! command`, `container proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`.
 
 mod calls;
 mod command;
+mod container;
 mod context;
 mod disk;
 mod edit;
@@ -18,7 +19,6 @@ mod keys;
 mod mistake;
 mod module;
 mod names;
-mod not_yet;
 mod overrides;
 mod project;
 mod proxies;
@@ -50,7 +50,6 @@ pub use edit::{NewTable, add_tables};
 pub use installed::{Installed, installed, script_says};
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
-pub use not_yet::{NotYet, not_yet};
 pub use overrides::Override;
 pub use proxies::Proxy;
 pub use sample::{SampleNotes, sample_notes, write_sample_notes};
@@ -309,34 +308,6 @@ impl Loaded {
             None => mistake,
         };
         mistake.warning()
-    }
-
-    /// Everything among these targets and what they need that this version does not run.
-    pub fn refused(&self, built: impl Fn(Node) -> bool) -> Vec<Mistake> {
-        let stated = not_yet(&self.pipeline).into_iter().filter(|stated| built(stated.place));
-        stated.map(|stated| self.refuse(&stated)).collect()
-    }
-
-    fn refuse(&self, stated: &NotYet) -> Mistake {
-        let place = self.pipeline.node_name(stated.place);
-        let last = stated.key.rsplit('.').next().unwrap_or_default();
-        let message = format!("`{last}` is not in this version of pipe yet");
-        let table = match (stated.place, &stated.module) {
-            (_, Some(module)) => {
-                let (file, _) = module::split(module);
-                let own = format!("module.{module}");
-                if self.spans.key(&own).is_some() { own } else { format!("module.{file}") }
-            }
-            (Node::Source(_), None) => format!("source.{place}"),
-            (Node::Target(_), None) => format!("target.{place}"),
-        };
-        let key = self.spans.key(&format!("{table}.{}", stated.key)).or_else(|| self.spans.key(&table));
-        let mistake =
-            key.map_or_else(|| Mistake::nowhere(message.clone()), |span| Mistake::at(span, message.clone()));
-        match stated.place {
-            Node::Target(_) => mistake.help(format!("leave it out, or build without target `{place}`")),
-            Node::Source(_) => mistake.help(format!("leave it out, or build without source `{place}`")),
-        }
     }
 
     /// Mistakes that were found later, ready to be drawn or to end the command.

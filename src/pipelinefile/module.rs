@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::command;
+use super::container;
 use super::disk;
 use super::installed::{Installed, installed};
 use super::keys;
@@ -266,7 +267,7 @@ pub(super) fn about(source: &str, section: &Section<'_>, log: &Log) -> About {
     let ways: Vec<&str> =
         ["cmd", "shell", "url", "image"].into_iter().filter(|key| section.has(key)).collect();
     // A container's command may stand beside its image.
-    let fine = ways.len() < 2 || ways == ["cmd", "image"];
+    let fine = ways.len() < 2 || matches!(ways[..], ["cmd" | "shell", "image"]);
     if !fine {
         log.add(
             Mistake::at(section.key_span(ways[1]), format!("{} is run in two ways", section.name))
@@ -275,17 +276,14 @@ pub(super) fn about(source: &str, section: &Section<'_>, log: &Log) -> About {
                 .help("leave one of them out"),
         );
     }
-    let cmd = section.text("cmd");
-    let image = section.text("image");
-    let program = match (&cmd, &image) {
-        (cmd, Some(image)) => {
-            Some(Program::Image(image.value.clone(), cmd.as_ref().map(|cmd| cmd.value.clone())))
-        }
-        (Some(cmd), None) => command::cmd(source, cmd, log),
-        (None, None) => {
-            let shell = section.text("shell").and_then(|script| command::shell(source, &script, log));
-            shell.or_else(|| url(section, log))
-        }
+    let container = container::read(source, section, log);
+    let program = if section.has("image") {
+        container
+    } else if let Some(cmd) = section.text("cmd") {
+        command::cmd(source, &cmd, log)
+    } else {
+        let shell = section.text("shell").and_then(|script| command::shell(source, &script, log));
+        shell.or_else(|| url(section, log))
     };
     About {
         program: program.filter(|_| fine),

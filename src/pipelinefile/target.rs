@@ -431,7 +431,7 @@ impl Draft {
         }
         for (param, at) in &self.params {
             if !braces.contains(&Brace::Param(param.clone())) {
-                let kind = if matches!(module.program, Program::Shell(_)) { "shell" } else { "cmd" };
+                let kind = if matches!(module.program.inside(), Program::Shell(_)) { "shell" } else { "cmd" };
                 log.add(
                     Mistake::at(at.span.clone(), format!("the command does not use parameter `{param}`"))
                         .help(format!("say {{param.{param}}} in `{kind}`, or leave it out")),

@@ -87,7 +87,7 @@ pub(super) fn check_commands(loaded: &Loaded) -> Vec<Mistake> {
     let mut tree = Tree::new(&pipeline.root, &mut cache);
     let mut found = Vec::new();
     for module in &pipeline.modules {
-        match (&module.code, &module.program) {
+        match (&module.code, module.program.inside()) {
             (Some(_), _) => {
                 if let Err(error) = tree.code_files(&Spec::of(module)) {
                     found.push(with_hints(at(loaded, module, "code", error.to_string()), &error).on_disk());

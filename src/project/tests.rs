@@ -166,14 +166,3 @@ fn a_glob_that_matches_nothing_is_a_warning_with_the_nearest_file() {
     assert_eq!(warnings, ["source `inbox`: no file matches the glob `**/*.tx`"]);
     assert!(report.rendered().contains("there is `a.txt`"), "{}", report.rendered());
 }
-
-#[test]
-fn what_this_version_does_not_run_is_refused_by_name() {
-    let module = "\n[target.scanned]\neach = \"inbox\"\nmodule = \"scan\"\n[module.scan]\nimage = \"scan@sha256:00\"\n";
-    let dir = project(&(GOOD.to_owned() + module));
-    let project = Project::for_build(&at(&dir)).unwrap();
-    assert!(project.refused(|_| false).is_ok());
-    let error = project.refused(|_| true).unwrap_err();
-    assert_eq!(error.kind.exit_code(), 2);
-    assert!(error.report.unwrap().contains("`image` is not in this version of pipe yet"));
-}

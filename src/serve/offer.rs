@@ -282,6 +282,7 @@ impl Offered {
             withheld: self.withheld.clone(),
             batch: settings.batch,
             at_once: None,
+            readable: vec![self.root.clone(), self.folder.clone()],
             fingerprint: None,
         }
     }

@@ -19,6 +19,8 @@ mod cli;
 mod code;
 /// `pipe conform`, and modules in other languages.
 mod conform;
+/// Modules in containers.
+mod containers;
 /// A document that brings its module down.
 mod culprits;
 /// Bytes of the store that changed behind our back.

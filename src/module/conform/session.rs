@@ -48,7 +48,7 @@ impl Session {
     /// Starts the worker as a build would: its standard error is a file opened for appending.
     pub(super) fn start(launch: &Launch, patience: Duration) -> Result<Session> {
         let refused = |failure: crate::model::failure::Failure| Error::usage(failure.summary());
-        let command = Command::of_worker(launch).map_err(refused)?;
+        let command = Command::of_worker(launch, &launch.tmp).map_err(refused)?;
         let log = File::options()
             .create(true)
             .append(true)

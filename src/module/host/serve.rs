@@ -1,12 +1,12 @@
 //! The host's own side: starts programs, sends them signals, tells of their end, and ends all when `pipe` is gone.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::sys::{self, Send, Wish};
 
 /// How long the last sweep may take; what is left then hangs in the kernel.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long the end of what a kill leaves behind may take.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 /// How often orphans that have ended are taken off the process table.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 
@@ -24,12 +26,56 @@ const REAP_EVERY: Duration = Duration::from_secs(1);
 struct Programs {
     gate: RwLock<()>,
     pids: Mutex<HashSet<u32>>,
+    /// By program: what ends that which its kill leaves behind.
+    farewells: Mutex<HashMap<u32, Vec<OsString>>>,
     memory: Arc<Watch>,
 }
 
 impl Programs {
     fn change(&self, change: impl FnOnce(&mut HashSet<u32>)) {
         change(&mut self.pids.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A program was killed: what is left of it is ended.
+    fn bid_farewell(&self, pid: u32, was_killed: bool) {
+        let mut farewells = self.farewells.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(words) = farewells.get(&pid).filter(|_| was_killed).cloned() else {
+            farewells.remove(&pid);
+            return;
+        };
+        drop(farewells);
+        let started = {
+            // Once all is ended, the last one does it for all.
+            let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            let started = command_of(&words).spawn();
+            if let Ok(child) = &started {
+                self.change(|pids| {
+                    pids.insert(child.id());
+                });
+            }
+            started
+        };
+        if let Ok(mut child) = started {
+            let is_done = wait_for(&mut child, Instant::now() + LAST_WORDS);
+            self.change(|pids| {
+                pids.remove(&child.id());
+            });
+            // Else it is tried once more at the end of all: this may be that end, which spares nobody.
+            if is_done {
+                self.farewells.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+            }
+        }
+    }
+
+    /// Ends what is left of all that runs. Before: nothing is started any more.
+    fn bid_farewell_to_all(&self) {
+        let farewells = std::mem::take(&mut *self.farewells.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut started: Vec<Child> =
+            farewells.values().filter_map(|words| command_of(words).spawn().ok()).collect();
+        let deadline = Instant::now() + LAST_WORDS;
+        started.iter_mut().for_each(|child| {
+            wait_for(child, deadline);
+        });
     }
 
     /// Takes ended children that are nobody's: daemons whose parents are gone.
@@ -92,6 +138,8 @@ pub fn serve() -> ExitCode {
     // From here on nothing is started: an order may have come before its sender went.
     let _closed = programs.gate.write().unwrap_or_else(PoisonError::into_inner);
     end_all();
+    programs.bid_farewell_to_all();
+    end_all();
     ExitCode::SUCCESS
 }
 
@@ -124,7 +172,7 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
             return;
         }
         // A signal for a program that has just ended is late, not wrong.
-        let Some(Heard::Start { program, folder, memory, words, environment }) =
+        let Some(Heard::Start { program, folder, memory, words, farewell, environment }) =
             Heard::decode(&buffer[..length])
         else {
             continue;
@@ -150,6 +198,10 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
                 programs.change(|pids| {
                     pids.insert(child.id());
                 });
+                if !farewell.is_empty() {
+                    let mut farewells = programs.farewells.lock().unwrap_or_else(PoisonError::into_inner);
+                    farewells.insert(child.id(), farewell);
+                }
             }
             started
         };
@@ -168,6 +220,7 @@ fn serve_slot(channel: &OwnedFd, programs: &Programs) {
                 programs.change(|pids| {
                     pids.remove(&child.id());
                 });
+                programs.bid_farewell(child.id(), exit.code.is_none());
                 Told::Ended(exit)
             }
             Err(error) => Told::Refused(error.raw_os_error().unwrap_or(0)),
@@ -224,6 +277,30 @@ fn end_program(pid: u32) {
     for process in below {
         sys::signal_process(process.pid, Send::Kill);
     }
+}
+
+/// A command that says nothing to anybody.
+fn command_of(words: &[OsString]) -> Command {
+    let (program, arguments) = words.split_first().map_or((OsStr::new(""), &[][..]), |(p, rest)| (p, rest));
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Waits for the end of a child, and whether it was a good one; a child that is late is killed.
+fn wait_for(child: &mut Child, deadline: Instant) -> bool {
+    if let Ok(process) = sys::open_process(child.id()) {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match sys::poll([Some((process.as_fd(), Wish::Read))], Some(left)) {
+                Ok([false]) if !left.is_zero() => {}
+                _ => break,
+            }
+        }
+    }
+    // It fails only where it has ended already.
+    drop(child.kill());
+    child.wait().is_ok_and(|status| status.success())
 }
 
 fn split_at_equals(entry: &OsStr) -> Option<(&OsStr, &OsStr)> {

@@ -26,6 +26,8 @@ pub(in crate::module) struct Start<'a> {
     pub(in crate::module) environment: &'a [OsString],
     /// Bytes of memory that it may hold, with all that it starts; 0: there is no limit.
     pub(in crate::module) memory: u64,
+    /// The command that ends what a kill of the program leaves behind; empty: nothing does.
+    pub(in crate::module) farewell: &'a [OsString],
 }
 
 /// What `pipe` says.
@@ -51,12 +53,12 @@ impl Order<'_> {
         };
         let count = start.words.len().to_string();
         let memory = start.memory.to_string();
-        let fields =
-            [start.program.as_os_str(), start.folder.as_os_str(), OsStr::new(&memory), OsStr::new(&count)];
+        let last = start.farewell.len().to_string();
+        let numbers = [&memory, &count, &last].map(OsStr::new);
+        let fields = [start.program.as_os_str(), start.folder.as_os_str()].into_iter().chain(numbers);
+        let lists = start.words.iter().chain(start.farewell).chain(start.environment);
         let mut message = b"s".to_vec();
-        for field in
-            fields.into_iter().chain(start.words.iter().chain(start.environment).map(OsString::as_os_str))
-        {
+        for field in fields.chain(lists.map(OsString::as_os_str)) {
             if field.as_bytes().contains(&0) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -81,6 +83,7 @@ pub(super) enum Heard {
         folder: OsString,
         memory: u64,
         words: Vec<OsString>,
+        farewell: Vec<OsString>,
         environment: Vec<OsString>,
     },
     Dump,
@@ -104,12 +107,15 @@ impl Heard {
         let folder = fields.next()?;
         let memory = fields.next()?.to_str()?.parse().ok()?;
         let count: usize = fields.next()?.to_str()?.parse().ok()?;
+        let last: usize = fields.next()?.to_str()?.parse().ok()?;
         let words: Vec<OsString> = fields.by_ref().take(count).collect();
-        (words.len() == count).then(|| Heard::Start {
+        let farewell: Vec<OsString> = fields.by_ref().take(last).collect();
+        (words.len() == count && farewell.len() == last).then(|| Heard::Start {
             program,
             folder,
             memory,
             words,
+            farewell,
             environment: fields.collect(),
         })
     }
@@ -176,6 +182,7 @@ mod tests {
             folder: Path::new("/tmp"),
             environment: &environment,
             memory: 7,
+            farewell: &words[..1],
         };
         let message = Order::Start(start).encode().unwrap();
         let heard = Heard::Start {
@@ -183,6 +190,7 @@ mod tests {
             folder: "/tmp".into(),
             memory: 7,
             words: words.to_vec(),
+            farewell: words[..1].to_vec(),
             environment: environment.to_vec(),
         };
         assert_eq!(Heard::decode(&message), Some(heard));
@@ -197,6 +205,7 @@ mod tests {
                 folder: Path::new("/"),
                 environment: &[],
                 memory: 0,
+                farewell: &[],
             };
             Order::Start(start).encode().map(|_| ())
         };

@@ -27,6 +27,7 @@ fn launch() -> Launch {
         batch: None,
         at_once: None,
         ext: None,
+        readable: Vec::new(),
         fingerprint: None,
         split: None,
     }

@@ -18,7 +18,9 @@ pub(super) struct Outbox(Option<PathBuf>);
 impl Outbox {
     /// That of the worker which is to be started in a slot; what the one before left is gone.
     pub(super) fn new(launch: &Launch, slot: u32) -> Self {
-        let path = launch.python.is_some().then(|| launch.tmp.join(format!("{slot}.outbox")));
+        // A container cannot write there.
+        let has_one = launch.python.is_some() && launch.program.container().is_none();
+        let path = has_one.then(|| launch.tmp.join(format!("{slot}.outbox")));
         path.iter().for_each(|path| drop(crate::fs::remove_file(path)));
         Outbox(path)
     }
