@@ -13,7 +13,9 @@ use crate::engine::scheduler::{Ticket, WorkerIx};
 use crate::engine::target::TargetPlan;
 use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
-use crate::model::action::{Act, Extras, Loads, LogRange, Outcome, Output, Package, Place, State, Used};
+use crate::model::action::{
+    Act, Extras, KeyInput, Loads, LogRange, Outcome, Output, Package, Place, State, Used,
+};
 use crate::model::event::{Event, Finished, Ran, Stopped};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::folder;
@@ -352,7 +354,7 @@ impl Build<'_> {
         &mut self,
         worker: Option<WorkerIx>,
         request: &InHand,
-        work: &Work,
+        (work, inputs): (&Work, Vec<KeyInput>),
         ended: Ended,
     ) -> Result<Option<Written>> {
         let InHand { ticket, target, .. } = *request;
@@ -391,7 +393,7 @@ impl Build<'_> {
             loads: worker.and_then(|worker| self.loads[worker.0 as usize]),
             doc: open.document.number,
             mark: self.mark,
-            inputs: work.inputs.clone(),
+            inputs,
             outcome: ended.outcome,
             start: ended.start,
             duration: ended.duration,
@@ -408,7 +410,7 @@ impl Build<'_> {
     /// Writes the record, and lets the document go on. What it means is announced when it is on disk.
     fn record(&mut self, worker: Option<WorkerIx>, request: &InHand, ended: Ended) -> Result<State> {
         let InHand { ticket, target, .. } = *request;
-        let Some(work) =
+        let Some(mut work) =
             self.open[ticket.doc.0 as usize].as_mut().and_then(|open| open.work[ticket.step].take())
         else {
             return Ok(State::Unfinished);
@@ -416,7 +418,8 @@ impl Build<'_> {
         let duration = ended.duration;
         let warned = !request.extras.warnings.is_empty();
         self.tally.ran(target, duration, warned, worker.is_some());
-        let Some((at, act, bytes)) = self.write_act(worker, request, &work, ended)? else {
+        let inputs = std::mem::take(&mut work.inputs);
+        let Some((at, act, bytes)) = self.write_act(worker, request, (&work, inputs), ended)? else {
             return Ok(State::Unfinished);
         };
         self.watch_row((target, work.call), ticket, &act.outcome)?;

@@ -75,7 +75,8 @@ impl Build<'_> {
         self.tally.ran(request.target, ended.duration, false, false);
         let work = self.open[ticket.doc.0 as usize].as_ref().and_then(|open| open.work[ticket.step].clone());
         if let Some(work) = work
-            && let Some((at, act, _)) = self.write_act(Some(worker), request, &work, ended)?
+            && let Some((at, act, _)) =
+                self.write_act(Some(worker), request, (&work, work.inputs.clone()), ended)?
             && let Outcome::Failed(failure) = &act.outcome
             && let Some(open) = self.open[ticket.doc.0 as usize].as_ref()
         {

@@ -63,7 +63,7 @@ impl Bar {
     fn start_after(silent: Duration, talk: Talk, width: Option<usize>, out: Box<dyn Write + Send>) -> Self {
         let width = width.filter(|width| *width > 0).unwrap_or(WIDTH);
         let screen = Screen::new(width, out);
-        let note = Note { talk, state: State::default(), lines: Vec::new(), over: false };
+        let note = Note { talk, state: State::of_block(), lines: Vec::new(), over: false };
         let notes = Arc::new(Notes { notes: Mutex::new(note), over: Condvar::new() });
         let began = Instant::now();
         let (shared, paper) = (Arc::clone(&notes), screen.clone());

@@ -2,9 +2,10 @@
 //!
 //! Every time is given as "so long after the start", so the same events at the same times give the same lines.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::hash::Map;
 use crate::model::event::{Event, Hand, TargetCounts};
 use crate::report::style::{HEAD, INDENT, Ink, Style, columns, cut, cut_front, shown};
 use crate::text;
@@ -32,8 +33,8 @@ const BAR_STEP: usize = 7;
 #[derive(Default)]
 pub(super) struct State {
     targets: Vec<Line>,
-    /// By document.
-    in_hand: HashMap<String, Vec<InHand>>,
+    /// By document; nobody looks where there is no block.
+    in_hand: Option<Map<String, Vec<InHand>>>,
     planned: bool,
     stopping: bool,
     /// When the first document was taken in hand.
@@ -63,6 +64,11 @@ struct InHand {
 }
 
 impl State {
+    /// Of a build that is shown as a block, which names documents.
+    pub(super) fn of_block() -> Self {
+        State { in_hand: Some(Map::default()), ..State::default() }
+    }
+
     /// Takes in what happened.
     pub(super) fn hear(&mut self, event: &Event, at: Duration) {
         match event {
@@ -78,11 +84,13 @@ impl State {
             Event::Started { doc, target } => {
                 self.working_since.get_or_insert(at);
                 self.line(target).starting = None;
-                let entry = InHand { target: target.clone(), since: at, progress: None };
-                self.in_hand.entry(doc.clone()).or_default().push(entry);
+                if let Some(in_hand) = &mut self.in_hand {
+                    let entry = InHand { target: target.clone(), since: at, progress: None };
+                    in_hand.entry(doc.clone()).or_default().push(entry);
+                }
             }
             Event::Progress { doc, target, done, total } => {
-                let entries = self.in_hand.get_mut(doc).into_iter().flatten();
+                let entries = self.in_hand.iter_mut().filter_map(|all| all.get_mut(doc)).flatten();
                 if let Some(entry) = entries.filter(|entry| entry.target == *target).last() {
                     entry.progress = Some((*done, *total));
                 }
@@ -108,10 +116,12 @@ impl State {
 
     fn ended(&mut self, doc: &str, target: &str, at: Duration) {
         self.working_since.get_or_insert(at);
-        if let Some(entries) = self.in_hand.get_mut(doc) {
+        if let Some(in_hand) = &mut self.in_hand
+            && let Some(entries) = in_hand.get_mut(doc)
+        {
             entries.retain(|entry| entry.target != target);
             if entries.is_empty() {
-                self.in_hand.remove(doc);
+                in_hand.remove(doc);
             }
         }
         self.line(target).starting = None;
@@ -232,8 +242,8 @@ impl State {
     /// The documents that take longest, in one line.
     fn hands(&self, at: Duration, width: usize, style: Style) -> Option<String> {
         let named = |entry: &InHand| at.saturating_sub(entry.since) >= NAMED_AFTER;
-        let all =
-            self.in_hand.iter().flat_map(|(doc, entries)| entries.iter().map(move |entry| (doc, entry)));
+        let by_doc = self.in_hand.iter().flatten();
+        let all = by_doc.flat_map(|(doc, entries)| entries.iter().map(move |entry| (doc, entry)));
         let mut oldest: Vec<_> = all.filter(|(_, entry)| named(entry)).collect();
         if oldest.is_empty() {
             return None;

@@ -423,7 +423,7 @@ fn without_progress_the_rest_is_said_all_the_same() {
 
 /// A state in which two targets work, one waits and a document takes long.
 fn at_work() -> State {
-    let mut state = State::default();
+    let mut state = State::of_block();
     let seconds = Duration::from_secs;
     let started = |doc: &str| Event::Started { doc: doc.into(), target: "ocr".into() };
     state.hear(&plan(), seconds(0));
@@ -485,7 +485,7 @@ fn no_line_of_the_block_is_wider_than_the_terminal() {
 #[test]
 fn with_many_targets_those_at_work_are_shown_and_the_others_counted() {
     let list = (0..20).map(|ix| counts(&format!("t{ix:02}"), u64::from(ix > 3), 4, 0, u64::from(ix > 15)));
-    let mut state = State::default();
+    let mut state = State::of_block();
     state.hear(&Event::Counts(list.collect()), Duration::ZERO);
     let block = state.block(Duration::from_secs(1), 80, NO_COLOUR);
     let names: Vec<_> = block.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
@@ -494,7 +494,7 @@ fn with_many_targets_those_at_work_are_shown_and_the_others_counted() {
 
 #[test]
 fn before_the_plan_the_block_says_that_it_scans_and_at_the_end_that_it_stops() {
-    let mut state = State::default();
+    let mut state = State::of_block();
     assert_eq!(state.block(Duration::from_millis(2100), 80, NO_COLOUR), ["    2.1 s   scanning"]);
     state.hear(&Event::Counts(vec![counts("ocr", 0, 0, 0, 3)]), Duration::from_secs(2));
     state.hear(&Event::Stopping { in_hand: 3 }, Duration::from_secs(3));
@@ -503,7 +503,7 @@ fn before_the_plan_the_block_says_that_it_scans_and_at_the_end_that_it_stops() {
 
 #[test]
 fn counts_set_the_order_of_targets_whoever_spoke_first() {
-    let mut state = State::default();
+    let mut state = State::of_block();
     let started = Event::Starting { target: "embed".into(), module: "m".into() };
     state.hear(&started, Duration::ZERO);
     let list = ["ocr", "clean", "embed"].map(|target| counts(target, 1, 1, 0, 0));
@@ -564,7 +564,7 @@ fn what_is_left_at_first_is_what_it_took_before() {
     };
     let begun = |embed: Option<f64>| {
         let targets = vec![planned("ocr", 4, Some(20.0)), planned("embed", 2, embed)];
-        let mut state = State::default();
+        let mut state = State::of_block();
         state.hear(&Event::Plan { targets, up_to_date: 0 }, Duration::ZERO);
         state.hear(&Event::Started { doc: "a".into(), target: "ocr".into() }, Duration::ZERO);
         state

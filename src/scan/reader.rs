@@ -4,12 +4,12 @@
 //! nothing of what is made of the content.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, io_text};
@@ -79,7 +79,52 @@ pub struct Reading {
 /// Threads that read files.
 pub struct Reader {
     pool: rayon::ThreadPool,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
+}
+
+/// What the threads take their work from. They wait here and not in the pool, whose threads look around for work many
+/// times before they sleep: with files that take microseconds, that cost as much as reading them.
+#[derive(Default)]
+struct Queue {
+    batches: Mutex<Batches>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Batches {
+    waiting: VecDeque<Box<dyn FnOnce() + Send>>,
+    is_over: bool,
+}
+
+impl Queue {
+    fn push(&self, batch: Box<dyn FnOnce() + Send>) {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).waiting.push_back(batch);
+        self.changed.notify_one();
+    }
+
+    /// Does what comes, until it is over and nothing is left.
+    fn serve(&self) {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(batch) = batches.waiting.pop_front() {
+                drop(batches);
+                batch();
+                batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            } else if batches.is_over {
+                return;
+            } else {
+                batches = self.changed.wait(batches).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.queue.batches.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+        self.queue.changed.notify_all();
+    }
 }
 
 struct Shared {
@@ -100,8 +145,14 @@ impl Reader {
             .thread_name(|i| format!("read-{i}"))
             .build()
             .map_err(|e| Error::unfinished("cannot start the threads that read files").caused_by(e))?;
+        let queue = Arc::new(Queue::default());
+        for _ in 0..pool.current_num_threads() {
+            let queue = Arc::clone(&queue);
+            pool.spawn(move || queue.serve());
+        }
         Ok(Reader {
             pool,
+            queue,
             shared: Arc::new(Shared {
                 salt,
                 windows: Mutex::default(),
@@ -137,12 +188,12 @@ impl Reader {
                 (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&done));
             let read =
                 move |(beside, roots, rel): (T, Arc<Roots>, String)| (beside, shared.read(&roots, &rel, ask));
-            self.pool.spawn_fifo(move || {
+            self.queue.push(Box::new(move || {
                 let (began, count) = (Instant::now(), batch.len() as u64);
                 let outcomes = batch.into_iter().map(read).collect();
                 pace.pace.store(began.elapsed().as_nanos() as u64 / count, Ordering::Relaxed);
                 done(outcomes);
-            });
+            }));
         }
     }
 
@@ -207,7 +258,7 @@ impl Shared {
             stamp: before.stamp(self.salt),
             racy: before.last_change() + self.window(&file, before.device()) > start,
             mime: ask.mime.then(|| mime_of(&content.first, &DocId::in_source("", rel).ext())),
-            bytes: keep.then(|| content.bytes.into()),
+            bytes: content.bytes,
         })))
     }
 
@@ -220,10 +271,11 @@ impl Shared {
 struct Content {
     digest: Digest,
     first: Vec<u8>,
-    bytes: Vec<u8>,
+    bytes: Option<Arc<[u8]>>,
 }
 
-/// Hashes exactly `size` bytes; nothing if the file has fewer or more, or nobody waits for it any more.
+/// Hashes exactly `size` bytes; nothing if the file has fewer, or more as far as that was seen (one that has more by now
+/// has another status), or nobody waits for it any more.
 /// One thread a file: BLAKE3 on one core is faster than the disks, and there are other files.
 fn hash(
     file: &mut File,
@@ -236,7 +288,7 @@ fn hash(
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
     }
     BUFFER.with_borrow_mut(|buffer| {
-        let mut content = Content { digest: Digest::default(), first: Vec::new(), bytes: Vec::new() };
+        let (mut first, mut bytes) = (Vec::new(), Vec::new());
         let mut hasher = StreamHasher::default();
         let mut length = 0;
         loop {
@@ -250,16 +302,26 @@ fn hash(
             if length > size || is_stopped.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            if n == 0 {
-                content.digest = hasher.finish();
-                return Ok((length == size).then_some(content));
+            if n as u64 == size && size > 0 {
+                // Most files come in one piece.
+                let first = if sniff { chunk[..n.min(SNIFF)].to_vec() } else { Vec::new() };
+                return Ok(Some(Content {
+                    digest: Digest::of(chunk),
+                    first,
+                    bytes: keep.then(|| chunk.into()),
+                }));
             }
             hasher.update(chunk);
             if keep {
-                content.bytes.extend_from_slice(chunk);
+                bytes.extend_from_slice(chunk);
             }
-            if sniff && content.first.len() < SNIFF {
-                content.first.extend_from_slice(&chunk[..n.min(SNIFF - content.first.len())]);
+            if sniff && first.len() < SNIFF {
+                first.extend_from_slice(&chunk[..n.min(SNIFF - first.len())]);
+            }
+            if n == 0 || (length == size && size > 0) {
+                let content =
+                    || Content { digest: hasher.finish(), first, bytes: keep.then(|| bytes.into()) };
+                return Ok((length == size).then(content));
             }
         }
     })
