@@ -57,6 +57,7 @@ fn project(pipelinefile: &str) -> (tempfile::TempDir, PathBuf) {
                 write(&root.join(other).join("Pipelinefile"), &text);
             }
             "path" if !value.contains("{id") && !value.starts_with("out/") => make(&value),
+            "requirements" => make(&value),
             "module" => make(&format!("modules/{}.py", value.split(':').next().unwrap())),
             _ => value.strip_prefix("file:").into_iter().for_each(make),
         }

@@ -11,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::code::{self, Takes};
+use crate::engine::environments;
 use crate::engine::trial::Folder;
 use crate::error::{Error, Result};
 use crate::golden::{self, Difference, Made, Sample, Subject, Verdict};
@@ -263,7 +264,9 @@ fn subject(project: &Project, name: &str) -> Result<Subject> {
         takes_docs = takes.map_or(takes_docs, |takes| takes == Takes::Docs);
         let interpreter = python::find(&project.root)?;
         let sdk = python::unpack_sdk(&project.store_dir.join("python"))?;
-        python = Some(Python { executable: interpreter.executable, sdk });
+        let base = Python { executable: interpreter.executable, sdk, install: None };
+        environments::prepare(&project.root, &module, &base, &mut |_| {})?;
+        python = Some(environments::python_of(&project.root, &module, &base)?);
     }
     let splits = targets.iter().map(|ix| pipeline.target(*ix)).find(|target| target.split);
     Ok(Subject {
@@ -294,6 +297,7 @@ fn found(project: &Project, name: &str) -> Result<Module> {
         version: None,
         code: None,
         probe: None,
+        requirements: None,
         params: std::collections::BTreeMap::new(),
         settings: Settings::default(),
     })

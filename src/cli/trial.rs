@@ -238,6 +238,8 @@ impl Args {
         let doc = self.document(project, &store, ix);
         let prepared = doc.and_then(|doc| {
             let parts = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))?;
+            let modules = project.pipeline().modules_of(ix);
+            parts.prepare(modules, &mut |message| out.say(format!("{message} …")))?;
             let folder = folder.insert(Folder::begin(&project.store_dir)?);
             let mut rerun = |target: &str, launch, request, folder: &Path| {
                 Self::rerun(target, host, launch, request, folder, out)

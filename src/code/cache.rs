@@ -15,7 +15,7 @@ use crate::code::imports::Import;
 use crate::hash::Digest;
 
 /// Raised whenever the format changes, or what counts as an import or as said does.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Where entries are kept, each under the path of its file, relative to the project.
 pub trait Cache {
@@ -70,6 +70,8 @@ pub(super) struct Facts {
     pub(super) digest: Digest,
     /// Empty for what is not Python.
     pub(super) imports: Vec<Import>,
+    /// Of a script's metadata block (PEP 723), which the digest leaves out; nothing if there is none.
+    pub(super) block: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,10 +80,13 @@ struct Entry {
     stamp: FileStamp,
     digest: Digest,
     imports: Vec<Import>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block: Option<Digest>,
 }
 
 pub(super) fn encode(stamp: FileStamp, facts: &Facts) -> Vec<u8> {
-    let entry = Entry { version: VERSION, stamp, digest: facts.digest, imports: facts.imports.clone() };
+    let Facts { digest, imports, block } = facts.clone();
+    let entry = Entry { version: VERSION, stamp, digest, imports, block };
     serde_json::to_vec(&entry).unwrap_or_default()
 }
 
@@ -89,7 +94,7 @@ pub(super) fn encode(stamp: FileStamp, facts: &Facts) -> Vec<u8> {
 pub(super) fn decode(entry: &[u8], stamp: FileStamp) -> Option<Facts> {
     let entry: Entry = serde_json::from_slice(entry).ok()?;
     let holds = entry.version == VERSION && entry.stamp == stamp;
-    holds.then_some(Facts { digest: entry.digest, imports: entry.imports })
+    holds.then_some(Facts { digest: entry.digest, imports: entry.imports, block: entry.block })
 }
 
 #[cfg(test)]
@@ -103,19 +108,19 @@ mod tests {
 
     fn facts() -> Facts {
         let import = Import { level: 1, module: "a.b".to_owned(), names: vec!["c".to_owned()] };
-        Facts { digest: Digest([0xab; 32]), imports: vec![import] }
+        Facts { digest: Digest([0xab; 32]), imports: vec![import], block: None }
     }
 
     #[test]
     fn golden_entry() {
         let golden = concat!(
-            r#"{"version":2,"stamp":{"size":12,"mtime_ns":1700000000000000001,"ctime_ns":-5,"inode":7},"#,
+            r#"{"version":3,"stamp":{"size":12,"mtime_ns":1700000000000000001,"ctime_ns":-5,"inode":7},"#,
             r#""digest":"abababababababababababababababababababababababababababababababab","#,
             r#""imports":[{"level":1,"module":"a.b","names":["c"]}]}"#
         );
         assert_eq!(String::from_utf8(encode(STAMP, &facts())).unwrap(), golden);
         assert_eq!(decode(golden.as_bytes(), STAMP), Some(facts()));
-        assert_eq!(decode(golden.replace("\"version\":2", "\"version\":1").as_bytes(), STAMP), None);
+        assert_eq!(decode(golden.replace("\"version\":3", "\"version\":2").as_bytes(), STAMP), None);
     }
 
     #[test]

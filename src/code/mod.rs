@@ -86,8 +86,13 @@ impl Tree<'_> {
         };
         let mut files = Vec::with_capacity(names.len());
         for name in names {
+            // Of a function's file the packages that its worker loads count, not those that are listed.
+            let digest = match spec {
+                Spec::Python(_) => self.digest(&name)?,
+                _ => self.digest_with_block(&name)?,
+            };
             // One that vanished this very moment counts no more.
-            if let Some(digest) = self.digest(&name)? {
+            if let Some(digest) = digest {
                 files.push((name, digest));
             }
         }

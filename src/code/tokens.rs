@@ -17,6 +17,21 @@ pub(super) fn digest(bytes: &[u8]) -> Option<Digest> {
     Some(FieldHasher::new("pipe python source 1").bytes(&said).finish())
 }
 
+/// The digest of its metadata blocks, `# /// script` (PEP 723); nothing if there is none.
+pub(super) fn block(bytes: &[u8]) -> Option<Digest> {
+    let (mut said, mut in_block) = (Vec::new(), false);
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let bounds = line.starts_with(b"# ///");
+        if bounds || (in_block && line.starts_with(b"#")) {
+            said.extend_from_slice(line);
+            said.push(b'\n');
+        }
+        in_block = if bounds { !in_block } else { in_block && line.starts_with(b"#") };
+    }
+    (!said.is_empty()).then(|| FieldHasher::new("pipe python block 1").bytes(&said).finish())
+}
+
 /// A Python file without comments and layout.
 fn said(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -150,17 +165,12 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Comments that mean something: the first line of a script, and a block `# /// script` (PEP 723).
+    /// A comment that means something: the first line of a script.
     fn take_leading_comments(&mut self) {
-        let mut in_block = false;
-        for (number, line) in self.bytes.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let bounds = line.starts_with(b"# ///");
-            if bounds || (in_block && line.starts_with(b"#")) || (number == 0 && line.starts_with(b"#!")) {
-                self.said.extend_from_slice(line);
-                self.said.push(b'\n');
-            }
-            in_block = if bounds { !in_block } else { in_block && line.starts_with(b"#") };
+        let line = self.bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if line.starts_with(b"#!") {
+            self.said.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            self.said.push(b'\n');
         }
     }
 
@@ -274,7 +284,8 @@ mod tests {
         assert!(!same("x = 'a' # b'\n", "x = 'a # b'\n"));
         assert!(!same("a if b else c\n", "a ifb else c\n"));
         assert!(!same("if a:\n  b\n  c\n", "if a:\n  b\nc\n"));
-        assert!(!same("# /// script\n# a\n# ///\nx\n", "# /// script\n# b\n# ///\nx\n"));
+        let [a, b] = ["# /// script\n# a\n# ///\nx\n", "# /// script\n# b\n# ///\nx\n"];
+        assert!(same(a, b) && block(a.as_bytes()) != block(b.as_bytes()), "it is told apart from the rest");
         assert!(!same("#!/usr/bin/python3\nx\n", "#!/usr/bin/python3 -O\nx\n"));
         assert!(!same("f'{a} b'\n", "f'{a}  b'\n"));
     }

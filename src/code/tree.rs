@@ -14,7 +14,7 @@ use crate::code::cache::{Cache, Facts, FileStamp, decode, encode};
 use crate::code::imports::imports;
 use crate::code::tokens;
 use crate::error::{Error, Result};
-use crate::hash::{Digest, StreamHasher};
+use crate::hash::{Digest, FieldHasher, StreamHasher};
 
 /// Folders of a project that hold no code of the project.
 const FOREIGN: &[&str] = &[
@@ -81,6 +81,15 @@ impl<'a> Tree<'a> {
     pub fn digest(&mut self, file: &str) -> Result<Option<Digest>> {
         let Some(file) = self.inside(Path::new(file)) else { return Ok(None) };
         Ok(self.facts(&file)?.map(|facts| facts.digest))
+    }
+
+    /// The digest with that of its metadata block: for programs that read the block themselves, as `uv run` does.
+    pub(super) fn digest_with_block(&mut self, file: &str) -> Result<Option<Digest>> {
+        let Some(facts) = self.facts(file)? else { return Ok(None) };
+        let with = |block: &Digest| {
+            FieldHasher::new("pipe python script 1").digest(&facts.digest).digest(block).finish()
+        };
+        Ok(Some(facts.block.as_ref().map_or(facts.digest, with)))
     }
 
     /// A path as one of the project: relative, without `.` and `..`; nothing if it leads out of it.
@@ -178,9 +187,11 @@ impl<'a> Tree<'a> {
             }
         }
         let said = source.as_deref().and_then(tokens::digest);
+        let block = source.as_deref().and_then(tokens::block);
         let imports = source.map(|bytes| imports(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
         // Of Python what it says, of all else every byte.
-        let facts = Facts { digest: said.unwrap_or_else(|| hasher.finish()), imports };
+        let block = said.is_some().then_some(block).flatten();
+        let facts = Facts { digest: said.unwrap_or_else(|| hasher.finish()), imports, block };
         let after = FileStamp::of(&open.metadata().map_err(fail)?);
         if before == after && before.is_settled(crate::sys::racy_window(&open), self.now_ns) {
             self.cache.put(file, encode(before, &facts));

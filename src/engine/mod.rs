@@ -21,6 +21,7 @@ mod crew;
 pub mod decide;
 pub mod document;
 pub mod documents;
+pub mod environments;
 pub mod failures;
 mod faults;
 mod feeds;
@@ -91,7 +92,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::allowance::Allowance;
 use crate::model::document::DocId;
-use crate::model::pipeline::{Pipeline, TargetIx, Verb, WithFrom};
+use crate::model::pipeline::{Module, ModuleIx, Pipeline, TargetIx, Verb, WithFrom};
 use crate::model::selection::Glob;
 use crate::module::{Host, Launch, Python, SETUP_TIMEOUT};
 use crate::scan::Roots;
@@ -259,6 +260,25 @@ impl<'a> Parts<'a> {
         Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache }
     }
 
+    /// The interpreter that runs a module, if there is one.
+    fn python_of(&self, module: &Module) -> Result<Option<Python>> {
+        let of_module = |base| environments::python_of(&self.pipeline.root, module, base);
+        self.python.as_ref().map(of_module).transpose()
+    }
+
+    /// Brings the environments of these modules up to date; `say` is told of what takes time.
+    pub fn prepare(
+        &self,
+        modules: impl IntoIterator<Item = ModuleIx>,
+        say: &mut dyn FnMut(String),
+    ) -> Result<()> {
+        let Some(base) = &self.python else { return Ok(()) };
+        for module in modules.into_iter().map(|ix| self.pipeline.module(ix)) {
+            environments::prepare(&self.pipeline.root, module, base, say)?;
+        }
+        Ok(())
+    }
+
     /// How the workers of a target are started.
     pub fn launch(&self, plan: &TargetPlan, worker: u32) -> Result<Launch> {
         let target = self.pipeline.target(plan.ix);
@@ -273,7 +293,7 @@ impl<'a> Parts<'a> {
         Ok(Launch {
             program: module.program.clone(),
             root: self.pipeline.root.clone(),
-            python: self.python.clone(),
+            python: self.python_of(module)?,
             env: settings.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             withheld: modules::withheld(self.pipeline, &settings.secrets),
             secrets: settings.secrets,

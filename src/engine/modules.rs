@@ -38,7 +38,7 @@ pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, Stri
             found
         };
     let sdk = python::unpack_sdk(&store.dir().join("python"))?;
-    Ok(Some((Python { executable: interpreter.executable, sdk }, interpreter.version)))
+    Ok(Some((Python { executable: interpreter.executable, sdk, install: None }, interpreter.version)))
 }
 
 /// The facts of every module, by its number.
@@ -158,7 +158,7 @@ pub fn run_probe(root: &Path, module: &str, command: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn find_program(name: &str, root: &Path) -> Option<PathBuf> {
+pub(super) fn find_program(name: &str, root: &Path) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(root.join(name));
     }

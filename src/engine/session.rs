@@ -91,6 +91,8 @@ fn once(
     let families = Families::new(parts.pipeline, &options.wanted);
     options.reads_all = options.reads_all || asks_content(parts.pipeline, &options);
     let called = services::modules_of(parts.pipeline, options.wanted.iter().copied());
+    let used = called.iter().copied();
+    parts.prepare(used, &mut |message| sink.event(&Event::Notice { message, hint: None }))?;
     let facts =
         modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Servers(Some(&called)))?;
     for notice in facts.iter().filter_map(|facts| facts.service.as_ref()?.notice.clone()) {

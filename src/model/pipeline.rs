@@ -324,6 +324,8 @@ pub struct Module {
     pub code: Option<Vec<String>>,
     /// A command whose output joins the key.
     pub probe: Option<String>,
+    /// The file that lists the packages that it needs, relative to the project's folder.
+    pub requirements: Option<String>,
     /// The `params` of `[module.x]`.
     pub params: BTreeMap<String, serde_json::Value>,
     /// The settings of `[module.x]`.

@@ -112,6 +112,17 @@ impl Engine {
     }
 }
 
+/// Whether containers of this image can be started; asked once a process.
+pub(super) fn check(launch: &Launch, container: &Container) -> Result<(), Failure> {
+    ready(launch, container).map(|_| ())
+}
+
+fn ready(launch: &Launch, container: &Container) -> Result<Engine, Failure> {
+    let engine = Engine::find(launch)?;
+    look(&engine, launch, container)?;
+    Ok(engine)
+}
+
 /// The store that a launch works for, as a label says it.
 fn store_of(launch: &Launch) -> String {
     Digest::of(launch.tmp.as_os_str().as_bytes()).short()
@@ -126,8 +137,7 @@ pub(super) fn enclose(
     sealed: Option<&Path>,
     words: Vec<OsString>,
 ) -> Result<Enclosed, Failure> {
-    let engine = Engine::find(launch)?;
-    look(&engine, launch, container)?;
+    let engine = ready(launch, container)?;
     crate::fs::create_dir(scratch).map_err(|error| cannot_start(error.to_string()))?;
     let own = sys::own_pid();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

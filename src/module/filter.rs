@@ -14,6 +14,7 @@ use crate::model::folder;
 use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
+use crate::module::container;
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 use crate::module::log::{Endless, Log, Times, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
@@ -144,7 +145,8 @@ impl Filter {
             _ => "sh".to_owned(),
         };
         // In a container it is looked for there.
-        let contained = launch.program.container().is_some();
+        let contained = launch.program.container().map(|container| container::check(&launch, container));
+        let contained = contained.transpose()?.is_some();
         let program = (!contained).then(|| Command::of_words(&launch, vec![first.into()])).transpose()?;
         let holes: Vec<&Hole> = words.iter().flat_map(Template::holes).collect();
         for hole in &holes {

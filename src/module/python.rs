@@ -28,6 +28,8 @@ pub struct Python {
     pub executable: PathBuf,
     /// The folder to import `pipelinefile` from, see [`unpack_sdk`].
     pub sdk: PathBuf,
+    /// What to do where a package is missing, if that is not to install it with this interpreter's pip.
+    pub install: Option<String>,
 }
 
 impl Python {

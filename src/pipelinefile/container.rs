@@ -43,11 +43,10 @@ fn unpinned(image: &At<String>) -> Option<Mistake> {
         None => {
             let message = "`image` has no digest: the same name can be another image tomorrow";
             let find = format!("podman image inspect --format '{{{{.Digest}}}}' {name}");
-            let find = format!("{find}   (docker: --format '{{{{index .RepoDigests 0}}}}')");
             return Some(
                 Mistake::at(image.span.clone(), message.to_owned())
                     .label("wanted: NAME@sha256:…")
-                    .help(format!("of an image that is here it is told by\n{find}")),
+                    .help(format!("of an image that is here: {find}")),
             );
         }
     };

@@ -112,23 +112,6 @@ fn names_in(folder: &Path) -> Vec<String> {
     super::disk::names_in(folder)
 }
 
-/// What the `[tool.pipe]` table of a script's metadata block says (PEP 723): what the module accepts, what it returns.
-pub fn script_says(text: &str) -> (Option<String>, Option<String>) {
-    let mut lines = text.lines().skip_while(|line| line.trim_end() != "# /// script").skip(1);
-    let block: Vec<&str> = lines
-        .by_ref()
-        .take_while(|line| line.trim_end() != "# ///")
-        .filter_map(|line| line.strip_prefix('#'))
-        .collect();
-    let block: Vec<&str> = block.into_iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-    let Ok(table) = toml::from_str::<toml::Table>(&block.join("\n")) else { return (None, None) };
-    let says = |key: &str| {
-        let value = table.get("tool")?.get("pipe")?.get(key)?;
-        value.as_str().map(str::to_owned).or_else(|| serde_json::to_string(value).ok())
-    };
-    (says("accepts"), says("returns"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,13 +129,5 @@ mod tests {
                 ("mail:split".to_owned(), python("mailtools", "split")),
             ]
         );
-    }
-
-    #[test]
-    fn a_script_says_what_it_accepts() {
-        let text = "#!/usr/bin/env python3\n# /// script\n# dependencies = [\"x\"]\n#\n# [tool.pipe]\n# accepts = \"*.txt\"\n\
-                    # returns = [\"text\", \"json\"]\n# ///\nimport x\n";
-        assert_eq!(script_says(text), (Some("*.txt".to_owned()), Some("[\"text\",\"json\"]".to_owned())));
-        assert_eq!(script_says("import x\n"), (None, None));
     }
 }

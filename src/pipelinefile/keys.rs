@@ -12,7 +12,19 @@ pub(super) const TARGET: &[&str] = &[
 ];
 /// `[module.x]`, besides [`SETTINGS`].
 pub(super) const MODULE: &[&str] = &[
-    "cmd", "shell", "url", "token", "ttl", "image", "network", "version", "code", "probe", "inputs", "params",
+    "cmd",
+    "shell",
+    "url",
+    "token",
+    "ttl",
+    "image",
+    "network",
+    "requirements",
+    "version",
+    "code",
+    "probe",
+    "inputs",
+    "params",
 ];
 /// Plain keys of modules and targets.
 pub(super) const SETTINGS: &[&str] = &[

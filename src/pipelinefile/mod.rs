@@ -4,7 +4,7 @@
 //! functions look like is not known here: whoever reads them adds mistakes through [`Loaded::mistake_at_target`].
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
-//! Inside, each file imports only those before it: `mistake keys value disk installed`, `section spans`, `select settings source
+//! Inside, each file imports only those before it: `mistake keys value disk script installed`, `section spans`, `select settings source
 //! command`, `container proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`.
 
 mod calls;
@@ -25,6 +25,7 @@ mod proxies;
 mod publish;
 mod publish_check;
 mod sample;
+mod script;
 mod section;
 mod select;
 mod settings;
@@ -47,12 +48,13 @@ use toml::de::DeTable;
 pub use calls::PythonCall;
 pub use command::words;
 pub use edit::{NewTable, add_tables};
-pub use installed::{Installed, installed, script_says};
+pub use installed::{Installed, installed};
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};
 pub use overrides::Override;
 pub use proxies::Proxy;
 pub use sample::{SampleNotes, sample_notes, write_sample_notes};
+pub use script::{script_dependencies, script_says};
 pub use spans::Spans;
 pub use value::{is_identifier, is_name};
 

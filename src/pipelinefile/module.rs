@@ -44,6 +44,7 @@ pub(super) struct About {
     pub(super) version: Option<String>,
     pub(super) code: Option<Vec<String>>,
     pub(super) probe: Option<String>,
+    pub(super) requirements: Option<String>,
 }
 
 /// All modules: the tables, and what targets made of them.
@@ -133,6 +134,12 @@ impl<'a> Modules<'a> {
                 stated: true,
                 ..About::default()
             };
+        }
+        if let Some(list) = &about.requirements
+            && !self.root.join(list).is_file()
+        {
+            let message = format!("there is no file `{list}`, which module `{}` needs", name.value);
+            self.log.add(Mistake::at(name.span.clone(), message).label("its `requirements`").on_disk());
         }
         let found = if about.stated { None } else { self.found(&name.value) };
         if let Some(found) = &found {
@@ -258,8 +265,9 @@ impl<'a> Modules<'a> {
 }
 
 fn made(name: String, program: Program, about: About) -> Module {
-    let About { version, code, probe, .. } = about;
-    Module { name, program, version, code, probe, params: BTreeMap::new(), settings: Settings::default() }
+    let About { version, code, probe, requirements, .. } = about;
+    let (params, settings) = (BTreeMap::new(), Settings::default());
+    Module { name, program, version, code, probe, requirements, params, settings }
 }
 
 /// Reads the keys that say what program it is; of a module, or of a target with a command of its own.
@@ -291,7 +299,19 @@ pub(super) fn about(source: &str, section: &Section<'_>, log: &Log) -> About {
         version: section.text("version").map(|version| version.value),
         code: section.has("code").then(|| code(section, log)),
         probe: section.text("probe").map(|probe| probe.value),
+        requirements: requirements(section, &ways, log),
     }
+}
+
+/// `requirements`: of a function, whose interpreter is ours to choose.
+fn requirements(section: &Section<'_>, ways: &[&str], log: &Log) -> Option<String> {
+    let list = section.text("requirements")?;
+    if let Some(way) = ways.first() {
+        let message = format!("`requirements` is for Python functions, and this runs by `{way}`");
+        log.add(Mistake::at(list.span, message).help("for a command: cmd = \"uv run …\""));
+        return None;
+    }
+    Some(list.value)
 }
 
 fn url(section: &Section<'_>, log: &Log) -> Option<Program> {

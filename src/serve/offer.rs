@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{self, Spec, Tree};
+use crate::engine::environments;
 use crate::engine::target::program_parts;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -83,9 +84,11 @@ impl Offer {
             if !is_known {
                 let name = found.name;
                 // A version that the function states is a part of its file.
-                let (version, code, probe) = (None, None, None);
+                let (version, code, probe, requirements) = (None, None, None, None);
                 let (params, settings) = (BTreeMap::new(), Settings::default());
-                let module = Module { name: name.clone(), program, version, code, probe, params, settings };
+                let name_of = name.clone();
+                let module =
+                    Module { name: name_of, program, version, code, probe, requirements, params, settings };
                 all.entry(name).or_insert(module);
             }
         }
@@ -97,7 +100,7 @@ impl Offer {
         let (python, interpreter) = if has_python {
             let found = python::find(&pipeline.root)?;
             let sdk = python::unpack_sdk(&folder.join("python"))?;
-            (Some(Python { executable: found.executable, sdk }), found.version)
+            (Some(Python { executable: found.executable, sdk, install: None }), found.version)
         } else {
             (None, String::new())
         };
@@ -107,12 +110,22 @@ impl Offer {
             let kept = crate::fs::read_optional(&memory).ok().flatten();
             let learned = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
             let state = Mutex::new(State { learned, ..State::default() });
-            let (root, python) = (pipeline.root.clone(), python.clone());
+            let root = pipeline.root.clone();
+            let python = match &python {
+                Some(base) => {
+                    environments::prepare(&root, &module, base, &mut |notice| tracing::info!("{notice}"))?;
+                    Some(environments::python_of(&root, &module, base)?)
+                }
+                None => None,
+            };
             let (interpreter, folder) = (interpreter.clone(), folder.to_owned());
             let withheld = crate::engine::modules::withheld(pipeline, &module.settings.secrets);
-            (name, Arc::new(Offered { module, root, python, interpreter, withheld, folder, memory, state }))
+            Ok((
+                name,
+                Arc::new(Offered { module, root, python, interpreter, withheld, folder, memory, state }),
+            ))
         };
-        let modules = all.into_iter().map(offered).collect();
+        let modules = all.into_iter().map(offered).collect::<Result<_>>()?;
         Ok(Offer { modules, host: Arc::new(Host::of_this_program()) })
     }
 }

@@ -126,6 +126,8 @@ fn what_is_missing_is_told_with_what_to_do() {
     let told = project.pipe(&["build"]).ends(3);
     assert!(told.stderr.contains(&format!("podman pull {IMAGE}")), "{}", told.stderr);
     drop(project.pipe(&["try", "up", "docs/a.txt"]).ends(3).says(&format!("podman pull {IMAGE}")));
+    pipelinefile(&project, &format!("image = \"{IMAGE}\"\nshell = \"rev {{in}}\""));
+    drop(project.pipe(&["build"]).ends(3).says("no module ran"));
     project.write("fake/images", IMAGE);
     pipelinefile(&project, &format!("image = \"{IMAGE}\"\ncmd = \"nowhere {{in}}\""));
     let told = project.pipe(&["build"]);

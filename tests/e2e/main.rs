@@ -33,6 +33,8 @@ mod disk;
 mod doctor;
 /// Documents that are edited, copied, renamed, removed: what runs again, and what does not.
 mod edits;
+/// Packages that modules state.
+mod environments;
 /// `pipe export`.
 mod export;
 /// Passing faults and the breaker.

@@ -152,6 +152,8 @@ impl Args {
         let store = owner::open(project, out)?;
         let prepared = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))
             .and_then(|parts| {
+                let modules = project.pipeline().modules_of(ix);
+                parts.prepare(modules, &mut |message| out.say(format!("{message} …")))?;
                 let sample = sample(&parts, ix, glob.as_ref(), size)?;
                 if sample.docs.is_empty() {
                     let name = &project.pipeline().target(ix).name;

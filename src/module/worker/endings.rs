@@ -20,11 +20,11 @@ fn with_install(mut failure: Failure, launch: &Launch) -> Failure {
     if failure.error == "ModuleNotFoundError"
         && let (Some(missing), Some(python)) = (missing, &launch.python)
     {
+        let install = python.install.clone();
         let (package, python) = (missing.split('.').next().unwrap_or(missing), python.executable.display());
-        failure.message = format!(
-            "{}, neither in the project nor in {python}: {python} -m pip install {package}",
-            failure.message
-        );
+        let usual = || format!("{python} -m pip install {package}");
+        let install = install.unwrap_or_else(usual);
+        failure.message = format!("{}, neither in the project nor in {python}: {install}", failure.message);
     }
     failure
 }

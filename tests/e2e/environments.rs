@@ -1,0 +1,136 @@
+//! Modules that say which packages they need, in a block of the script or in a list: with `uv` and without.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Project, python};
+
+/// A project with an index of small packages: `lib` in two versions, `other`, `again`.
+fn project() -> Project {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "
+            [source.docs]
+            path = \"docs\"
+            [target.up]
+            each = \"docs\"
+            module = \"up\"
+            ",
+        )
+        .file("docs/a.txt", "a")
+        .file("docs/b.txt", "b");
+    script(&project, &["thelib>=1"]);
+    for (name, version) in [("thelib", "1"), ("thelib", "2"), ("other", "1")] {
+        wheel(&project, name, version);
+    }
+    // It asks no server.
+    let index = project.root().join("wheels");
+    let cache = project.root().join("uv-cache");
+    project
+        .env("UV_OFFLINE", "1")
+        .env("UV_FIND_LINKS", index.to_str().unwrap())
+        .env("UV_CACHE_DIR", cache.to_str().unwrap())
+        .env("PIPE_PYTHON", python())
+}
+
+fn script(project: &Project, needs: &[&str]) {
+    let needs: Vec<String> = needs.iter().map(|one| format!("\"{one}\"")).collect();
+    project.write(
+        "modules/up.py",
+        format!(
+            "# /// script\n# dependencies = [{}]\n# ///\nfrom pipelinefile import module\nimport thelib\n\
+             @module\ndef up(doc):\n    return doc.text() + ' by ' + thelib.VERSION\n",
+            needs.join(", ")
+        ),
+    );
+}
+
+/// A wheel with one file, made by the interpreter's own zip.
+fn wheel(project: &Project, name: &str, version: &str) {
+    let make = format!(
+        "import zipfile, os\nos.makedirs('wheels', exist_ok=True)\n\
+         w = zipfile.ZipFile('wheels/{name}-{version}-py3-none-any.whl', 'w')\n\
+         w.writestr('{name}.py', 'VERSION = \"{version}\"\\n')\n\
+         d = '{name}-{version}.dist-info/'\n\
+         w.writestr(d + 'METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n')\n\
+         w.writestr(d + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
+         w.writestr(d + 'RECORD', '{name}.py,,\\n' + ''.join(d + f + ',,\\n' for f in ('METADATA', 'WHEEL', 'RECORD')))\n\
+         w.close()\n"
+    );
+    let made = Command::new(python()).args(["-c", &make]).current_dir(project.root()).status().unwrap();
+    assert!(made.success());
+}
+
+/// The folder of `uv` on PATH; a test without one says so.
+fn uv() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).find(|folder| folder.join("uv").is_file());
+    if found.is_none() {
+        eprintln!("skipped: there is no uv");
+    }
+    found
+}
+
+#[test]
+fn uv_makes_the_environment_and_only_packages_that_are_loaded_count() {
+    if uv().is_none() {
+        return;
+    }
+    let project = project();
+    let built = |project: &Project| project.build().ends(0).all("done").len();
+    let outcome = project.pipe(&["build"]).ends(0).says("uv makes the environment of module `up`");
+    assert!(!outcome.stderr.contains("No module"), "{}", outcome.stderr);
+    let result = |project: &Project| project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout;
+    assert_eq!(result(&project), "a by 2");
+    assert!(!project.pipe(&["build"]).ends(0).stderr.contains("uv makes"));
+    // One more, which nothing loads; the version that was chosen stays, though a newer one has come.
+    wheel(&project, "thelib", "3");
+    script(&project, &["thelib>=1", "other"]);
+    assert_eq!(built(&project), 0, "a package that is not loaded");
+    // Another version of what is loaded.
+    script(&project, &["thelib<2", "other"]);
+    assert_eq!(built(&project), 2);
+    assert_eq!(result(&project), "a by 1");
+    assert_eq!(project.pipe(&["try", "up", "docs/b.txt"]).ends(0).stdout.trim(), "b by 1");
+    let listed = project.pipe(&["modules", "up"]).ends(0).stdout;
+    assert!(listed.contains("thelib 1") && !listed.contains("other"), "{listed}");
+    // What there is not.
+    script(&project, &["thelib>=9"]);
+    let told = project.pipe(&["build"]).ends(3).says("uv cannot make the environment of module `up`");
+    assert!(told.stderr.contains("thelib>=9"), "{}", told.stderr);
+    // A package that it imports and does not state.
+    script(&project, &["other"]);
+    let told = project.pipe(&["build"]).ends(3);
+    assert!(told.stderr.contains("add its package to `dependencies` in modules/up.py"), "{}", told.stderr);
+}
+
+#[test]
+fn a_list_of_requirements_is_taken_where_it_is_named() {
+    let project = project();
+    let pipelinefile = project.read("Pipelinefile");
+    project.write("Pipelinefile", format!("{pipelinefile}[module.up]\nrequirements = \"needs.txt\"\n"));
+    drop(project.pipe(&["check"]).ends(2).says("there is no file `needs.txt`"));
+    project.write("needs.txt", "thelib==1\n");
+    if uv().is_some() {
+        drop(project.pipe(&["build"]).ends(0));
+        assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 1");
+    }
+    project.write(
+        "Pipelinefile",
+        format!("{pipelinefile}[module.up]\ncmd = \"cat {{in}}\"\nrequirements = \"needs.txt\"\n"),
+    );
+    drop(project.pipe(&["check"]).ends(2).says("`requirements` is for Python functions"));
+}
+
+#[test]
+fn without_uv_the_interpreter_at_hand_is_asked_and_what_is_missing_is_told() {
+    let project = project();
+    let folder = project.root().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", folder.join("sh")).unwrap();
+    let project = project.env("PATH", folder.to_str().unwrap());
+    let told = project.pipe(&["build"]).ends(3);
+    assert!(told.stderr.contains("No module named 'thelib'"), "{}", told.stderr);
+    assert!(told.stderr.contains("-m pip install 'thelib>=1'"), "{}", told.stderr);
+}
