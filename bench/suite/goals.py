@@ -140,6 +140,12 @@ def others(records: list) -> list:
         worker = (cpu(ours) - engine(ours)) / ours["size"]
         rows.append(row("7", "CPU of that worker a document", ours["size"], f"{1e6 * bare['cpu'] / bare['count']:.1f} µs", "–",
                         f"{1e6 * worker:.1f} µs", f"{worker * bare['count'] / bare['cpu']:.2f}×", None))
+    for work, what in (("batch", "documents/s in batches of 64, start included"), ("http", "documents/s over HTTP, start included")):
+        ours, bare = best(records, work=work), best(records, work="limit", who=work)
+        if ours and bare:
+            mine, its = ours["size"] / ours["wall"], bare["count"] / bare["wall"]
+            rows.append(row("7", what, ours["size"], f"bare {'echo' if work == 'batch' else 'HTTP loop'} {its:,.0f}/s", "–",
+                            f"{mine:,.0f}/s", f"{mine / its:.2f}×", None))
     ours, bare = best(records, work="filter"), best(records, work="limit", who="spawn")
     if ours and bare:
         mine, its = ours["size"] / ours["wall"], bare["count"] / bare["wall"]

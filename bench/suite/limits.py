@@ -59,6 +59,14 @@ def echo(count: int) -> dict:
     return {"wall": round(wall, 4), "count": count, "cpu": round(cpu, 2)}
 
 
+def http(count: int) -> dict:
+    """The bare loop over HTTP: the threads, connections and lines a request that `pipe` has."""
+    done = subprocess.run([sys.executable, HERE / "limits/overhttp.py", str(count), "4", "16", TINY], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    wall, cpu = map(float, done.stdout.split())
+    return {"wall": round(wall, 4), "count": count, "cpu": round(cpu, 2)}
+
+
 def cpu_of(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
