@@ -6,8 +6,9 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::which::Failures;
 use crate::error::Result;
+use crate::model::pipeline::{Pipeline, Program};
 use crate::query::failed::Failed;
-use crate::query::status::CauseStatus;
+use crate::query::status::{Again, CauseStatus};
 use crate::query::{Answer, Question};
 use crate::text;
 
@@ -37,29 +38,35 @@ impl Args {
         if out.is_json() {
             out.json_line("failed", &failed)?;
         } else {
-            lines(&failed).into_iter().try_for_each(|line| out.line(line))?;
+            let is_python = |target: &str| is_python(project.pipeline(), target);
+            let lines = lines(&failed, self.which.is_narrow(), &self.which.docs_flag(), &is_python);
+            lines.into_iter().try_for_each(|line| out.line(line))?;
         }
         let fine = !self.exit_code || (failed.causes.is_empty() && failed.unfinished.is_empty());
         Ok(if fine { Exit::FINE } else { Exit::FAILED })
     }
 }
 
-fn lines(failed: &Failed) -> Vec<String> {
+/// Whether a module of the target can be looked at with pdb.
+fn is_python(pipeline: &Pipeline, target: &str) -> bool {
+    let modules = pipeline.find_target(target).map(|ix| pipeline.modules_of(ix)).unwrap_or_default();
+    modules.into_iter().any(|module| matches!(pipeline.module(module).program, Program::Python { .. }))
+}
+
+/// `is_narrow`: not all failures of a target are here; `docs`: the flag that left out documents.
+fn lines(failed: &Failed, is_narrow: bool, docs: &str, is_python: &dyn Fn(&str) -> bool) -> Vec<String> {
     let unfinished = format!("the last build did not finish: {}", failed.unfinished);
     if failed.causes.is_empty() {
         let rest = (!failed.unfinished.is_empty()).then_some(unfinished);
         return std::iter::once("nothing failed".to_owned()).chain(rest).collect();
     }
-    let documents: u64 = failed.causes.iter().map(|cause| cause.count).sum();
     let causes = text::count(failed.causes.len() as u64, "cause");
-    let mut lines = vec![format!("{}, {causes}", text::count(documents, "document"))];
+    let mut lines = vec![format!("{}, {causes}", text::count(failed.documents, "document"))];
     for cause in &failed.causes {
         lines.push(String::new());
-        let has_others = failed
-            .causes
-            .iter()
-            .any(|other| other.target == cause.target && other.failure.kind != cause.failure.kind);
-        lines.extend(cause_lines(cause, has_others));
+        let of_target = failed.causes.iter().filter(|other| other.target == cause.target).count();
+        let of_retry = Retry { is_one_of_many: is_narrow || of_target > 1, docs };
+        lines.extend(cause_lines(cause, of_retry, is_python(&cause.target)));
     }
     if failed.blocked > 0 {
         lines.push(String::new());
@@ -68,13 +75,21 @@ fn lines(failed: &Failed) -> Vec<String> {
     lines.iter().map(|line| text::printable(line.trim_end())).collect()
 }
 
-/// `has_others`: failures of other kinds in the same target.
-fn cause_lines(cause: &CauseStatus, has_others: bool) -> Vec<String> {
+/// What a command that tries again must say to mean just this.
+#[derive(Clone, Copy)]
+struct Retry<'a> {
+    /// There may be other causes in its target.
+    is_one_of_many: bool,
+    /// The flag that narrowed the documents.
+    docs: &'a str,
+}
+
+fn cause_lines(cause: &CauseStatus, retry: Retry<'_>, is_python: bool) -> Vec<String> {
     let failure = &cause.failure;
     let place = failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
     let kind = failure.kind.words();
     let mut lines = vec![
-        format!("{}x {}  {kind}{place}", text::thousands(cause.count), cause.target),
+        format!("{}x {}  {kind}{place}  cause {}", text::thousands(cause.count), cause.target, cause.name),
         format!("  {}", failure.summary()),
         format!("  {}", cause.samples.join("  ")),
     ];
@@ -82,12 +97,20 @@ fn cause_lines(cause: &CauseStatus, has_others: bool) -> Vec<String> {
     if more > 0 {
         lines.push(format!("  and {} more: pipe ls {} --state failed", text::thousands(more), cause.target));
     }
-    if cause.set_aside > 0 {
-        let count = match cause.set_aside {
-            all if all == cause.count => String::new(),
-            some => format!("{} of them ", text::thousands(some)),
-        };
-        lines.push(format!("  {count}set aside: no build tries again until something changes"));
+    let again = match cause.again {
+        Again::Kept => "kept: no build tries again until code, params or input change",
+        Again::NextBuild => "the next build tries again by itself",
+        Again::Found => "nothing was run: each build looks again, and it is gone when what causes it is",
+    };
+    match cause.set_aside {
+        0 => lines.push(format!("  {again}")),
+        all if all == cause.count => {
+            lines.push("  set aside: no build tries again until something changes".to_owned());
+        }
+        some => lines.push(format!(
+            "  {} of them set aside: no build tries again until something changes; of the others {again}",
+            text::thousands(some)
+        )),
     }
     if !cause.behind.is_empty() {
         let of = |(target, count): (&String, &u64)| format!("{target} {}", text::thousands(*count));
@@ -95,13 +118,15 @@ fn cause_lines(cause: &CauseStatus, has_others: bool) -> Vec<String> {
         lines.push(format!("  blocked behind:  {}", behind.join(", ")));
     }
     if let Some(sample) = cause.samples.first() {
-        let only = if has_others { format!(" --kind {}", kind.replace(' ', "-")) } else { String::new() };
-        lines.push(format!(
-            "  try it here:   pipe try {} {} --debug",
-            cause.target,
-            text::shell_word(sample)
-        ));
-        lines.push(format!("  once mended:   pipe retry {}{only}", cause.target));
+        let sample = text::shell_word(sample);
+        if cause.again == Again::Found {
+            lines.push(format!("  look at it:    pipe why {sample}"));
+            return lines;
+        }
+        let debug = if is_python { " --debug" } else { "" };
+        let only = if retry.is_one_of_many { format!(" --cause {}", cause.name) } else { String::new() };
+        lines.push(format!("  try it here:   pipe try {} {sample}{debug}", cause.target));
+        lines.push(format!("  once mended:   pipe retry {}{only}{}", cause.target, retry.docs));
     }
     lines
 }

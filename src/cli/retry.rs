@@ -48,6 +48,7 @@ impl Args {
             docs: which.docs.as_deref(),
             failed: true,
             kinds: &which.kinds,
+            causes: &which.causes,
             since: which.since,
             older_than: None,
             only: Some(&only),

@@ -90,7 +90,12 @@ fn lines(status: &Status) -> Vec<String> {
         let command = command(&run.command);
         lines.push(format!("last run  {}, {}, {command}", run.number, run.start.date_time()));
         if let Some(ended) = status.last_end.as_ref().filter(|ended| !ended.why.is_empty()) {
-            lines.push(format!("          it did not finish: {}", ended.why));
+            let which = if ended.run == run.number {
+                "it".to_owned()
+            } else {
+                format!("the build, run {},", ended.run)
+            };
+            lines.push(format!("          {which} did not finish: {}", ended.why));
         }
     }
     lines.push(verdict(status));
@@ -239,7 +244,7 @@ fn stale(status: &Status) -> Vec<String> {
 }
 
 fn failures(status: &Status) -> Vec<String> {
-    let documents: u64 = status.causes.iter().map(|cause| cause.count).sum();
+    let documents = status.failed_documents;
     let causes = text::count(status.causes.len() as u64, "cause");
     let blocked = match status.blocked {
         0 => String::new(),

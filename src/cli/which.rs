@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::failure::FailureKind;
 use crate::model::pipeline::Pipeline;
 use crate::model::selection::Glob;
-use crate::text::nearest;
+use crate::text::{nearest, shell_word};
 use crate::time::{self, Millis};
 
 /// Which failures.
@@ -15,6 +15,10 @@ pub(super) struct Failures {
     /// Only failures of this kind: module-error, crash, timeout, out-of-memory, … (several times: any of them)
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<FailureKind>,
+
+    /// Only failures of this cause, by the name that `pipe failed` gives it (several times: any of them)
+    #[arg(long = "cause", value_name = "NAME", value_parser = cause)]
+    causes: Vec<String>,
 
     /// Only what failed since then: 30m, 2h, 3d, 2026-11-23 or "2026-11-23 14:00"
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -36,7 +40,18 @@ impl Failures {
         if !names.is_empty() {
             targets.extend(select(pipeline, names)?.into_iter().map(|ix| pipeline.target(ix).name.clone()));
         }
-        Ok(Which { targets, kinds: self.kinds.clone(), since: self.since, docs: self.docs.clone() })
+        let (kinds, causes, docs) = (self.kinds.clone(), self.causes.clone(), self.docs.clone());
+        Ok(Which { targets, kinds, since: self.since, docs, causes })
+    }
+
+    /// Whether failures of one target may be left out by kind, time or cause.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.kinds.is_empty() || !self.causes.is_empty() || self.since.is_some()
+    }
+
+    /// The documents, as the flag that says so.
+    pub(super) fn docs_flag(&self) -> String {
+        self.docs.as_ref().map(|docs| format!(" --docs {}", shell_word(docs))).unwrap_or_default()
     }
 }
 
@@ -55,6 +70,12 @@ fn kind(text: &str) -> std::result::Result<FailureKind, String> {
         Some(near) => format!("there is no such kind of failure; did you mean {near}?"),
         None => format!("there is no such kind of failure; there are {}", names.join(", ")),
     })
+}
+
+fn cause(text: &str) -> std::result::Result<String, String> {
+    let name = text.trim().to_lowercase();
+    let is_name = (4..=8).contains(&name.len()) && name.chars().all(|c| c.is_ascii_hexdigit());
+    is_name.then_some(name).ok_or_else(|| "a name such as 3f2a91c0: pipe failed".to_owned())
 }
 
 fn since(text: &str) -> std::result::Result<Millis, String> {

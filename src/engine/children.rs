@@ -199,6 +199,12 @@ impl Build<'_> {
             handed: kin::handed_down(self.parts, self.families, document, feed.family, document.stratum),
             twins: HashMap::new(),
             split: result.and_then(|result| result.act),
+            stopped_by: match state {
+                State::Failed | State::Blocked => {
+                    document.stopped_by(self.pipeline, parents, feed.ticket.step)
+                }
+                _ => String::new(),
+            },
         };
         let step = &parents.steps[feed.ticket.step];
         let is_now = step.stratum == document.stratum;
@@ -351,7 +357,7 @@ impl Build<'_> {
                 }
             });
         } else if is_now {
-            document.results[0] = Some(StepResult::bare(State::Blocked, format!("{split} failed")));
+            document.results[0] = Some(StepResult::bare(State::Blocked, going.stopped_by.clone()));
         }
         let mut states = vec![None; family.steps.len()];
         if let Some(known) = &known {

@@ -288,8 +288,7 @@ impl Deciding<'_> {
     }
 
     fn blocked_by(&self, document: &Document, step: usize) -> String {
-        let target = document.blocker(self.family, step);
-        format!("{} failed", self.pipeline.target(target).name)
+        document.stopped_by(self.pipeline, self.family, step)
     }
 
     fn collision(&self, inputs: &[Input]) -> Box<StepResult> {

@@ -7,7 +7,7 @@ use crate::engine::values::Handed;
 use crate::hash::Digest;
 use crate::model::action::{Act, Definition, Outcome, Output, Position, State, Story};
 use crate::model::document::{DocId, DocNumber, Meta, Stamp};
-use crate::model::pipeline::TargetIx;
+use crate::model::pipeline::Pipeline;
 use crate::plan::family::{Family, FamilyIx, Input, Step};
 
 /// The document's own bytes: the source file, or the members of a set.
@@ -282,16 +282,14 @@ impl Document {
         layers
     }
 
-    /// The failure that stands behind a blocked step, as "text".
-    pub fn blocker(&self, family: &Family, step: usize) -> TargetIx {
-        let mut step = step;
-        while let Some(result) = &self.results[step]
-            && result.state == State::Blocked
-            && let MainInput::Blocked(before) = self.main_input(&family.steps[step])
-        {
-            step = before;
+    /// What stands behind a step that failed or is blocked: `text failed on inbox/a.pdf`. What blocks a step blocks all
+    /// behind it, in the same words.
+    pub fn stopped_by(&self, pipeline: &Pipeline, family: &Family, step: usize) -> String {
+        let result = self.results[step].as_ref().filter(|result| result.state == State::Blocked);
+        match result.filter(|result| !result.note.is_empty()) {
+            Some(blocked) => blocked.note.clone(),
+            None => format!("{} failed on {}", pipeline.target(family.steps[step].target).name, self.id),
         }
-        family.steps[step].target
     }
 }
 

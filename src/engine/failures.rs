@@ -9,13 +9,14 @@ use crate::engine::marks::{covers, without_accepted};
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
+use crate::hash::{Digest, Map};
 use crate::model::action::{Outcome, State, StoryEntry};
-use crate::model::document::{CHILDREN, GROUPS, MERGES};
+use crate::model::document::{CHILDREN, DocId, GROUPS, MERGES};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Pipeline, Verb};
 use crate::model::selection::Glob;
-use crate::store::{Store, is_failed};
+use crate::store::{Entry, Store, is_failed};
 use crate::time::Millis;
 
 /// At most so many documents are named for a cause.
@@ -36,6 +37,9 @@ pub struct Which {
     /// Of documents whose ids this glob matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docs: Option<String>,
+    /// Whose causes have names that begin so; empty: of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 impl Which {
@@ -43,12 +47,24 @@ impl Which {
     pub fn has(&self, failed: &Failed) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&failed.failure.kind))
             && self.since.is_none_or(|since| failed.time >= since)
+            && failed.failure.is_of(&self.causes)
     }
 
-    /// Whether all are meant, as far as kind and time go.
+    /// Whether all are meant, as far as kind, time and cause go.
     pub fn is_any(&self) -> bool {
-        self.kinds.is_empty() && self.since.is_none()
+        self.kinds.is_empty() && self.since.is_none() && self.causes.is_empty()
     }
+}
+
+/// What stands failed.
+#[derive(Clone, Debug, Default)]
+pub struct AllFailed {
+    /// By cause, the most frequent first.
+    pub causes: Vec<Cause>,
+    /// How many documents they are: one that failed in several targets is one.
+    pub documents: u64,
+    /// How many documents stand behind a failure, of any cause.
+    pub blocked: u64,
 }
 
 /// A failure of one document in one target.
@@ -64,58 +80,87 @@ pub struct Failed {
     pub set_aside: bool,
 }
 
-/// Failures by cause, most frequent first, and how many documents stand behind a failure.
-pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<(Vec<Cause>, u64)> {
+/// All failures by cause.
+pub fn standing(store: &Store, pipeline: &Pipeline) -> Result<AllFailed> {
     standing_of(store, pipeline, &Which::default())
 }
 
 /// The same of some failures; the documents behind are all.
-pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<(Vec<Cause>, u64)> {
+pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<AllFailed> {
     let glob = which.docs.as_deref().and_then(|glob| Glob::new(glob).ok());
-    let mut causes: Vec<Cause> = Vec::new();
-    let mut blocked = 0;
-    for family in families(store, pipeline) {
-        let sums = store.sums(&family)?;
-        if sums.failed == 0 && sums.blocked == 0 {
+    let mut all = AllFailed::default();
+    // By what notes of blocked documents say: which cause it is.
+    let mut known: Map<u64, usize> = Map::default();
+    let families = families(store, pipeline);
+    for family in &families {
+        let sums = store.sums(family)?;
+        all.blocked += sums.blocked;
+        if sums.failed == 0 {
             continue;
         }
-        blocked += sums.blocked;
-        let mut failed = None;
-        store.unwell(&family, &mut |dir, entry| {
-            if entry.flags.gone || !entry.flags.failed || failed.is_some() {
-                return;
+        let is_meant = |id: &DocId| glob.as_ref().is_none_or(|glob| covers(glob, id));
+        each(store, family, &|entry| entry.flags.failed, &is_meant, &mut |id, found| {
+            let has = |failed: &Failed| {
+                which.has(failed) && (which.targets.is_empty() || which.targets.contains(&failed.target))
+            };
+            let meant: Vec<Failed> = failures_of(store, found)?.into_iter().filter(has).collect();
+            all.documents += u64::from(!meant.is_empty());
+            for failed in meant {
+                let said = said_of(&failed.target, id);
+                let at = add(&mut all.causes, failed, id.as_str());
+                known.insert(said, at);
             }
-            let id = id_of(&family, dir, &entry.name);
-            if glob.as_ref().is_some_and(|glob| !covers(glob, &id)) {
-                return;
-            }
-            let found = before(store, entry.story).and_then(|found| match found {
-                Some(found) => Ok((failures_of(store, &found)?, behind(&found))),
-                None => Ok((Vec::new(), Vec::new())),
-            });
-            match found {
-                Ok((failures, behind)) => {
-                    let is_meant = |failed: &Failed| {
-                        which.has(failed)
-                            && (which.targets.is_empty() || which.targets.contains(&failed.target))
-                    };
-                    let meant = failures.into_iter().filter(is_meant);
-                    meant.for_each(|failed| add(&mut causes, failed, id.as_str(), &behind));
-                }
-                Err(error) => failed = Some(error),
-            }
+            Ok(())
         })?;
-        if let Some(error) = failed {
-            return Err(error);
+    }
+    if all.blocked > 0 && !known.is_empty() {
+        for family in &families {
+            if store.sums(family)?.blocked == 0 {
+                continue;
+            }
+            each(store, family, &|entry| entry.flags.blocked, &|_| true, &mut |_, found| {
+                for (waits, note) in behind(found) {
+                    let at = known.get(&Digest::of(note.as_bytes()).prefix());
+                    // Children that a split did not make this time wait for nothing but the split itself.
+                    if let Some(cause) =
+                        at.map(|at| &mut all.causes[*at]).filter(|cause| cause.target != waits)
+                    {
+                        *cause.behind.entry(waits).or_default() += 1;
+                    }
+                }
+                Ok(())
+            })?;
         }
     }
-    causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
-    Ok((causes, blocked))
+    all.causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
+    Ok(all)
 }
 
-/// How many documents failed in any target: one that failed in several is one.
-pub fn failed_documents(store: &Store, pipeline: &Pipeline) -> Result<u64> {
-    families(store, pipeline).iter().map(|family| Ok(store.sums(family)?.failed)).sum()
+/// A short name of what is said where a document waits for another that failed.
+fn said_of(target: &str, id: &DocId) -> u64 {
+    Digest::of(format!("{target} failed on {id}").as_bytes()).prefix()
+}
+
+/// Visits the documents of a family that are not gone, that have these flags and whose ids are meant.
+fn each(
+    store: &Store,
+    family: &str,
+    has: &dyn Fn(&Entry) -> bool,
+    is_meant: &dyn Fn(&DocId) -> bool,
+    visit: &mut dyn FnMut(&DocId, &Before) -> Result<()>,
+) -> Result<()> {
+    let mut ended = Ok(());
+    store.unwell(family, &mut |dir, entry| {
+        if entry.flags.gone || !has(entry) || ended.is_err() {
+            return;
+        }
+        let id = id_of(family, dir, &entry.name);
+        if is_meant(&id) {
+            ended =
+                before(store, entry.story).and_then(|found| found.map_or(Ok(()), |found| visit(&id, &found)));
+        }
+    })?;
+    ended
 }
 
 /// What a document waits for that stands behind a failure; empty if none does, or says nothing of it.
@@ -211,7 +256,8 @@ pub fn failed_of(store: &Store, run: u32, target: &str, entry: &StoryEntry) -> R
     Ok(Failed { target: target.to_owned(), failure, time, set_aside })
 }
 
-fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str, behind: &[(String, String)]) {
+/// Counts a failure; the place of its cause.
+fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str) -> usize {
     let Failed { target, failure, set_aside, .. } = failed;
     let is_same = |cause: &Cause| cause.target == target && cause.failure.cause() == failure.cause();
     let at = causes.iter().position(is_same).unwrap_or_else(|| {
@@ -223,11 +269,6 @@ fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str, behind: &[(String, Str
     let cause = &mut causes[at];
     cause.count += 1;
     cause.set_aside += u64::from(set_aside);
-    // The note of a blocked target names the one that failed.
-    let of_this = format!("{target} failed");
-    for (waits, _) in behind.iter().filter(|(_, note)| *note == of_this) {
-        *cause.behind.entry(waits.clone()).or_default() += 1;
-    }
     let place = cause.samples.partition_point(|sample| sample.as_str() < id);
     if place < SAMPLES {
         cause.samples.insert(place, id.to_owned());
@@ -236,4 +277,5 @@ fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str, behind: &[(String, Str
     if place == 0 {
         cause.failure = failure;
     }
+    at
 }

@@ -45,6 +45,8 @@ pub(super) struct Going {
     /// Names that children of another split of the same document have too, with its target.
     pub(super) twins: HashMap<String, String>,
     pub(super) split: Option<Position>,
+    /// Of a split that failed or is blocked: what stands behind that.
+    pub(super) stopped_by: String,
 }
 
 pub(super) struct Item {

@@ -63,29 +63,31 @@ impl Build<'_> {
                     format!("{} not up to date", crate::text::count(found.coverage.unfinished, "member"));
                 return settled(State::Unfinished, note);
             }
-            return Ok(work_of(plan, min_done, found.root, found.members, &found.coverage));
+            let first = || Ok(found.first_missing.clone());
+            return work_of(plan, min_done, found.root, found.members, &found.coverage, first);
         }
         let (document, family) = (&open.document, self.families.family(open.document.family));
         for input in &family.steps[step].inputs {
             let Input::Step(split) = input else { continue };
             match document.results[*split].as_ref().map_or(State::Unfinished, |result| result.state) {
                 State::Failed | State::Blocked => {
-                    let name = &self.pipeline.target(document.blocker(family, *split)).name;
-                    return settled(State::Blocked, format!("{name} failed"));
+                    return settled(State::Blocked, document.stopped_by(self.pipeline, family, *split));
                 }
                 State::Unfinished => return settled(State::Unfinished, String::new()),
                 _ => {}
             }
         }
         let group = children_of(self.store, document, family, step)?;
-        let (root, members, coverage) = self.streams(Some(&group)).root(plan.ix, &plan.sees)?;
+        let streams = self.streams(Some(&group));
+        let (root, members, coverage) = streams.root(plan.ix, &plan.sees)?;
         if coverage.unfinished > 0 || document.unsettled_children && coverage.done + coverage.missing == 0 {
             return settled(State::Unfinished, String::new());
         }
         if coverage.done + coverage.missing == 0 {
             return settled(State::Absent, String::new());
         }
-        Ok(work_of(plan, min_done, root, members, &coverage))
+        let target = self.pipeline.target(plan.ix);
+        work_of(plan, min_done, root, members, &coverage, || streams.first_missing(target))
     }
 
     /// Asks for the result of a set or a group: its members go into a manifest.

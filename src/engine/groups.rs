@@ -50,6 +50,8 @@ pub struct Found {
     pub members: u64,
     /// How complete it is.
     pub coverage: Coverage,
+    /// The first member that is missing.
+    pub first_missing: Option<String>,
     /// Its members, where they are noted nowhere: family, folder, name.
     pub listed: Option<Vec<(FamilyIx, String, String)>>,
 }
@@ -228,6 +230,7 @@ struct Opened {
     from: u64,
     root: SetRoot,
     coverage: Coverage,
+    first_missing: Option<String>,
     by_digest: Vec<(Digest, String)>,
 }
 
@@ -243,6 +246,7 @@ impl Telling<'_> {
             from,
             root: SetRoot::default(),
             coverage: Coverage::default(),
+            first_missing: None,
             by_digest: Vec::new(),
         });
         match &noted.member {
@@ -256,7 +260,10 @@ impl Telling<'_> {
                 }
             }
             None if noted.unfinished => open.coverage.unfinished += 1,
-            None => open.coverage.missing += 1,
+            None => {
+                open.coverage.missing += 1;
+                open.first_missing.get_or_insert_with(|| noted.id.clone());
+            }
         }
         Ok(())
     }
@@ -276,6 +283,7 @@ impl Telling<'_> {
             root,
             members,
             coverage: open.coverage,
+            first_missing: open.first_missing,
             listed: None,
         })
     }

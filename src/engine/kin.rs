@@ -48,8 +48,7 @@ pub fn match_of(parts: &Parts<'_>, families: &Families, document: &Document, pla
     };
     let failed = match place {
         Input::Step(step) if matches!(state, State::Failed | State::Blocked) => {
-            let target = document.blocker(family, step);
-            format!("{} failed on {}", parts.pipeline.target(target).name, document.id)
+            document.stopped_by(parts.pipeline, family, step)
         }
         _ => format!("{} failed", document.id),
     };

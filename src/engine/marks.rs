@@ -55,6 +55,7 @@ struct Selected {
     failed: bool,
     /// Of these kinds; empty: of all.
     kinds: Vec<FailureKind>,
+    causes: Vec<String>,
     /// Of failures: those that began at this time or later.
     since: Option<Millis>,
     older_than: Option<Millis>,
@@ -69,6 +70,7 @@ impl Selected {
             sets: mark.sets.iter().cloned().collect(),
             failed: mark.failed,
             kinds: mark.kinds.clone(),
+            causes: mark.causes.clone(),
             since: mark.since,
             older_than: mark.older_than,
         }
@@ -84,6 +86,7 @@ impl Selected {
             Outcome::Failed(failure) => {
                 (self.kinds.is_empty() || self.kinds.contains(&failure.kind))
                     && self.since.is_none_or(|since| act.start >= since)
+                    && failure.is_of(&self.causes)
             }
             Outcome::Output(_) | Outcome::Skip(_) => !self.failed,
         };
@@ -221,8 +224,6 @@ impl PlanMarks {
 
     /// From now on failures that were recorded before this mark are no results any more.
     pub fn reopen_failed(&mut self, number: u64) {
-        let (docs, sets, older_than) = (None, BTreeSet::new(), None);
-        let (kinds, since) = (Vec::new(), None);
-        self.again.push(Selected { number, docs, sets, failed: true, kinds, since, older_than });
+        self.again.push(Selected { number, failed: true, ..Selected::new(&Mark::default()) });
     }
 }

@@ -41,6 +41,8 @@ pub struct Selection<'a> {
     pub failed: bool,
     /// With `failed`: of these kinds; empty: of all.
     pub kinds: &'a [FailureKind],
+    /// With `failed`: whose causes have names that begin so; empty: of all.
+    pub causes: &'a [String],
     /// With `failed`: that began at this time or later.
     pub since: Option<Millis>,
     /// Only those whose result is from before this.
@@ -84,7 +86,12 @@ pub fn redo(
     dry_run: bool,
 ) -> Result<Vec<Marked>> {
     let mut survey = Survey::new(parts, targets, selection.docs)?;
-    let which = Which { kinds: selection.kinds.to_vec(), since: selection.since, ..Which::default() };
+    let which = Which {
+        kinds: selection.kinds.to_vec(),
+        since: selection.since,
+        causes: selection.causes.to_vec(),
+        ..Which::default()
+    };
     let reads_acts = dry_run || selection.older_than.is_some();
     let selected = survey.visit(&mut |meant, standing| {
         let entry = standing.entry;
@@ -125,6 +132,7 @@ pub fn redo(
         targets: survey.meant.iter().flat_map(of_target).collect(),
         failed: selection.failed,
         kinds: selection.kinds.to_vec(),
+        causes: selection.causes.to_vec(),
         since: selection.since,
         older_than: selection.older_than,
         ..mark(&survey, selection.docs)

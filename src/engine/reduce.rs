@@ -11,6 +11,7 @@ use crate::engine::decide::ext_facts;
 use crate::engine::document::StepResult;
 use crate::engine::grouping::is_behind;
 use crate::engine::groups::{Found, Reduced, Touched};
+use crate::engine::set_work::named;
 use crate::engine::sets::{Coverage, Streams, before, result_of};
 use crate::engine::supply::Supply;
 use crate::engine::target::TargetPlan;
@@ -130,7 +131,11 @@ impl Tree<'_> {
             return Err(StepResult::bare(State::Unfinished, note));
         }
         if !coverage.is_enough(min_done) {
-            return Err(StepResult::bare(State::Blocked, coverage.too_few()));
+            // What cannot be read names nobody.
+            let (only, target) = (self.options.sample_filter(), self.parts.pipeline.target(self.plan.ix));
+            let first = self.streams(only.as_deref()).first_missing(target).unwrap_or_default();
+            let note = named(&coverage.too_few(), first, coverage.missing);
+            return Err(StepResult::bare(State::Blocked, note));
         }
         Ok(coverage.over())
     }
@@ -297,6 +302,7 @@ impl Cutter<'_, '_> {
             root: root.finish(),
             members,
             coverage: Coverage { done: members, ..Coverage::default() },
+            first_missing: None,
             listed: Some(run.into_iter().map(|part| part.place).collect()),
         };
         let tree = self.tree;

@@ -181,10 +181,10 @@ fn once(
     if summary.stopped.is_none() && !options.is_partial() {
         standing.remember(parts, &outline, &options, &scans, again);
     }
-    let (causes, blocked) = failures::standing(parts.store, parts.pipeline)?;
-    summary.causes = causes;
-    summary.failed_documents = failures::failed_documents(parts.store, parts.pipeline)?;
-    summary.blocked = blocked;
+    let failed = failures::standing(parts.store, parts.pipeline)?;
+    (summary.causes, summary.failed_documents, summary.blocked) =
+        (failed.causes, failed.documents, failed.blocked);
+    let blocked = summary.blocked;
     if blocked > 0 && summary.causes.is_empty() {
         summary.blocked_by = failures::first_blocked(parts.store, parts.pipeline)?;
     }

@@ -20,21 +20,29 @@ pub(super) enum SetWork {
     Members(Box<Work>),
 }
 
-/// The key of a set's or group's action, unless too many of its members are missing.
+/// The key of a set's or group's action, unless too many of its members are missing; `first` names one of these.
 pub(super) fn work_of(
     plan: &TargetPlan,
     min_done: f64,
     root: crate::hash::Digest,
     members: u64,
     coverage: &Coverage,
-) -> SetWork {
+    first: impl FnOnce() -> Result<Option<String>>,
+) -> Result<SetWork> {
     if !coverage.is_enough(min_done) {
-        return SetWork::Settled(Box::new(StepResult::bare(State::Blocked, coverage.too_few())));
+        let note = named(&coverage.too_few(), first()?, coverage.missing);
+        return Ok(SetWork::Settled(Box::new(StepResult::bare(State::Blocked, note))));
     }
     let facts =
         serde_json::json!({ "members": members, "ids": plan.sees.contains(&Field::Id(IdPart::Whole)) });
     let inputs = vec![KeyInput { digest: Some(root), facts: facts.to_string() }];
-    SetWork::Members(Box::new(Work { note: coverage.over(), ..Work::of(plan, inputs, Input::Origin) }))
+    Ok(SetWork::Members(Box::new(Work { note: coverage.over(), ..Work::of(plan, inputs, Input::Origin) })))
+}
+
+/// What is missing, with the first of it.
+pub(super) fn named(note: &str, first: Option<String>, missing: u64) -> String {
+    let more = if missing > 1 { ", …" } else { "" };
+    first.map_or_else(|| note.to_owned(), |first| format!("{note}: {first}{more}"))
 }
 
 /// Reads the members of a set, and says whether it may be made of them. The note tells what is missing.
@@ -68,7 +76,8 @@ pub(super) fn set_work(
             format!("{} not up to date", crate::text::count(behind, "member")),
         );
     }
-    Ok(work_of(plan, parts.pipeline.target(plan.ix).min_done, root, members, &coverage))
+    let target = parts.pipeline.target(plan.ix);
+    work_of(plan, target.min_done, root, members, &coverage, || streams.first_missing(target))
 }
 
 /// How many documents of the sources behind a target differ, and are not to be brought up to date.

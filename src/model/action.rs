@@ -413,6 +413,10 @@ pub struct Mark {
     /// With `failed`: only failures of these kinds; empty: of all. A reader that does not know this opens more of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<FailureKind>,
+    /// With `failed`: only failures whose causes have names that begin so; empty: of all. A reader that does not know
+    /// this opens more of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
     /// With `failed`: only those that began at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Millis>,

@@ -552,7 +552,7 @@ impl Summary {
         }
     }
 
-    /// How many documents failed, now or before.
+    /// How many results failed, now or before: a document that failed in two targets counts twice.
     pub fn failed(&self) -> u64 {
         self.causes.iter().map(|cause| cause.count).sum()
     }

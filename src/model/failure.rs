@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::Digest;
+
 /// The kind of a failure. The names are those of messages, records and `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -154,6 +156,21 @@ impl Failure {
         }
     }
 
+    /// What names a cause in commands: eight hexadecimal digits of what failures are grouped by.
+    pub fn fingerprint(&self) -> String {
+        let (kind, error, place) = self.cause();
+        let place = place.unwrap_or_default();
+        Digest::of(format!("{}\0{error}\0{place}", kind.words()).as_bytes()).short()
+    }
+
+    /// Whether it has one of these causes, each named by its first digits; none: any.
+    pub fn is_of(&self, causes: &[String]) -> bool {
+        causes.is_empty() || {
+            let name = self.fingerprint();
+            causes.iter().any(|cause| name.starts_with(cause.as_str()))
+        }
+    }
+
     /// What failures are grouped by: kind, type of error and place; the message varies with the document.
     pub fn cause(&self) -> (FailureKind, &str, Option<&str>) {
         (self.kind, &self.error, self.place.as_deref())
@@ -170,6 +187,18 @@ mod tests {
             assert_eq!(FailureKind::from_code(kind as u8), Some(kind));
         }
         assert_eq!(FailureKind::from_code(0), None);
+    }
+
+    #[test]
+    fn a_cause_is_named_by_kind_type_and_place_alone() {
+        let mut failure = Failure::new(FailureKind::ModuleError, "ValueError", "of one document");
+        failure.place = Some("modules/a.py:3".into());
+        let name = failure.fingerprint();
+        assert_eq!(name, "d4f373ed");
+        failure.message = "of another".into();
+        assert_eq!(failure.fingerprint(), name);
+        failure.place = Some("modules/a.py:4".into());
+        assert_ne!(failure.fingerprint(), name);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::failures::{self, Which};
 use crate::error::Result;
 use crate::query::Asked;
+use crate::query::run::last_end;
 use crate::query::status::CauseStatus;
 
 /// What stands failed.
@@ -12,6 +13,9 @@ use crate::query::status::CauseStatus;
 pub struct Failed {
     /// Most frequent first.
     pub causes: Vec<CauseStatus>,
+    /// How many documents they are: one that failed in several targets is one.
+    #[serde(default)]
+    pub documents: u64,
     /// Documents behind a failure, of all targets.
     pub blocked: u64,
     /// Why the last build did not do all that was due; empty if it did.
@@ -21,10 +25,9 @@ pub struct Failed {
 
 /// The failures that are meant.
 pub fn failed(asked: &Asked<'_>, which: &Which) -> Result<Failed> {
-    let (causes, blocked) = failures::standing_of(asked.store, asked.pipeline, which)?;
-    let causes = causes.into_iter().map(CauseStatus::from).collect();
-    let last = asked.store.runs()?.pop();
-    let ended = last.map(|run| asked.store.end_of(run.number)).transpose()?.flatten();
-    let unfinished = ended.map_or_else(String::new, |ended| ended.why);
-    Ok(Failed { causes, blocked, unfinished })
+    let found = failures::standing_of(asked.store, asked.pipeline, which)?;
+    let (documents, blocked) = (found.documents, found.blocked);
+    let causes = found.causes.into_iter().map(CauseStatus::from).collect();
+    let unfinished = last_end(asked)?.map_or_else(String::new, |ended| ended.why);
+    Ok(Failed { causes, documents, blocked, unfinished })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::documents::Documents;
 use crate::error::{Error, Result};
-use crate::model::action::{Act, Extras, Outcome, Position, Run, State, Used};
+use crate::model::action::{Act, Ended, Extras, Outcome, Position, Run, State, Used};
 use crate::model::document::DocNumber;
 use crate::model::reason::Reason;
 use crate::query::find;
@@ -164,6 +164,29 @@ pub struct Told {
     /// The frames that name documents.
     names: HashMap<DocNumber, Position>,
 }
+
+/// How the last build ended: runs of `redo`, `doctor` and the like after it do not count. Nothing: it is under way, or
+/// there was none.
+pub fn last_end(asked: &Asked<'_>) -> Result<Option<Ended>> {
+    for run in asked.store.runs()?.iter().rev() {
+        if let Some(ended) = asked.store.end_of(run.number)? {
+            return Ok(Some(ended));
+        }
+        let is_build = run.command.iter().skip(1).any(|word| BUILDS.contains(&word.as_str()));
+        if is_build && !asked.is_build() {
+            // Nobody was left to say how.
+            let why = "it was killed, or ended by an error".to_owned();
+            return Ok(Some(Ended { run: run.number, why, ..Ended::default() }));
+        }
+        if is_build {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// The commands that build.
+const BUILDS: [&str; 3] = ["build", "watch", "retry"];
 
 impl Told {
     /// Reads the stories of a run.

@@ -23,10 +23,11 @@ use crate::error::Result;
 use crate::model::action::{Ended, Extras, Position, Run, State};
 use crate::model::document::{CHILDREN, GROUPS};
 use crate::model::event::{Event, Matched, Sink, Stale};
-use crate::model::failure::{Failure, FailureKind};
+use crate::model::failure::{Failure, FailureKind, Verdict};
 use crate::model::pipeline::{Node, TargetIx, Verb};
 use crate::module::Host;
 use crate::query::Asked;
+use crate::query::run::last_end;
 use crate::query::why::present::looking;
 use crate::store::is_failed;
 
@@ -39,6 +40,9 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// Failures, most frequent first.
     pub causes: Vec<CauseStatus>,
+    /// How many documents they are: one that failed in several targets is one.
+    #[serde(default)]
+    pub failed_documents: u64,
     /// Documents behind a failure.
     pub blocked: u64,
     /// Published files that show an older result.
@@ -47,7 +51,7 @@ pub struct Status {
     /// The newest run that wrote anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Run>,
-    /// How that ended; absent: it was killed, is under way, or no build.
+    /// How the last build ended, which may be an earlier run; absent: it is under way, or there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<Ended>,
     /// A build is under way.
@@ -168,6 +172,12 @@ pub struct CauseStatus {
     pub target: String,
     /// How.
     pub failure: Failure,
+    /// What names the cause in `--cause`.
+    #[serde(default)]
+    pub name: String,
+    /// Whether a build tries it again.
+    #[serde(default)]
+    pub again: Again,
     /// How many documents.
     pub count: u64,
     /// The first few.
@@ -180,6 +190,29 @@ pub struct CauseStatus {
     pub behind: BTreeMap<String, u64>,
 }
 
+/// Whether a build tries a failure again by itself; what was set aside is counted beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Again {
+    /// Not until code, params or input change.
+    #[default]
+    Kept,
+    /// By the next build.
+    NextBuild,
+    /// Nothing was tried: each build that looks finds it again, until what causes it is gone.
+    Found,
+}
+
+impl Again {
+    fn of(failure: &Failure) -> Again {
+        match failure.kind.verdict() {
+            Verdict::Derived => Again::Found,
+            _ if failure.is_kept() => Again::Kept,
+            _ => Again::NextBuild,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -188,6 +221,8 @@ fn is_zero(count: &u64) -> bool {
 impl From<crate::model::event::Cause> for CauseStatus {
     fn from(cause: crate::model::event::Cause) -> Self {
         CauseStatus {
+            name: cause.failure.fingerprint(),
+            again: Again::of(&cause.failure),
             target: cause.target,
             failure: cause.failure,
             count: cause.count,
@@ -245,7 +280,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.only_plan = !besides && !differ;
         seen.to_do |= besides;
     }
-    let (causes, blocked) = failures::standing(asked.store, asked.pipeline)?;
+    let failed = failures::standing(asked.store, asked.pipeline)?;
     let mut targets = counted(asked)?;
     for target in &mut targets {
         target.matched = crate::engine::matching::remembered(asked.store, &target.target)?;
@@ -255,7 +290,7 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         seen.to_do = targets.iter().any(|target| target.planned.is_some());
     }
     let last_run = asked.store.runs()?.pop();
-    let last_end = last_run.as_ref().map(|run| asked.store.end_of(run.number)).transpose()?.flatten();
+    let last_end = last_end(asked)?;
     let mut in_hand = if asked.is_build() { asked.in_hand() } else { Vec::new() };
     in_hand.sort_by_key(|held| (held.behind > 0, held.since));
     Ok(Status {
@@ -263,8 +298,9 @@ pub fn status(asked: &Asked<'_>) -> Result<Status> {
         last_end,
         sources: seen.sources,
         targets,
-        causes: causes.into_iter().map(CauseStatus::from).collect(),
-        blocked,
+        causes: failed.causes.into_iter().map(CauseStatus::from).collect(),
+        failed_documents: failed.documents,
+        blocked: failed.blocked,
         stale: stale(asked.pipeline, asked.store)?,
         last_run,
         building: asked.building && !asked.collecting,

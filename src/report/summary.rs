@@ -284,7 +284,10 @@ fn hints(end: &Summary, style: Style, lines: &mut Vec<String>) {
             hints.push((format!("pipe why {doc}"), "what it waits for"));
         } else {
             hints.push((format!("pipe log {doc}"), "what it printed"));
-            hints.push((format!("pipe try {} {doc}", cause.target), "try it here (--debug for pdb)"));
+            // Of Python alone there is something for pdb to stop at.
+            let is_python = cause.failure.place.as_ref().is_some_and(|place| place.contains(".py:"));
+            let what = if is_python { "try it here (--debug for pdb)" } else { "try it here" };
+            hints.push((format!("pipe try {} {doc}", cause.target), what));
         }
         if cause.count > SAMPLES as u64 {
             hints.push((format!("pipe ls {} --state failed", cause.target), "all of them"));

@@ -179,7 +179,7 @@ pub(super) fn said(event: &Event) -> Said {
 
 fn finished(summary: &Summary) -> Said {
     let sum = |of: fn(&crate::model::event::TargetCounts) -> u64| summary.targets.iter().map(of).sum::<u64>();
-    let failed: u64 = summary.causes.iter().map(|cause| cause.count).sum();
+    let failed = summary.failed_documents;
     let code = summary.exit_code();
     let level = match code {
         0 => INFO,

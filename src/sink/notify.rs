@@ -85,7 +85,7 @@ fn message(event: &str, about: &About, ended: &Ended<'_>) -> Value {
             });
         }
     };
-    let failed: u64 = summary.causes.iter().map(|cause| cause.count).sum();
+    let failed = summary.failed_documents;
     let text = match summary.exit_code() {
         0 => format!("{}: a build is done", about.project),
         1 => format!("{}: a build is done, {failed} failed", about.project),

@@ -208,9 +208,10 @@ fn retry_opens_again_what_failed_and_nothing_else() {
         --- stdout
         1 document, 1 cause
 
-        1x read  module error  (modules/read.py:9)
+        1x read  module error  (modules/read.py:9)  cause 723295a9
           RuntimeError: no access: set the key
           docs/d5.txt
+          kept: no build tries again until code, params or input change
           blocked behind:  after 1
           try it here:   pipe try read docs/d5.txt --debug
           once mended:   pipe retry read

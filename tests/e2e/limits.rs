@@ -375,13 +375,13 @@ def read(doc):
         --- stdout
         2 documents, 1 cause
 
-        2x read  crash
+        2x read  crash  cause 3b4fed7f
           exit 7: the worker ended before it answered
           docs/d002.txt  docs/d003.txt
           set aside: no build tries again until something changes
           blocked behind:  after 2
           try it here:   pipe try read docs/d002.txt --debug
-          once mended:   pipe retry read
+          once mended:   pipe retry read --cause 3b4fed7f
 
         3 documents behind a failure: pipe status
         ",
@@ -392,7 +392,7 @@ def read(doc):
         drop(project.pipe(&[&["retry", "-n"], &none[..]].concat()));
     }
     drop(project.pipe(&["failed", "--since", "1d", "read"]).ends(0).says("3 documents, 2 causes"));
-    drop(project.pipe(&["failed", "read"]).ends(0).says("pipe retry read --kind crash"));
+    drop(project.pipe(&["failed", "read"]).ends(0).says("pipe retry read --cause 3b4fed7f"));
     drop(project.pipe(&["failed", "--kind", "crahs"]).ends(2).says("did you mean crash?"));
     project.pipe(&["status"]).shows(
         "

@@ -12,6 +12,8 @@ mod harness;
 
 /// `pipe check`, and everything that the Pipelinefile can be told to be wrong about.
 mod accept;
+/// What failed by cause: named, tried again, and who waits for it.
+mod causes;
 mod check;
 /// `pipe` and its flags, wherever they hold for every command.
 mod cli;
