@@ -23,7 +23,7 @@ use file::{Header, Table};
 use memtable::Memtable;
 
 /// From here on a table is written also during a build.
-pub const FULL_MEMTABLE: usize = 512 * 1024;
+pub const FULL_MEMTABLE: usize = 256 * 1024;
 /// At close, fewer keys than these are left to the next opening, which reads them from the log.
 pub const WORTH_A_TABLE: usize = 4096;
 
