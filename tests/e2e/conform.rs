@@ -113,6 +113,9 @@ for line in sys.stdin.buffer:
     asked = json.loads(line)
     if "describe" in asked:
         if fault == "print": print("loading", flush=True)
+        if fault == "length":
+            say({"describe": {"name": "f", "lengths": True}})
+            continue
         say({"describe": {"name": "" if fault == "nameless" else "f", "window": 4} if fault in ("log", "order") else {"name": "" if fault == "nameless" else "f"}})
     elif "setup" in asked:
         say({"ready": 1})
@@ -121,6 +124,9 @@ for line in sys.stdin.buffer:
         if fault == "id": answer["id"] = 1
         if fault == "two": answer["skip"] = "why"
         if fault == "crash" and "nonexistent" in asked.get("path", ""): sys.exit(4)
+        if fault == "length" and "length" in asked:
+            sys.stdin.buffer.read(asked["length"])
+            answer["output"]["text"] = "z"
         if fault == "form" and "path" in asked: answer["output"]["text"] = "y"
         if fault == "twice": say(answer)
         say(answer)
@@ -138,6 +144,7 @@ fn each_fault_is_found_by_its_check() {
         ("id", "document", "`id` is 1"),
         ("two", "document", "an answer is one of output, skip or error"),
         ("form", "forms", "as text: {\"text\":\"x\"}; as path: {\"text\":\"y\"}"),
+        ("length", "forms", "as text: {\"text\":\"x\"}; as length: {\"text\":\"z\"}"),
         ("crash", "error", "it ended with 4 instead of answering"),
         ("unknown", "unknown", "a frame without `id`"),
         ("log", "log", "an answer without `log`"),

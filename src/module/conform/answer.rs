@@ -10,6 +10,8 @@ const FORMS: [&str; 6] = ["text", "json", "base64", "path", "same", "children"];
 pub(super) struct Described {
     pub(super) takes_docs: bool,
     pub(super) window: Option<usize>,
+    /// It takes contents that follow their lines.
+    pub(super) lengths: bool,
     pub(super) is_concurrent: bool,
     /// Params that must be given.
     pub(super) required: Vec<String>,
@@ -55,6 +57,7 @@ pub(super) fn described(frame: &Value) -> Result<Described, String> {
     Ok(Described {
         takes_docs,
         window: count("window")?,
+        lengths: fields.get("lengths").and_then(Value::as_bool).unwrap_or(false),
         is_concurrent: count("concurrent")?.is_some_and(|count| count > 1),
         required: required.map(|(name, _)| name.clone()).collect(),
     })

@@ -90,7 +90,11 @@ pub fn examine(subject: &Subject) -> Result<Vec<Check>> {
         all.note_strays();
         return Ok(all.checks);
     }
-    all.check("forms", "one content as text, base64 and path has one answer", |all| all.forms(&text, &file));
+    all.check(
+        "forms",
+        "one content as text, base64, path, and length where it says so, has one answer",
+        |all| all.forms(&text, &file),
+    );
     all.check("empty", "an empty document is answered", |all| all.ask(&[text_form("")]).map(drop));
     all.check("unicode", "any Unicode is taken raw, U+2028 and NUL too: a line ends with \\n alone", |all| {
         all.ask(&[text_form(ODD)]).map(drop)
@@ -328,6 +332,16 @@ impl Examination<'_> {
         self.answers(&ids)
     }
 
+    /// Sends a document whose content follows its line.
+    fn ask_behind(&mut self, form: Map<String, Value>, text: &str) -> std::result::Result<Value, Problem> {
+        self.begun()?;
+        let (id, request) = self.request(form)?;
+        if let Some(session) = &mut self.session {
+            session.send(format!("{request}\n{text}").as_bytes());
+        }
+        Ok(self.answers(&[id])?.remove(0))
+    }
+
     fn answers(&mut self, ids: &[u64]) -> std::result::Result<Vec<Value>, Problem> {
         let mut answers: Vec<Option<Value>> = vec![None; ids.len()];
         let mut children = vec![0; ids.len()];
@@ -369,10 +383,19 @@ impl Examination<'_> {
 
     fn forms(&mut self, text: &str, file: &Path) -> std::result::Result<(), Problem> {
         let mut first: Option<(&str, Value)> = None;
-        for (name, form) in
-            [("text", text_form(text)), ("base64", base64_form(text.as_bytes())), ("path", path_form(file))]
-        {
-            let answer = self.ask(&[form])?.remove(0);
+        let mut forms = vec![
+            ("text", text_form(text)),
+            ("base64", base64_form(text.as_bytes())),
+            ("path", path_form(file)),
+        ];
+        if self.described.lengths && !self.described.takes_docs {
+            forms.push(("length", Map::from_iter([("length".to_owned(), Value::from(text.len()))])));
+        }
+        for (name, form) in forms {
+            let answer = match name {
+                "length" => self.ask_behind(form, text)?,
+                _ => self.ask(&[form])?.remove(0),
+            };
             let output = answer.get("output").cloned();
             // A form that it refuses in words is its own affair, but for the text: what it makes must be the same.
             let Some(mut output) = output else { continue };
