@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::code::{self, Function, Spec, Takes, Tree};
 use crate::error::{Error, Result};
 use crate::model::pipeline::{Module, Pipeline, Program};
-use crate::pipelinefile::{installed, script_says};
+use crate::pipelinefile::{Installed, installed, module_folders, script_says};
 use crate::project::Project;
 use crate::remote::{Client, Trouble};
 use crate::text;
@@ -183,11 +183,39 @@ fn rows(pipeline: &Pipeline) -> Result<Vec<Row>> {
         rows.push(row);
     }
     let names: BTreeSet<String> = pipeline.modules.iter().map(|module| module.name.clone()).collect();
-    for found in installed(&pipeline.root).into_iter().filter(|found| !names.contains(&found.name)) {
-        let mut row = Row::new(found.name, "found", &found.program);
-        row.version = found.version;
-        row.place = Some(found.place.to_string_lossy().into_owned());
-        rows.push(row);
+    let mut others: Vec<_> = installed(&pipeline.root).into_iter().map(Ok).collect();
+    for (name, found) in module_folders(&pipeline.root) {
+        match found {
+            // What lies in the project goes before what is installed.
+            Ok(found) => {
+                others.retain(|one: &Result<Installed, _>| !one.as_ref().is_ok_and(|one| one.name == name));
+                if let Some(row) = rows.iter_mut().find(|row| row.name == name) {
+                    row.say(&found);
+                }
+                others.push(Ok(found));
+            }
+            Err(problem) => others.push(Err((name, problem))),
+        }
+    }
+    for found in others {
+        match found {
+            Ok(found) if !names.contains(&found.name) => {
+                let mut row = Row::new(found.name.clone(), "found", &found.program);
+                row.version.clone_from(&found.version);
+                row.say(&found);
+                row.place = Some(found.place.to_string_lossy().into_owned());
+                if !found.code.is_empty() {
+                    row.count(&mut tree, &Spec::Globs(found.code));
+                }
+                rows.push(row);
+            }
+            Err((name, problem)) if !names.contains(&name) => {
+                let mut row = Row::of(name, "missing", "worker", String::new());
+                row.missing(problem);
+                rows.push(row);
+            }
+            _ => {}
+        }
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(rows)
@@ -290,6 +318,16 @@ impl Row {
         if let Some(text) = file.and_then(|file| crate::fs::read_text(&file).ok()) {
             (self.accepts, self.returns) = script_says(&text);
         }
+    }
+
+    /// What its author says of it.
+    fn say(&mut self, found: &Installed) {
+        self.accepts.clone_from(&found.accepts);
+        self.returns.clone_from(&found.returns);
+        self.doc.clone_from(&found.doc);
+        let params = crate::pipelinefile::params_used(&found.program);
+        self.params =
+            params.into_iter().map(|name| Param { name, default: None, annotation: None }).collect();
     }
 
     /// The code files, as far as they can be read.

@@ -20,8 +20,23 @@ pub struct Installed {
     pub program: Program,
     /// The distribution and its version, which joins the key: `mailtools==1.2`. A program on PATH says none.
     pub version: Option<String>,
-    /// Where it was found: a metadata folder, or the program's file.
+    /// Globs of the code files that count: none of what is installed.
+    pub code: Vec<String>,
+    /// What its author says that it accepts, and returns, and does.
+    pub accepts: Option<String>,
+    /// See `accepts`.
+    pub returns: Option<String>,
+    /// See `accepts`.
+    pub doc: Option<String>,
+    /// Where it was found: a metadata folder, the program's file, a `module.toml`.
     pub place: PathBuf,
+}
+
+impl Installed {
+    fn new(name: &str, program: Program, version: Option<String>, place: PathBuf) -> Installed {
+        let (code, accepts, returns, doc) = (Vec::new(), None, None, None);
+        Installed { name: name.to_owned(), program, version, code, accepts, returns, doc, place }
+    }
 }
 
 /// All of them by their names; an entry point goes before a program on PATH.
@@ -32,7 +47,7 @@ pub fn installed(root: &Path) -> Vec<Installed> {
             if let Some(name) = file.strip_prefix(PREFIX).filter(|name| is_module_name(name)) {
                 let (program, place) = (Program::Worker(vec![file.clone()]), folder.join(&file));
                 if place.is_file() {
-                    let one = Installed { name: name.to_owned(), program, version: None, place };
+                    let one = Installed::new(name, program, None, place);
                     found.entry(name.to_owned()).or_insert(one);
                 }
             }
@@ -46,7 +61,7 @@ pub fn installed(root: &Path) -> Vec<Installed> {
             let Ok(Some(text)) = crate::fs::read_optional(&place.join("entry_points.txt")) else { continue };
             for (name, program) in entry_points(&String::from_utf8_lossy(&text)) {
                 let version = Some(distribution.replacen('-', "==", 1));
-                let one = Installed { name: name.clone(), program, version, place: place.clone() };
+                let one = Installed::new(&name, program, version, place.clone());
                 // The first folder is the one that Python imports from.
                 points.entry(name).or_insert(one);
             }

@@ -5,7 +5,7 @@
 //! Knows nothing of runs and stores. The language: `docs/reference/pipelinefile.md`.
 //!
 //! Inside, each file imports only those before it: `mistake keys value disk script installed`, `section spans`, `select settings source
-//! command`, `container proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`.
+//! command`, `container folders proxies`, `module`, `names`, `context`, `with publish`, `target`, `calls overrides graph`, `publish_check`.
 
 mod calls;
 mod command;
@@ -13,6 +13,7 @@ mod container;
 mod context;
 mod disk;
 mod edit;
+mod folders;
 mod graph;
 mod installed;
 mod keys;
@@ -48,6 +49,7 @@ use toml::de::DeTable;
 pub use calls::PythonCall;
 pub use command::words;
 pub use edit::{NewTable, add_tables};
+pub use folders::module_folders;
 pub use installed::{Installed, installed};
 pub use keys::known_keys;
 pub use mistake::{Fix, Mistake, Mistakes, Severity, Span, Style};

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::command;
 use super::container;
 use super::disk;
+use super::folders::module_folder;
 use super::installed::{Installed, installed};
 use super::keys;
 use super::mistake::{Mistake, Span};
@@ -141,10 +142,16 @@ impl<'a> Modules<'a> {
             let message = format!("there is no file `{list}`, which module `{}` needs", name.value);
             self.log.add(Mistake::at(name.span.clone(), message).label("its `requirements`").on_disk());
         }
-        let found = if about.stated { None } else { self.found(&name.value) };
+        let found = match if about.stated { None } else { self.found(&name.value) } {
+            Some(Err(problem)) => {
+                self.log.add(Mistake::at(name.span.clone(), problem).on_disk());
+                return None;
+            }
+            found => found.and_then(Result::ok),
+        };
         if let Some(found) = &found {
-            // Its code is none of the project's: the version of what was installed joins the key.
-            about.code = about.code.or_else(|| Some(Vec::new()));
+            // Of what is installed no code is the project's: its version joins the key.
+            about.code = about.code.or_else(|| Some(found.code.clone()));
             about.version = about.version.or_else(|| found.version.clone());
         } else if !about.stated {
             self.check_python(name)?;
@@ -175,14 +182,18 @@ impl<'a> Modules<'a> {
         Some(ix)
     }
 
-    /// What is installed under this name, where the project has no file of it.
-    fn found(&self, name: &str) -> Option<Installed> {
+    /// What there is under this name, in a folder of the project or installed, where the project has no file of it; or
+    /// why it cannot be used.
+    fn found(&self, name: &str) -> Option<Result<Installed, String>> {
         let (file, _) = split(name);
         if self.files.iter().any(|known| known == file) {
             return None;
         }
+        if let Some(found) = module_folder(self.root, name) {
+            return Some(found);
+        }
         let all = self.installed.get_or_init(|| installed(self.root));
-        all.iter().find(|found| found.name == name).cloned()
+        all.iter().find(|found| found.name == name).cloned().map(Ok)
     }
 
     /// A module without a name of its own: its target's `cmd` or `shell`.

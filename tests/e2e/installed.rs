@@ -99,3 +99,39 @@ fn what_a_script_says_of_itself_is_listed() {
     );
     drop(project.pipe(&["modules"]).ends(0).says("clean  takes doc, accepts *.txt, returns text, n = 2"));
 }
+
+#[test]
+fn a_folder_with_a_module_toml_is_a_module_in_any_language() {
+    let project = Project::new()
+        .file("docs/a.txt", "a b")
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.up]\neach = \"docs\"\nmodule = \"upper\"\n",
+        )
+        .file(
+            "modules/upper/module.toml",
+            "cmd = \"sh main.sh {in} {out}\"\naccepts = \"*.txt\"\nreturns = \"text\"\n",
+        )
+        .file("modules/upper/main.sh", ". modules/upper/lib.sh\nup < $1 > $2\n")
+        .file("modules/upper/lib.sh", "up() { tr a-z A-Z; }\n")
+        .file("modules/idle/module.toml", "cmd = \"sh run.sh {in} {param.size}\"\nversion = \"3\"\n")
+        .file("modules/idle/run.sh", "cat\n")
+        .file("modules/broken/module.toml", "comd = \"x\"\n");
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "A B");
+    drop(project.pipe(&["build"]).ends(0).says("Up to date"));
+    // Everything in the folder is its code.
+    project.write("modules/upper/lib.sh", "up() { tr a-z A-Z | tr B C; }\n");
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "A C");
+    let listed = project.pipe(&["modules"]).ends(0).stdout;
+    for told in [
+        "upper  filter: sh modules/upper/main.sh {in} {out}  accepts *.txt, returns text",
+        "size, version 3",
+        "modules/broken/module.toml: `comd` is not known: did you mean `cmd`?",
+    ] {
+        assert!(listed.contains(told), "{told}\n{listed}");
+    }
+    project.write("modules/upper/module.toml", "version = \"1\"\n");
+    drop(project.pipe(&["check"]).ends(2).says("modules/upper/module.toml: it has no `cmd`"));
+}
