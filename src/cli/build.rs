@@ -163,6 +163,10 @@ impl Args {
             };
             if let Err(refused) = gate.pass(&project, &store) {
                 store.close()?;
+                // A dry run only shows; nobody waits for it.
+                if !self.dry_run {
+                    events::did_not_begin(&project, &refused, out);
+                }
                 return Err(refused);
             }
         }

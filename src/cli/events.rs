@@ -47,23 +47,47 @@ impl<'a> Telling<'a> {
     /// Waits a moment for what is on its way, tells people, and says what did not arrive. Without a summary the build
     /// ended with an error; people hear of it if it is given.
     pub(super) fn end(self, summary: Option<&Summary>, error: Option<&Error>, out: &mut Output) {
-        let mut problems = self.outlets.end();
-        if let Some(notified) = &self.pipeline.notify {
-            let ended = match (summary, error) {
-                (Some(summary), _) => Some(Ended::Summary(summary)),
-                (None, Some(error)) => {
-                    Some(Ended::Error { exit: error.kind.exit_code(), text: error.message.clone() })
-                }
-                (None, None) => None,
-            };
-            if let Some(ended) = ended {
-                problems.extend(notify::notify(notified, &self.about, &self.pipeline.root, &ended));
-            }
-        }
+        let problems = self.outlets.end();
         problems.iter().for_each(|problem| out.warning(problem));
-        if let Some(summary) = summary {
-            tell_ci(summary, &self.pipeline.root, out);
+        match (summary, error) {
+            (Some(summary), _) => {
+                notify(&self.about, self.pipeline, &Ended::Summary(summary), out);
+                tell_ci(summary, &self.pipeline.root, out);
+            }
+            (None, Some(error)) => refused(&self.about, self.pipeline, error, out),
+            (None, None) => {}
         }
+    }
+}
+
+/// Tells people and the CI job of a build that did not begin.
+pub(super) fn did_not_begin(project: &Project, error: &Error, out: &mut Output) {
+    refused(&About::new(project.pipeline()), project.pipeline(), error, out);
+}
+
+fn refused(about: &About, pipeline: &Pipeline, error: &Error, out: &mut Output) {
+    let ended = Ended::Error { exit: error.kind.exit_code(), text: error.message.clone() };
+    notify(about, pipeline, &ended, out);
+    if env::is_github() && !out.is_json() {
+        // A closed stdout is no error, and nobody is there to be told of another one.
+        drop(out.line(report::ci::error_annotation(error)));
+    }
+    add_page(&report::ci::error_page(error), out);
+}
+
+fn notify(about: &About, pipeline: &Pipeline, ended: &Ended<'_>, out: &mut Output) {
+    if let Some(notified) = &pipeline.notify {
+        let problem = notify::notify(notified, about, &pipeline.root, ended);
+        problem.iter().for_each(|problem| out.warning(problem));
+    }
+}
+
+/// Adds to the page of a step of a GitHub workflow.
+fn add_page(page: &str, out: &mut Output) {
+    let Some(file) = env::github_summary() else { return };
+    let opened = std::fs::File::options().create(true).append(true).open(&file);
+    if let Err(error) = opened.and_then(|mut open| open.write_all(page.as_bytes())) {
+        out.warning(Error::io("write", &file, &error).to_string());
     }
 }
 
@@ -83,13 +107,7 @@ fn tell_ci(summary: &Summary, root: &Path, out: &mut Output) {
             .iter()
             .for_each(|line| drop(out.line(line)));
     }
-    if let Some(file) = env::github_summary() {
-        let opened = std::fs::File::options().create(true).append(true).open(&file);
-        let written = opened.and_then(|mut open| open.write_all(report::ci::page(summary).as_bytes()));
-        if let Err(error) = written {
-            out.warning(Error::io("write", &file, &error).to_string());
-        }
-    }
+    add_page(&report::ci::page(summary), out);
 }
 
 impl Sink for Telling<'_> {

@@ -115,6 +115,9 @@ fn line(wrong: &Wrong, manner: Manner) -> String {
         (Fault::Damaged, _) => "its result is damaged in the store: pipe build makes it again".to_owned(),
         (Fault::Edited, _) if manner != Manner::Look => "kept as it is".to_owned(),
         (Fault::Edited, _) => "differs from its result".to_owned(),
+        (Fault::Gone, _) if manner != Manner::Look => {
+            "could not be removed; it shows nothing any more".to_owned()
+        }
         (Fault::Gone, _) => "shows nothing any more".to_owned(),
         (Fault::Missing | Fault::Old, _) => format!("result of {} for {doc}", wrong.target),
     };

@@ -85,6 +85,8 @@ impl Build<'_> {
                 target: self.pipeline.target(request.target).name.clone(),
                 failure: failure.clone(),
                 attempt: act.attempt,
+                duration: act.duration,
+                worker: act.worker,
                 milliseconds: pause.as_millis() as u64,
             };
             let counted = u32::from(is_counted(failure));

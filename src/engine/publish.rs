@@ -84,6 +84,8 @@ pub enum Bytes {
 pub struct Published {
     /// Files written.
     pub written: u64,
+    /// Files that show nothing any more and could not be removed: path, document, target.
+    pub not_withdrawn: Vec<(String, DocId, String)>,
     /// Files removed.
     pub withdrawn: u64,
     /// Results that could not be shown: (document, target, why).
@@ -464,6 +466,8 @@ impl Work {
     fn try_withdraw(&mut self, path: &str, doc: &DocId, target: &str) {
         if let Err(error) = self.withdraw(path, doc, target) {
             self.notice(format!("cannot withdraw `{path}`: {error}"));
+            let kept = (path.to_owned(), doc.clone(), target.to_owned());
+            self.with(|published| published.not_withdrawn.push(kept));
         }
     }
 

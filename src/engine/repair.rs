@@ -115,6 +115,12 @@ pub fn repair(
         let doc = Some(doc.to_string());
         tell(&Wrong { path: None, target: target.clone(), doc, fault, mended: false })?;
     }
+    for (path, doc, target) in &published.not_withdrawn {
+        sums.mended = sums.mended.saturating_sub(1);
+        sums.wrong += 1;
+        let (path, doc, fault) = (Some(path.clone()), Some(doc.to_string()), Fault::Gone);
+        tell(&Wrong { path, target: target.clone(), doc, fault, mended: false })?;
+    }
     if !published.damaged.is_empty() || !published.failures.is_empty() {
         parts.store.begin_run(command, parts.pipelinefile)?;
         mirror::note_unpublished(parts.store, &families, &published)?;

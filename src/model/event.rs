@@ -102,6 +102,10 @@ pub enum Event {
         failure: Failure,
         /// Which try it was, over all builds.
         attempt: u32,
+        /// How long it took, in microseconds.
+        duration: u64,
+        /// The number of its worker in the run.
+        worker: u32,
         /// The pause before the next one.
         milliseconds: u64,
     },

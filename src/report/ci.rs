@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::model::event::{Cause, Summary};
 use crate::text;
 
@@ -14,6 +15,20 @@ pub fn annotations(summary: &Summary, within: &str) -> Vec<String> {
         format!("::error title=pipe build did not finish::{}", data(&text::printable(&stopped.words())))
     });
     stopped.into_iter().chain(summary.causes.iter().map(|cause| annotation(cause, within))).collect()
+}
+
+/// The annotation of a build that ended with an error, or that was refused before it began.
+pub fn error_annotation(error: &Error) -> String {
+    let lines: Vec<&str> = std::iter::once(&error.message).chain(&error.causes).map(String::as_str).collect();
+    format!("::error title=pipe build could not finish::{}", data(&shown(&lines.join("\n"))))
+}
+
+/// The same as a page in Markdown.
+pub fn error_page(error: &Error) -> String {
+    let plain = |text: &str| text::printable(text).replace('`', "'");
+    let mut page = format!("## pipe: could not finish\n\n{}.\n", plain(&error.message));
+    page.extend(error.causes.iter().map(|cause| format!("\n* `{}`", plain(cause))));
+    page + "\n"
 }
 
 fn annotation(cause: &Cause, within: &str) -> String {
@@ -100,6 +115,18 @@ pub fn page(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_one_annotation_and_a_page() {
+        let mut error = Error::unfinished("100% too much");
+        error.causes = vec!["words: `4` of 4".into(), "top: 4 of 4".into()];
+        assert_eq!(
+            error_annotation(&error),
+            "::error title=pipe build could not finish::100%25 too much%0Awords: `4` of 4%0Atop: 4 of 4"
+        );
+        let page = "## pipe: could not finish\n\n100% too much.\n\n* `words: '4' of 4`\n* `top: 4 of 4`\n";
+        assert_eq!(error_page(&error), page);
+    }
     use crate::model::event::TargetCounts;
     use crate::model::failure::{Failure, FailureKind};
 

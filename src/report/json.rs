@@ -60,6 +60,11 @@ impl Json {
         Json { out: Out::new(out), buffer: Vec::new(), run: Run(None), now }
     }
 
+    /// Why nothing more is written, once.
+    pub(super) fn take_error(&mut self) -> Option<std::io::Error> {
+        self.out.take_error()
+    }
+
     fn flush(&mut self) {
         self.out.write(&self.buffer);
         self.buffer.clear();

@@ -101,24 +101,36 @@ struct Both(Json, Box<dyn Sink>);
 impl Sink for Both {
     fn event(&mut self, event: &Event) {
         self.0.event(event);
+        // Before the end is told: nothing is read after that.
+        if let Some(error) = self.0.take_error() {
+            let text = crate::error::io_text(&error);
+            let message = format!("the file of `--events` cannot be written: {text}; it is not whole");
+            self.1.event(&Event::Notice { message, hint: None });
+        }
         self.1.event(event);
     }
 }
 
-/// A writer that falls silent at the first error, since there is nobody left to tell.
-struct Out(Option<Box<dyn Write + Send>>);
+/// A writer that falls silent at the first error: of a terminal or a pipe there is nobody left to tell. Whoever has
+/// another way asks for the error.
+struct Out(std::result::Result<Box<dyn Write + Send>, Option<std::io::Error>>);
 
 impl Out {
     fn new(writer: Box<dyn Write + Send>) -> Self {
-        Out(Some(writer))
+        Out(Ok(writer))
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(writer) = &mut self.0
+        if let Ok(writer) = &mut self.0
             && !bytes.is_empty()
-            && writer.write_all(bytes).and_then(|()| writer.flush()).is_err()
+            && let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush())
         {
-            self.0 = None;
+            self.0 = Err(Some(error));
         }
+    }
+
+    /// The error, once.
+    fn take_error(&mut self) -> Option<std::io::Error> {
+        self.0.as_mut().err().and_then(Option::take)
     }
 }

@@ -125,7 +125,7 @@ impl Talk {
                 self.release(&mut lines);
                 self.failed(doc, target, failure, &mut lines);
             }
-            Event::Retrying { doc, target, failure, attempt, milliseconds } => {
+            Event::Retrying { doc, target, failure, attempt, milliseconds, .. } => {
                 if self.verbose > 0 {
                     let pause = match milliseconds {
                         0 => "again at once".to_owned(),

@@ -148,10 +148,11 @@ pub(super) fn said(event: &Event) -> Said {
             let said = Said::new(ERROR, "failed", short).of(target, Some(doc)).failed(failure);
             Said { ran: *ran, ..said }
         }
-        Event::Retrying { doc, target, failure, attempt, .. } => {
+        Event::Retrying { doc, target, failure, attempt, duration, worker, .. } => {
             let short = format!("{target} tries again: {doc}: {}", failure.summary());
             let said = Said::new(WARNING, "retrying", short).of(target, Some(doc)).failed(failure);
-            Said { ran: Some(Ran { attempt: *attempt, ..Ran::default() }), ..said }
+            let ran = Ran { duration: *duration, worker: Some(*worker), attempt: *attempt };
+            Said { ran: Some(ran), ..said }
         }
         Event::Pausing { target, milliseconds, failure } => {
             let short = format!("{target} pauses for {milliseconds} ms, as it asks");

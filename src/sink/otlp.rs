@@ -47,11 +47,11 @@ impl Otlp {
         }
     }
 
-    /// The span of an action, or, at the end, of the whole run.
+    /// The span of a try of an action, or, at the end, of the whole run.
     fn span(&mut self, told: &Told, said: &Said) -> Option<Value> {
         let is_whole = matches!(told.event, Event::Finished(_));
         let duration = said.ran?.duration;
-        if !is_whole && !matches!(said.event, "done" | "skipped" | "failed") {
+        if !is_whole && !matches!(said.event, "done" | "skipped" | "failed" | "retrying") {
             return None;
         }
         let end = u128::from(told.at.0) * 1_000_000;
@@ -61,8 +61,9 @@ impl Otlp {
         };
         self.spans += 1;
         let own = Digest::of(format!("{} {}", self.trace, self.spans).as_bytes()).hex();
+        // A try that is made again failed, as a run did whose exit code is not 0.
         let status = match said.level {
-            0..=3 => json!({ "code": ERROR, "message": said.short }),
+            0..=4 => json!({ "code": ERROR, "message": said.short }),
             _ => json!({ "code": OK }),
         };
         let name = match (&said.target, is_whole) {

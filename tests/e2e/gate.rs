@@ -52,6 +52,17 @@ fn too_much_to_be_done_again_stops_the_build_before_it_begins() {
     ";
     project.pipe(&gate).shows(refused);
     project.pipe(&[&gate[..], &["-n"]].concat()).shows(refused);
+    // Whoever waits for the build hears of it, too.
+    let pipelinefile = project.read("Pipelinefile");
+    project.write("Pipelinefile", format!("{pipelinefile}\n[notify]\ncmd = \"cat > told.json\"\n"));
+    let page = project.root().join("page.md");
+    let project = project.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", page.to_str().unwrap());
+    let said = project.pipe(&gate).ends(3);
+    let annotation = "::error title=pipe build could not finish::too much would be done again: --max-recompute is 50%25%0Awords: 4 of 4";
+    assert!(said.stdout.starts_with(annotation), "{}", said.stdout);
+    assert!(project.read("page.md").contains("* `words: 4 of 4 documents: "));
+    let told: serde_json::Value = serde_json::from_str(&project.read("told.json")).unwrap();
+    assert_eq!((&told["event"], &told["exit"]), (&"failed".into(), &3.into()));
     drop(project.pipe(&["build", "-q", "--max-recompute", "3"]).ends(3).says("--max-recompute is 3"));
     assert!(project.take_runs().is_empty());
     drop(project.pipe(&["build", "-q", "--max-recompute", "4"]).ends(0));

@@ -289,3 +289,25 @@ fn what_is_taken_back_at_once_was_not_published() {
     drop(project.pipe(&["build"]).ends(1).says("1 file withdrawn\n"));
     assert_eq!(project.names("out"), ["b.txt"]);
 }
+
+#[test]
+fn a_file_that_cannot_be_withdrawn_is_not_counted_as_put_right() {
+    let pipelinefile = |publish: &str| {
+        format!(
+            "[source.inbox]\npath = \"inbox\"\n[target.copy]\neach = \"inbox\"\nshell = \"cat {{in}} > {{out}}\"\n{publish}"
+        )
+    };
+    let project = Project::new();
+    project.write("Pipelinefile", pipelinefile("publish = \"out/{id.stem}.txt\"\n"));
+    project.write("inbox/a.txt", "a");
+    drop(project.pipe(&["build"]).ends(0));
+    project.write("Pipelinefile", pipelinefile(""));
+    // What a kill may have left beside it goes first; a folder of that name cannot.
+    let beside = format!("out/.pipe-publish-{}", &blake3::hash(b"a.txt").to_hex()[..16]);
+    project.write(&format!("{beside}/kept"), "");
+    let said = project.pipe(&["publish"]).ends(1);
+    let said = said.says("Gone      out/a.txt  could not be removed; it shows nothing any more");
+    drop(said.says("  Published 1 file: 1 wrong\n"));
+    std::fs::remove_dir_all(project.root().join(beside)).unwrap();
+    drop(project.pipe(&["publish"]).ends(0).says("  Published 1 file: 1 put right\n"));
+}

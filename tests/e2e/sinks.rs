@@ -108,6 +108,8 @@ fn a_run_is_a_trace_and_an_action_a_span() {
     let spans: Vec<&Value> = received.iter().filter(|one| one["span"].is_string()).collect();
     let root = spans.iter().find(|span| span["parent"].is_null()).unwrap();
     assert_eq!((&root["span"], &root["service.name"]), (&"pipe build".into(), &"pipe".into()));
+    // It ended with 1.
+    assert_eq!(root["status"], 2);
     let mut actions: Vec<_> = spans.iter().filter(|span| !span["parent"].is_null()).collect();
     actions.sort_by_key(|span| span["pipe.document"].as_str().unwrap().to_owned());
     assert_eq!(actions.len(), 2, "{spans:?}");
@@ -119,6 +121,36 @@ fn a_run_is_a_trace_and_an_action_a_span() {
     assert_eq!(actions[1]["exception.type"], "exit 4");
     let logs: Vec<&str> = received.iter().filter_map(|one| one["log"].as_str()).collect();
     assert!(logs.contains(&"upper done: inbox/a.txt"), "{logs:?}");
+}
+
+#[test]
+fn each_try_is_a_span_with_its_time() {
+    let receiver = Receiver::start("otlp");
+    let to = format!("[log]\nto = [\"otlp+http://127.0.0.1:{}\"]\n", receiver.port);
+    let project = project(&to);
+    // The document dies of a signal each time, after a moment.
+    let pipelinefile =
+        project.read("Pipelinefile").replace("cat noise >&2; exit 4", "sleep 0.05; kill -SEGV $$");
+    project.write("Pipelinefile", pipelinefile);
+    let build = project.build();
+    assert_eq!(build.status, 1);
+    let retrying = build.all("retrying");
+    assert_eq!(retrying.len(), 2, "{}", build.text());
+    assert!(retrying.iter().all(|event| event["duration"].as_u64() >= Some(50_000)), "{retrying:?}");
+    let received = receiver.received();
+    let of_bad = |one: &&Value| one["span"].is_string() && one["pipe.document"] == "inbox/b.txt";
+    let tries: Vec<&Value> = received.iter().filter(of_bad).collect();
+    let attempts: Vec<u64> = tries.iter().map(|span| span["pipe.attempt"].as_u64().unwrap()).collect();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert!(tries.iter().all(|span| span["status"] == 2), "{tries:?}");
+}
+
+#[test]
+fn a_file_of_events_that_cannot_be_written_is_said_once_and_fails_nothing() {
+    let project = project("");
+    let said = project.pipe(&["build", "--events", "/dev/full"]).ends(1);
+    let said = said.says("the file of `--events` cannot be written: ").says("it is not whole");
+    assert_eq!(said.stderr.matches("it is not whole").count(), 1, "{}", said.stderr);
 }
 
 #[test]
