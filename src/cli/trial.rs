@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::golden;
 use crate::hash::Digest;
 use crate::model::action::Outcome;
+use crate::model::children;
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::folder;
@@ -340,7 +341,13 @@ impl Args {
             }
             Done::Output(output) => {
                 let made = self.made(prepared, output, folder)?;
-                let kind = if made.ext == folder::EXT { "folder".to_owned() } else { made.ext.clone() };
+                let kind = match (made.ext.as_str(), &made.text) {
+                    (folder::EXT, _) => "folder".to_owned(),
+                    (children::EXT, Some(lines)) => {
+                        text::count(lines.lines().count() as u64, "child").replace("childs", "children")
+                    }
+                    (ext, _) => ext.to_owned(),
+                };
                 let what = [Some(kind).filter(|ext| !ext.is_empty()), made.length.map(text::size)];
                 let what: Vec<String> = what.into_iter().flatten().collect();
                 let what = if output.body == OutputBody::Same {
@@ -402,6 +409,11 @@ impl Args {
                 (length, Some(lines.collect()), None)
             }
             OutputBody::File { path, length, .. } => (Some(*length), None, Some(kept.keep(path, &ext)?)),
+            OutputBody::Bytes { bytes, .. } if ext == children::EXT => {
+                let made = children::read(bytes).unwrap_or_default();
+                let length = made.iter().map(|child| child.length).sum();
+                (Some(length), Some(children::readable(&made)), None)
+            }
             OutputBody::Bytes { bytes, .. } => {
                 let length = Some(bytes.len() as u64);
                 match std::str::from_utf8(bytes).ok().filter(|text| text.len() <= PRINTED) {

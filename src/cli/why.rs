@@ -13,7 +13,8 @@ use crate::model::reason::Reason;
 use crate::query::lineage::Link;
 use crate::query::log::Shown;
 use crate::query::why::{
-    Group, Kind, Last, Now, Routed, SourceState, TargetWhy, Verdict, WhyDocument, WhyTarget,
+    Group, Kind, Last, Now, Routed, SourceState, TargetWhy, TouchedMerge, TreeWhy, Verdict, WhyDocument,
+    WhyTarget,
 };
 use crate::query::{Answer, Question};
 use crate::text;
@@ -61,8 +62,41 @@ fn document(why: &WhyDocument) -> Vec<String> {
     }
     for verdict in &why.targets {
         lines.extend(verdict_lines(verdict, width));
+        let own = why.trees.iter().filter(|tree| tree.target == verdict.target);
+        lines.extend(own.flat_map(own_tree).map(|line| format!("{}{line}", " ".repeat(width + 4))));
+    }
+    let is_own = |tree: &&TreeWhy| why.targets.iter().any(|verdict| verdict.target == tree.target);
+    for tree in why.trees.iter().filter(|tree| !is_own(tree)) {
+        let merges: Vec<String> = tree.touched.iter().map(merge_words).collect();
+        lines.push(format!("  {:width$}  {:<28}  {}", tree.target, "merges it in", merges.join(" → ")));
     }
     lines.iter().map(|line| text::printable(line.trim_end())).collect()
+}
+
+/// How the tree of merges stands behind the result of a `reduce`.
+fn own_tree(tree: &TreeWhy) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(root) = &tree.root {
+        let (merges, members) = (text::count(tree.merges, "merge"), text::count(tree.members, "member"));
+        lines.push(format!("{merges} over {members}; the last is {root}"));
+    }
+    for merge in &tree.failed {
+        lines.push(format!("{} failed: {}", merge.doc, merge.failure));
+        lines.push(format!("pipe log {}", text::shell_word(&merge.doc)));
+    }
+    if tree.touched_count > 0 {
+        let named: Vec<String> = tree.touched.iter().map(merge_words).collect();
+        let more = match tree.touched_count - tree.touched.len() as u64 {
+            0 => String::new(),
+            more => format!(", and {} more", text::thousands(more)),
+        };
+        lines.push(format!("documents that changed are in {}{more}", named.join(", ")));
+    }
+    lines
+}
+
+fn merge_words(merge: &TouchedMerge) -> String {
+    format!("{} of {}", merge.doc, text::count(merge.inputs, "input"))
 }
 
 fn source(source: &SourceState) -> Option<String> {
@@ -82,7 +116,7 @@ fn source(source: &SourceState) -> Option<String> {
 
 fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
     let below = " ".repeat(width + 4);
-    let (now, details) = now_words(&verdict.now);
+    let (now, details) = now_words(&verdict.target, &verdict.now);
     let last = last_words(&verdict.last);
     let mut lines = Vec::new();
     // What would happen comes first; what happened explains what is there.
@@ -99,7 +133,8 @@ fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
         (_, last) => {
             lines.push(format!("  {:width$}  {now}", verdict.target));
             lines.extend(details.into_iter().map(|line| format!("{below}{line}")));
-            if let Some((word, ..)) = last.filter(|_| verdict.now != Now::Retired) {
+            if let Some((word, ..)) = last.filter(|_| !matches!(verdict.now, Now::Retired | Now::Held { .. }))
+            {
                 lines.push(format!("{below}before: {word}"));
             }
         }
@@ -204,12 +239,27 @@ fn ago(start: Millis) -> String {
     }
 }
 
-fn now_words(now: &Now) -> (String, Vec<String>) {
+fn now_words(target: &str, now: &Now) -> (String, Vec<String>) {
     match now {
         Now::UpToDate => ("up to date".to_owned(), Vec::new()),
         Now::WouldRun { reasons } => {
             let words: Vec<String> = reasons.iter().map(short_words).collect();
             (format!("would run: {}", words.join("; ")), reasons.iter().flat_map(reason_details).collect())
+        }
+        Now::WouldMerge { again, up_to, of, reasons } => {
+            let why: Vec<String> = reasons.iter().map(short_words).collect();
+            let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+            let of = text::count(*of, "merge");
+            let word = match (again, up_to) {
+                (0, up_to) => format!("would merge again up to {} of {of}", text::thousands(*up_to)),
+                (again, 0) => format!("would merge again {} of {of}", text::thousands(*again)),
+                (again, up_to) => format!(
+                    "would merge again {} of {of}, and up to {} behind",
+                    text::thousands(*again),
+                    text::thousands(*up_to)
+                ),
+            };
+            (format!("{word}{why}"), reasons.iter().flat_map(reason_details).collect())
         }
         Now::WouldAccept { run, why } => (
             format!("would take its result of run {run}: accepted"),
@@ -222,6 +272,10 @@ fn now_words(now: &Now) -> (String, Vec<String>) {
                 [on, note.clone()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
             (if both.is_empty() { "not decided yet".to_owned() } else { both }, Vec::new())
         }
+        Now::Held { run, why } => (
+            format!("held: its result of run {run} stands"),
+            vec![format!("though {why}"), format!("pipe build --update {target}")],
+        ),
         Now::WouldBecome { state, note } => {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
             (format!("would be {}{note}", state.word()), Vec::new())
@@ -303,24 +357,40 @@ fn target(why: &WhyTarget) -> Vec<String> {
 }
 
 fn target_lines(why: &TargetWhy) -> Vec<String> {
-    let to_do: u64 = why.groups.iter().map(|group| group.documents).sum();
-    if to_do == 0 {
-        let documents = text::count(why.documents, "document");
-        return vec![format!("{}: up to date, {documents}", why.target)];
-    }
-    let documents = text::count(to_do, "document");
-    let mut lines = vec![format!(
-        "{}: {documents} would be looked at, {} up to date",
-        why.target,
-        text::thousands(why.up_to_date)
-    )];
-    let counts = why.groups.iter().map(|group| text::thousands(group.documents).len());
-    let width = counts.max().unwrap_or_default();
+    let held = |group: &&Group| group.kind == Kind::Held;
+    let to_do: u64 = why.groups.iter().filter(|group| !held(group)).map(|group| group.documents).sum();
+    let unit = if why.is_group { "group" } else { "document" };
+    let head = match (why.waits_for, to_do) {
+        (Some(0), _) => "its groups would be looked at again".to_owned(),
+        (Some(n), _) => format!("depends on {} to look at first", text::count(n, "document")),
+        (None, 0) => format!("up to date, {}", text::count(why.documents, unit)),
+        (None, n) => format!(
+            "{} would be looked at, {} up to date",
+            text::count(n, unit),
+            text::thousands(why.up_to_date)
+        ),
+    };
+    let mut lines = vec![format!("{}: {head}", why.target)];
+    let counts = why.groups.iter().map(|group| group.documents);
+    let counts = counts.chain(why.failed.iter().map(|failed| failed.documents)).chain([why.blocked]);
+    let width = counts.map(|count| text::thousands(count).len()).max().unwrap_or_default();
+    let below = " ".repeat(width + 4);
     for group in &why.groups {
         lines.push(format!("  {:>width$}  {}", text::thousands(group.documents), group_words(group)));
-        let below = " ".repeat(width + 4);
         lines.extend(group.reasons.iter().flat_map(reason_details).map(|line| format!("{below}{line}")));
         lines.push(format!("{below}e.g. {}", group.sample));
+        if group.kind == Kind::Held {
+            lines.push(format!("{below}pipe build --update {}", why.target));
+        }
+    }
+    for failed in &why.failed {
+        let place = failed.failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+        let count = text::thousands(failed.documents);
+        lines.push(format!("  {count:>width$}  failed: {}{place}", failed.failure.summary()));
+        lines.push(format!("{below}e.g. {}", failed.sample));
+    }
+    if why.blocked > 0 {
+        lines.push(format!("  {:>width$}  blocked, behind a failure", text::thousands(why.blocked)));
     }
     lines
 }
@@ -330,6 +400,10 @@ pub(super) fn group_words(group: &Group) -> String {
     match &group.kind {
         Kind::New => "new".to_owned(),
         Kind::Changed => "the file changed".to_owned(),
+        Kind::Held => {
+            let why: Vec<String> = group.reasons.iter().map(short_words).collect();
+            format!("held, though {}", why.join("; "))
+        }
         Kind::Differs => group.reasons.iter().map(short_words).collect::<Vec<_>>().join("; "),
         Kind::Behind { target } => format!("if `{target}` makes something else for it"),
         Kind::Unfinished => "a build was stopped before it".to_owned(),

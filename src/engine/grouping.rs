@@ -18,7 +18,7 @@ use crate::engine::outline::Outline;
 use crate::engine::requests::{self, Damaged, Made};
 use crate::engine::scheduler::DocIx;
 use crate::engine::set_work::{SetWork, not_named, short, work_of};
-use crate::engine::sets::{Streams, before};
+use crate::engine::sets::{Coverage, Streams, before};
 use crate::engine::supply::Supply;
 use crate::engine::target::TargetPlan;
 use crate::engine::{Options, Parts};
@@ -31,7 +31,7 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::TargetIx;
 use crate::model::selection::Field;
 use crate::module::Request;
-use crate::plan::family::{Families, FamilyIx, Input};
+use crate::plan::family::{Families, Family, FamilyIx, Input};
 use crate::store::{Entry, Store};
 
 /// What the pass over the streams of a group target came to.
@@ -58,6 +58,9 @@ impl Build<'_> {
         };
         let min_done = self.pipeline.target(plan.ix).min_done;
         if let Some(found) = &open.group {
+            if let Some((state, why)) = &found.halted {
+                return settled(*state, why.clone());
+            }
             if found.coverage.unfinished > 0 {
                 let note =
                     format!("{} not up to date", crate::text::count(found.coverage.unfinished, "member"));
@@ -346,13 +349,52 @@ pub(super) fn look<'a>(
     scope.spawn(move || {
         let pass = match (by, halted) {
             (Some(by), None) => pass(parts, families, options, (ix, target), &by, &sees, &covers, &sender),
-            (_, halted) => Ok(Pass { halted, ..Pass::default() }),
+            (_, halted) => {
+                blocked(parts, family, halted.as_ref(), &sender).map(|()| Pass { halted, ..Pass::default() })
+            }
         };
         drop(sender);
         // The build may have ended; then nobody asks.
         drop(done.send((ix, pass)));
     });
     Ok(())
+}
+
+/// The groups of before, if there can be none now because something failed: they are blocked, with all behind them.
+fn blocked(
+    parts: &Parts<'_>,
+    family: &Family,
+    halted: Option<&(State, String)>,
+    sender: &SyncSender<Touched>,
+) -> Result<()> {
+    let Some((State::Blocked, why)) = halted else { return Ok(()) };
+    let mut outcome = Ok(());
+    parts.store.scan(&family.name, &mut |dir, entry| {
+        let told = match before(parts.store, entry.story) {
+            Ok(Some(told)) if !entry.flags.gone => told,
+            Ok(_) => return true,
+            Err(error) => {
+                outcome = Err(error);
+                return false;
+            }
+        };
+        let stands = told.story.entries.first();
+        if stands.is_some_and(|stands| stands.state == State::Blocked && stands.note == *why) {
+            return true;
+        }
+        let found = Found {
+            value: DocId::at(&family.name, dir, &entry.name).rel().to_owned(),
+            from: 0,
+            to: 0,
+            root: told.story.content.unwrap_or_default(),
+            members: 0,
+            coverage: Coverage::default(),
+            listed: None,
+            halted: halted.cloned(),
+        };
+        sender.send(Touched { found, entry: Some(entry.clone()) }).is_ok()
+    })?;
+    outcome
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call; a struct would be unpacked at once")]

@@ -54,6 +54,8 @@ pub struct Found {
     pub first_missing: Option<String>,
     /// Its members, where they are noted nowhere: family, folder, name.
     pub listed: Option<Vec<(FamilyIx, String, String)>>,
+    /// There are no groups now: how this one, which was one, stands instead.
+    pub halted: Option<(State, String)>,
 }
 
 /// A group that may have to be opened.
@@ -285,6 +287,7 @@ impl Telling<'_> {
             coverage: open.coverage,
             first_missing: open.first_missing,
             listed: None,
+            halted: None,
         })
     }
 

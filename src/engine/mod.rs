@@ -1,7 +1,7 @@
 //! The engine: brings a pipeline up to date, document by document. Prints nothing: it emits `model::event`s.
 //!
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
-//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish` · `others` · `documents` · `kin`, `matching` ·
+//! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish`, `merges` · `others` · `documents` · `kin`, `matching` ·
 //! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `asked`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
 //! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
@@ -41,6 +41,7 @@ pub(crate) mod manifest;
 pub mod marks;
 pub mod matching;
 pub mod members;
+pub mod merges;
 mod mirror;
 pub mod modules;
 mod opening;

@@ -109,7 +109,10 @@ pub fn redo(
         if selection.older_than.is_some_and(is_young) {
             return Ok(false);
         }
-        meant.count(entry.act, act.as_deref());
+        // What a split made is done again with what was split.
+        if !standing.is_made {
+            meant.count(entry.act, act.as_deref());
+        }
         Ok(true)
     })?;
     if let Some(docs) = selection.docs
@@ -172,7 +175,9 @@ pub fn cancel(
         if !meant.plan.each_call().iter().filter(|call| selection.means(call)).any(asks) {
             return Ok(false);
         }
-        meant.count(entry.act, Some(&act));
+        if !standing.is_made {
+            meant.count(entry.act, Some(&act));
+        }
         Ok(true)
     })?;
     let marked = counted(&survey.meant, dry_run);

@@ -11,6 +11,8 @@ use crate::engine::decide::ext_facts;
 use crate::engine::document::StepResult;
 use crate::engine::grouping::is_behind;
 use crate::engine::groups::{Found, Reduced, Touched};
+use crate::engine::marks::{accepted_note, accepted_why};
+use crate::engine::merges::standing;
 use crate::engine::set_work::named;
 use crate::engine::sets::{Coverage, Streams, before, result_of};
 use crate::engine::supply::Supply;
@@ -18,13 +20,12 @@ use crate::engine::target::TargetPlan;
 use crate::engine::{Options, Parts};
 use crate::error::Result;
 use crate::hash::{Digest, FieldHasher};
-use crate::model::action::{Outcome, Position, State};
+use crate::model::action::{Position, State};
 use crate::model::document::DocId;
 use crate::model::pipeline::TargetIx;
 use crate::plan::family::{Families, FamilyIx, Origin};
 use crate::plan::key::SetRoot;
 use crate::plan::tree::{ends_run, name_of};
-use crate::store::{Entry, Store};
 
 /// A result that is to be merged: a member's, or a merge's.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ struct Part {
     /// It is a file of a source: nothing in the store holds its bytes.
     is_source: bool,
     act: Option<Position>,
+    /// Of a merge whose result was accepted: what is different about the code.
+    accepted: Option<String>,
 }
 
 /// A level of the tree.
@@ -118,6 +121,7 @@ pub(super) fn reduce(
         None => None,
     };
     let Some(record) = record else { return bare(State::Unfinished, "its result cannot be read") };
+    let note = last.accepted.as_ref().map_or(note.clone(), |why| accepted_note(why, &note));
     let result = StepResult { act: last.act, record: Some(record), ..StepResult::bare(State::Done, note) };
     Ok(Reduced { result, root })
 }
@@ -173,6 +177,7 @@ impl Tree<'_> {
             let Some(result) = result.filter(|result| result.state == State::Done) else { continue };
             if let Some(output) = result.output() {
                 (part.digest, part.ext, part.act) = (output.digest, output.ext.clone(), result.act);
+                part.accepted = accepted_why(&result.note).map(str::to_owned);
             }
         }
         Ok(level)
@@ -205,8 +210,9 @@ impl Tree<'_> {
                 last: id.as_str().to_owned(),
                 digest: member.digest,
                 ext: member.ext.clone(),
-                is_source: member.path.is_some(),
+                is_source: member.path.is_some() || member.row.is_some(),
                 act: member.act,
+                accepted: None,
             })
         })?;
         streams.count_unsplit(target, &mut coverage)?;
@@ -304,10 +310,12 @@ impl Cutter<'_, '_> {
             coverage: Coverage { done: members, ..Coverage::default() },
             first_missing: None,
             listed: Some(run.into_iter().map(|part| part.place).collect()),
+            halted: None,
         };
         let tree = self.tree;
         let entry = tree.parts.store.entry(&tree.families.family(tree.ix).name, "", &name)?;
-        if !is_current(tree.parts.store, entry.as_ref(), &found.root, &tree.covers)? {
+        let covers = |at| tree.covers.contains(&at);
+        if standing(tree.parts.store, entry.as_ref(), &found.root, &covers)?.is_none() {
             // Nobody waits for the rest after a stop.
             drop(self.sender.send(Touched { found, entry }));
         }
@@ -319,34 +327,8 @@ impl Cutter<'_, '_> {
             ext: String::new(),
             is_source: false,
             act: None,
+            accepted: None,
         });
         Ok(())
     }
-}
-
-/// Whether a merge is as it was, and its bytes are there.
-fn is_current(
-    store: &Store,
-    entry: Option<&Entry>,
-    root: &Digest,
-    covers: &HashSet<Position>,
-) -> Result<bool> {
-    let Some(entry) = entry.filter(|entry| entry.flags.settled && !entry.flags.gone) else {
-        return Ok(false);
-    };
-    if !covers.contains(&entry.definition) {
-        return Ok(false);
-    }
-    let Some(told) = before(store, entry.story)? else { return Ok(false) };
-    if told.story.content != Some(*root) {
-        return Ok(false);
-    }
-    let act = told.story.entries.first().and_then(|entry| entry.act);
-    let Some(act) = act.map(|at| store.act(at)).transpose()?.flatten() else { return Ok(false) };
-    Ok(match &act.outcome {
-        Outcome::Output(output) if output.place == crate::model::action::Place::Blob => {
-            store.has_blob(&output.digest, output.length)
-        }
-        _ => true,
-    })
 }

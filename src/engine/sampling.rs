@@ -49,7 +49,10 @@ pub fn sample(parts: &Parts<'_>, ix: TargetIx, docs: Option<&Glob>, size: usize)
     let mut survey = Survey::new(parts, &[ix].into(), None)?;
     let mut found: BTreeMap<Key, Counted> = BTreeMap::new();
     survey.visit(&mut |_, standing| {
-        if !has_ended(standing.entry) || docs.is_some_and(|glob| !covers(glob, standing.id)) {
+        if standing.is_made
+            || !has_ended(standing.entry)
+            || docs.is_some_and(|glob| !covers(glob, standing.id))
+        {
             return Ok(false);
         }
         let act = Survey::act(parts, standing.entry)?;

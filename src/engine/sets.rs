@@ -95,7 +95,7 @@ impl Coverage {
     }
 
     /// That too many members are missing.
-    pub(super) fn too_few(&self) -> String {
+    pub fn too_few(&self) -> String {
         let known = crate::text::count(self.done + self.missing, "member");
         format!("{} of {known} failed{}", crate::text::thousands(self.missing), self.in_several())
     }

@@ -9,6 +9,7 @@ use crate::engine::kin::by_of;
 use crate::engine::loads::PresentCode;
 use crate::engine::marks::covers;
 use crate::engine::members::{Group, members_of};
+use crate::engine::merges::{AskedOf, visit_merges};
 use crate::engine::outline::Outline;
 use crate::engine::requests::Inputs;
 use crate::engine::services::Reach;
@@ -53,7 +54,7 @@ pub(super) struct Survey<'a> {
     pub(super) meant: Vec<Meant>,
     /// Absent: all.
     pub(super) glob: Option<Glob>,
-    /// Sets a member of which the glob selects.
+    /// Sets, groups and merges a member of which the glob selects.
     pub(super) sets: BTreeSet<String>,
 }
 
@@ -63,6 +64,8 @@ pub(super) struct Standing<'s> {
     pub(super) entry: &'s StoryEntry,
     /// The run that says so.
     pub(super) run: u32,
+    /// A split made it in this very target.
+    pub(super) is_made: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -138,6 +141,18 @@ impl<'a> Survey<'a> {
                 }
                 crate::fs::remove_file(&path)?;
             }
+            _ if target.reduce => {
+                // The merges on its way to the result, which nobody could name.
+                let is_touched = |id: &DocId| covers(glob, id);
+                let asked = AskedOf { is_touched: &is_touched, new: &BTreeSet::new() };
+                visit_merges(&streams, ix, &asked, None, &mut |merge| {
+                    if merge.touched {
+                        sets.insert(merge.id.to_string());
+                        sets.insert(target.name.clone());
+                    }
+                    Ok(())
+                })?;
+            }
             (verb, _) => {
                 streams.members(ix, sees, &mut |member| {
                     if covers(glob, member.id) {
@@ -169,10 +184,8 @@ impl<'a> Survey<'a> {
             if !meant.iter().any(|meant| names.contains(&meant.target.as_str())) {
                 continue;
             }
-            let is_merged = |name: &str| family.is_merges() && sets.contains(name);
-            let whole = names.first().is_some_and(|name| is_merged(name));
             let is_selected = |id: &DocId| {
-                let named = |glob: &Glob| covers(glob, id) || sets.contains(id.as_str()) || whole;
+                let named = |glob: &Glob| covers(glob, id) || sets.contains(id.as_str());
                 glob.as_ref().is_none_or(named)
             };
             let mut places: HashMap<Position, Vec<Option<usize>>> = HashMap::new();
@@ -199,7 +212,10 @@ impl<'a> Survey<'a> {
                 let mut any = false;
                 for (meant, place) in meant.iter_mut().zip(places.iter()) {
                     let Some(of) = place.and_then(|place| told.story.entries.get(place)) else { continue };
-                    match concerns(meant, &Standing { id: &id, entry: of, run: told.story.run }) {
+                    let is_made = family.is_children()
+                        && family.steps.first().is_some_and(|step| step.target == meant.plan.ix);
+                    let run = told.story.run;
+                    match concerns(meant, &Standing { id: &id, entry: of, run, is_made }) {
                         Ok(concerned) => any |= concerned,
                         Err(error) => {
                             failed = Err(error);
@@ -213,13 +229,6 @@ impl<'a> Survey<'a> {
                 true
             })?;
             failed?;
-            if whole {
-                // A merge has no name that anybody could write.
-                let ids = selected.iter().filter(|(of, ..)| *of == family.name);
-                let ids: Vec<String> =
-                    ids.map(|(of, dir, entry)| id_of(of, dir, &entry.name).to_string()).collect();
-                sets.extend(ids);
-            }
         }
         Ok(selected)
     }

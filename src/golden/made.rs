@@ -310,6 +310,10 @@ pub fn bless(sample: &Sample, made: &Made) -> Result<()> {
 
 /// What people compare line by line: a text, JSON with line breaks; nothing if it is no text.
 pub fn readable_text(bytes: &[u8], ext: &str) -> Option<String> {
+    if ext == crate::model::children::EXT {
+        return crate::model::children::read(bytes)
+            .map(|children| crate::model::children::readable(&children));
+    }
     String::from_utf8(readable(bytes, ext)).ok()
 }
 

@@ -3,11 +3,14 @@
 //! Names, digests, extensions and meta in their order, nothing that differs from run to run: two splits with equal
 //! lists made the same. The children themselves have records of their own. `docs/design/store.md` has the format.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::hash::Digest;
 use crate::model::action::{KeyInput, Output};
+use crate::model::failure::{Failure, FailureKind};
 
 /// The extension of a list.
 pub const EXT: &str = "children";
@@ -65,6 +68,45 @@ impl Child {
         (self.digest, self.length, &self.ext, &self.meta)
             == (output.digest, output.length, &output.ext, &output.meta)
     }
+}
+
+/// The longest name of a child, in bytes.
+const LONGEST: usize = 1024;
+
+/// The names that one document has given its children so far.
+#[derive(Clone, Debug, Default)]
+pub struct Names(HashSet<String>);
+
+impl Names {
+    /// One more, as in its id: escaped.
+    ///
+    /// # Errors
+    ///
+    /// If no child may be called so: the document fails for it.
+    pub fn add(&mut self, name: &str) -> Result<(), Failure> {
+        let message = if name.is_empty() {
+            "a child needs a name".to_owned()
+        } else if name.len() > LONGEST {
+            let begin: String = name.chars().take(40).collect();
+            format!("a child's name is too long: `{begin}…`")
+        } else if !self.0.insert(name.to_owned()) {
+            format!("two children are called `{name}`")
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(FailureKind::ModuleError, "child's name", message))
+    }
+}
+
+/// A list as people read it and compare it, a line a child.
+pub fn readable(children: &[Child]) -> String {
+    let width = children.iter().map(|child| child.name.chars().count()).max().unwrap_or_default().min(40);
+    let line = |child: &Child| {
+        let meta = if child.meta.is_empty() { String::new() } else { format!("  {}", child.meta) };
+        let size = crate::text::size(child.length);
+        format!("{:width$}  {:4}  {size:>9}  {}{meta}\n", child.name, child.ext, child.digest.short())
+    };
+    children.iter().map(line).collect()
 }
 
 /// A list without children yet.

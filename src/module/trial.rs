@@ -13,11 +13,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::hash::Digest;
-use crate::model::children::Child;
+use crate::model::children::{Child, Names};
 use crate::model::document::escape_name;
-use crate::model::failure::Failure;
-use crate::model::pipeline::Program;
-use crate::module::children;
+use crate::model::failure::{Failure, FailureKind};
+use crate::model::pipeline::{Program, SplitLimits};
+use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start};
 use crate::module::filter::{Filter, take_output};
 use crate::module::host::Host;
@@ -122,11 +122,19 @@ fn python(
     match (frame.fatal, frame.output, frame.skip, frame.error) {
         (Some(fault), ..) => Err(fault.into_failure()),
         (_, Some(output), None, None) if output.children.is_some() => {
-            Ok(listed(frame.children.unwrap_or_default().into_iter().map(|mut child| {
-                let name = child.name.take().unwrap_or_default();
-                (escape_name(std::ffi::OsStr::new(&name)).into_owned(), place.of_frame(child, None))
-            })))
+            let children = frame.children.unwrap_or_default();
+            if launch.split.is_none() {
+                return Ok(Done::Failed(not_split()));
+            }
+            Ok(listed(
+                launch,
+                children.into_iter().map(|mut child| {
+                    let name = child.name.take().unwrap_or_default();
+                    (escape_name(std::ffi::OsStr::new(&name)).into_owned(), place.of_frame(child, None))
+                }),
+            ))
         }
+        (_, Some(_), None, None) if launch.split.is_some() => Ok(no_children()),
         (_, Some(output), None, None) => Ok(place.of_frame(output, None)),
         (_, None, Some(reason), None) => Ok(Done::Skip(reason)),
         (_, None, None, Some(fault)) => Ok(Done::Failed(fault.into_failure())),
@@ -155,40 +163,86 @@ fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Resu
         None => take_output(&place, &out, ext),
         Some(limits) => match children::files_below(&out, limits) {
             Err(failure) => Done::Failed(failure),
-            Ok(files) => listed(files.into_iter().map(|(name, path)| {
-                let own = path.extension().map(|ext| ext.to_string_lossy().to_lowercase());
-                let ext = launch.ext.clone().or(own).unwrap_or_else(|| "bin".to_owned());
-                (name, take_output(&place, &path, ext))
-            })),
+            Ok(files) => listed(
+                launch,
+                files.into_iter().map(|(name, path)| {
+                    let own = path.extension().map(|ext| ext.to_string_lossy().to_lowercase());
+                    let ext = launch.ext.clone().or(own).unwrap_or_else(|| "bin".to_owned());
+                    (name, take_output(&place, &path, ext))
+                }),
+            ),
         },
     }))
 }
 
-/// What a split came to, as it would be recorded: the list of its children.
-fn listed(children: impl Iterator<Item = (String, Done)>) -> Done {
-    let mut list = crate::model::children::begin();
-    for (name, done) in children {
-        let Done::Output(output) = done else { return done };
-        add(&mut list, &name, &output);
+/// What a split has come to so far, as it would be recorded: the list of its children.
+pub(super) struct List {
+    bytes: Vec<u8>,
+    names: Names,
+    sent: Sent,
+    limits: Option<SplitLimits>,
+    refused: Option<Failure>,
+}
+
+impl List {
+    pub(super) fn new(launch: &Launch) -> Self {
+        let (bytes, names, sent) = (crate::model::children::begin(), Names::default(), Sent::default());
+        List { bytes, names, sent, limits: launch.split, refused: None }
     }
-    of_list(list)
-}
 
-pub(super) fn add(list: &mut Vec<u8>, name: &str, output: &Output) {
-    let (digest, length) = match &output.body {
-        OutputBody::Bytes { bytes, digest } | OutputBody::Folder { bytes, digest, .. } => {
-            (*digest, bytes.len() as u64)
+    /// Adds a child; the first that a build would refuse is what comes of the document.
+    pub(super) fn add(&mut self, name: &str, output: &Output) {
+        let (digest, length) = match &output.body {
+            OutputBody::Bytes { bytes, digest } | OutputBody::Folder { bytes, digest, .. } => {
+                (*digest, bytes.len() as u64)
+            }
+            OutputBody::File { digest, length, .. } => (*digest, *length),
+            OutputBody::Same | OutputBody::Children(_) => return,
+        };
+        let fits = match &self.limits {
+            Some(limits) => self.sent.add(name, length, limits),
+            None => Err(not_split()),
+        };
+        if let Err(failure) = fits.and_then(|()| self.names.add(name)) {
+            self.refused.get_or_insert(failure);
+            return;
         }
-        OutputBody::File { digest, length, .. } => (*digest, *length),
-        OutputBody::Same | OutputBody::Children(_) => return,
-    };
-    let (name, ext, meta) = (name.to_owned(), output.ext.clone(), output.meta.clone());
-    crate::model::children::add(list, &Child { name, digest, length, ext, meta });
+        let (name, ext, meta) = (name.to_owned(), output.ext.clone(), output.meta.clone());
+        crate::model::children::add(&mut self.bytes, &Child { name, digest, length, ext, meta });
+    }
+
+    pub(super) fn done(self) -> Done {
+        if let Some(failure) = self.refused {
+            return Done::Failed(failure);
+        }
+        let body = OutputBody::Bytes { digest: Digest::of(&self.bytes), bytes: self.bytes };
+        Done::Output(Output { body, ext: crate::model::children::EXT.to_owned(), meta: String::new() })
+    }
 }
 
-pub(super) fn of_list(list: Vec<u8>) -> Done {
-    let body = OutputBody::Bytes { digest: Digest::of(&list), bytes: list };
-    Done::Output(Output { body, ext: crate::model::children::EXT.to_owned(), meta: String::new() })
+fn not_split() -> Failure {
+    let message = "children, and the target has no `split = true`";
+    Failure::new(FailureKind::BadReply, "bad reply", message)
+}
+
+/// What a target with `split = true` makes of an answer that is no children: as a build does.
+pub(super) fn no_children() -> Done {
+    let message = "a target with `split = true` makes children: yield Child(name, value)";
+    Done::Failed(Failure::new(FailureKind::ModuleError, "no children", message))
+}
+
+fn listed(launch: &Launch, children: impl Iterator<Item = (String, Done)>) -> Done {
+    let mut list = List::new(launch);
+    for (name, done) in children {
+        match done {
+            Done::Output(output) => list.add(&name, &output),
+            done => return done,
+        }
+        if list.refused.is_some() {
+            break;
+        }
+    }
+    list.done()
 }
 
 fn worker(
@@ -198,6 +252,8 @@ fn worker(
     stop: &dyn Fn() -> bool,
 ) -> Result<(Done, Vec<u8>), Failure> {
     let log = launch.log.clone();
+    let mut list = Some(List::new(&launch));
+    let is_split = launch.split.is_some();
     let (sender, inbox) = channel();
     let deliver = move |reports: Vec<Report>| {
         // Nobody waits for what comes after the answer.
@@ -208,19 +264,21 @@ fn worker(
     slot.send(vec![request]);
     slot.finish();
     let mut answer = None;
-    let mut list = crate::model::children::begin();
     let mut printed = Vec::new();
     loop {
         match inbox.recv_timeout(TICK) {
             Ok(reports) => {
                 for report in reports {
                     match report {
-                        Report::Child { name, output, .. } => add(&mut list, &name, &output),
+                        Report::Child { name, output, .. } => {
+                            list.iter_mut().for_each(|list| list.add(&name, &output));
+                        }
                         Report::Answer(given) => {
                             answer = Some(Ok(match given.done {
                                 Done::Output(Output { body: OutputBody::Children(_), .. }) => {
-                                    of_list(std::mem::take(&mut list))
+                                    list.take().map_or_else(no_children, List::done)
                                 }
+                                Done::Output(_) if is_split => no_children(),
                                 done => done,
                             }));
                         }

@@ -14,7 +14,7 @@ use crate::module::host::Host;
 use crate::module::launch::{Launch, Request};
 use crate::module::report::{Done, Output, OutputBody, Report};
 use crate::module::slot::Slot;
-use crate::module::trial::{add, of_list};
+use crate::module::trial::{List, no_children};
 
 /// How often somebody may ask to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -73,7 +73,7 @@ pub fn run_all(
     }
     drop(sender);
     let mut answers: HashMap<u64, Done> = HashMap::new();
-    let mut lists: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut lists: HashMap<u64, List> = HashMap::new();
     let mut suspects: VecDeque<u64> = VecDeque::new();
     let mut fatal = None;
     while answers.len() < known.len() && fatal.is_none() && !stop() {
@@ -103,15 +103,16 @@ pub fn run_all(
             match report {
                 Report::Child { id, name, output, .. } => {
                     child(id, &name, &output);
-                    add(lists.entry(id).or_insert_with(crate::model::children::begin), &name, &output);
+                    lists.entry(id).or_insert_with(|| List::new(launch)).add(&name, &output);
                 }
                 Report::Answer(given) => {
                     place.in_hand = place.in_hand.saturating_sub(1);
                     let list = lists.remove(&given.id);
                     let done = match given.done {
                         Done::Output(Output { body: OutputBody::Children(_), .. }) => {
-                            of_list(list.unwrap_or_else(crate::model::children::begin))
+                            list.unwrap_or_else(|| List::new(launch)).done()
                         }
+                        Done::Output(_) if launch.split.is_some() => no_children(),
                         done => done,
                     };
                     answers.insert(given.id, done);

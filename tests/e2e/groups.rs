@@ -267,3 +267,98 @@ publish = "out/all.txt"
     assert_eq!(project.published_names(), ["a.txt", "all.txt"]);
     project.is_as_built_clean();
 }
+
+/// Documents grouped by what `map` says, which is made of groups by thread.
+fn by_map(missing: &str) -> Project {
+    let project = by_thread(
+        r#"
+[target.map]
+all    = "thread"
+module = "map"
+
+[target.bundle]
+group   = "mail"
+by      = "target:map"
+missing = "MISSING"
+module  = "joined"
+publish = true
+
+[target.after]
+each    = "bundle"
+shell   = "cat {in} > {out}"
+publish = true
+"#,
+    );
+    project.replace("Pipelinefile", "MISSING", missing);
+    project.write_module(
+        "joined",
+        "
+        @module
+        def joined(docs):
+            if any('worse' in doc.text() for doc in docs):
+                raise ValueError('worse')
+            return ''.join(f'{doc.id}={doc.text()}\\n' for doc in docs)
+        ",
+    );
+    project.write_module(
+        "map",
+        "
+        @module
+        def map(docs):
+            return {line.split('=')[0]: 'both' for doc in docs for line in doc.text().splitlines()}
+        ",
+    );
+    for (name, text) in [("a", "x:1"), ("b", "y:2"), ("c", "y:3")] {
+        project.write(&format!("inbox/{name}.txt"), text);
+    }
+    project
+}
+
+#[test]
+fn groups_without_the_map_that_makes_them_are_blocked_with_all_behind_them() {
+    let project = by_map("skip");
+    project.build_runs(&[]);
+    let before = project.published();
+    assert!(before.contains_key("bundle/bundle/both.txt"), "{before:?}");
+    // A thread fails, so too much of the map is missing: there is no saying who is in which group.
+    project.write("inbox/c.txt", "y:worse");
+    project.build_with(&[], 1, &[]).says("bundle: map failed");
+    let listed = project.pipe(&["ls", "bundle"]).text() + &project.pipe(&["ls", "after"]).text();
+    assert_eq!(listed.matches("blocked").count(), 2, "{listed}");
+    assert_eq!(listed.matches("done").count(), 0, "{listed}");
+    let _said =
+        project.pipe(&["status"]).says("out/after/bundle/both.txt  after").says("out/bundle/bundle/both.txt");
+    let _said = project.pipe(&["why", "thread"]).says("1  failed: ValueError: worse").says("e.g. thread/y");
+    let _said = project.pipe(&["why", "after"]).says("1  blocked, behind a failure");
+    // The files of before stay, and nothing more is to be done.
+    assert_eq!(project.published(), before);
+    assert!(!project.build_with(&[], 1, &[]).text().contains("Plan"));
+    // What was there before is there again.
+    project.write("inbox/c.txt", "y:3");
+    project.build_runs(&[]);
+    let listed = project.pipe(&["ls", "bundle"]).text() + &project.pipe(&["ls", "after"]).text();
+    assert_eq!(listed.matches("done").count(), 2, "{listed}");
+    project.is_as_built_clean();
+}
+
+#[test]
+fn documents_that_a_map_does_not_know_are_left_out_or_a_failure() {
+    for (missing, status) in [("skip", 1), ("fail", 1)] {
+        let project = by_map(missing);
+        project.replace("Pipelinefile", "[target.map]", "[target.map]\nmin_done = 0.1");
+        project.write("inbox/c.txt", "y:worse");
+        // Thread y has failed: the map says nothing of b and c.
+        let said = project.build_with(&[], status, &[]).text();
+        assert!(said.contains("map over 1 of 2"), "{said}");
+        assert_eq!(project.published()["bundle/bundle/both.txt"], "inbox/a.txt=1\n");
+        let words = match missing {
+            "skip" => "2 documents without `target:map` left out",
+            _ => "2 documents without `target:map`: inbox/b.txt, inbox/c.txt; fine? missing = \"skip\"",
+        };
+        assert!(project.pipe(&["status"]).text().contains(words), "{}", project.pipe(&["status"]).text());
+        project.write("inbox/c.txt", "y:3");
+        project.build_runs(&[]);
+        assert_eq!(project.published()["bundle/bundle/both.txt"].lines().count(), 3);
+        project.is_as_built_clean();
+    }
+}

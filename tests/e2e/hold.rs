@@ -54,7 +54,16 @@ fn code_params_and_side_inputs_are_held_back() {
     project.replace("Pipelinefile", "hold ", "params = { size = 2 }\nhold ");
     project.build_runs(&[]);
     let _said = project.pipe(&["status"]).ends(0).says("2 held: pipe build --update paid");
-    let _said = project.pipe(&["why", "inbox/a.txt"]).ends(0).says("held: ");
+    let _said = project
+        .pipe(&["why", "inbox/a.txt"])
+        .ends(0)
+        .says("held: its result of run 1 stands")
+        .says("pipe build --update paid");
+    let _said = project
+        .pipe(&["why", "paid"])
+        .ends(0)
+        .says("paid: up to date, 2 documents")
+        .says("2  held, though the module's code changed");
     // What is behind it goes on with what is held.
     project.replace("modules/after.py", "upper()", "title()");
     project.build_runs(&["after v1 m1 a", "after v1 m1 b"]);

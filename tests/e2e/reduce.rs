@@ -132,3 +132,92 @@ shell = \"grep -v BAD {in} > {out}\"
     drop(project.pipe(&["build"]).ends(1));
     assert_eq!(project.read("out/total.txt"), "100");
 }
+
+/// 300 documents, and the merges of the lowest level in which some of them are.
+fn with_many() -> Project {
+    let project = project("");
+    for i in 0..300 {
+        project.write(&format!("inbox/{i:03}.txt"), "1");
+    }
+    project.pipe(&["build"]).ends(0);
+    project.take_runs();
+    project
+}
+
+#[test]
+fn why_tells_of_the_tree_and_of_the_merges_that_a_document_is_in() {
+    let project = with_many();
+    let why = project.pipe(&["why", "total"]).ends(0).says("merges over 300 members; the last is total/");
+    assert!(!why.text().contains("would"), "{}", why.text());
+    let document = project.pipe(&["why", "inbox/123.txt"]).ends(0).says("merges it in").text();
+    let leaf = document.split_whitespace().find(|word| word.starts_with("total/0-")).unwrap().to_owned();
+    // What changed is named before any build, and only its merges are.
+    project.write("inbox/123.txt", "2");
+    let _said = project
+        .pipe(&["why", "total"])
+        .ends(0)
+        .says("1 document to look at first")
+        .says(&format!("documents that changed are in {leaf} of "));
+    project.pipe(&["build"]).ends(0);
+    assert!(project.take_runs().len() <= 3);
+    let _said =
+        project.pipe(&["why", "total"]).ends(0).says("total     ran at").says("a member changed (run 2)");
+    // Other code: every merge that has members for itself, and what is behind.
+    project.replace("modules/total.py", "sum(numbers)", "sum(n for n in numbers)");
+    let _said = project
+        .pipe(&["why", "total"])
+        .ends(0)
+        .says("would merge again ")
+        .says("behind: the module's code changed")
+        .says("modules/total.py");
+}
+
+#[test]
+fn why_names_the_merge_that_failed() {
+    let project = project("");
+    for i in 0..5 {
+        project.write(&format!("inbox/{i}.txt"), "-1");
+    }
+    project.pipe(&["build"]).ends(1);
+    let why = project.pipe(&["why", "total"]).ends(0).says("blocked").says("failed: ValueError: negative");
+    let merge = why.text().lines().find_map(|line| line.trim().strip_prefix("pipe log ").map(str::to_owned));
+    let merge = merge.unwrap_or_else(|| panic!("{}", why.text()));
+    let _said = project.pipe(&["log", &merge]).ends(0).says("ValueError: negative");
+    let _said = project.pipe(&["why", &merge]).ends(0).says("failed at").says("ValueError: negative");
+}
+
+#[test]
+fn a_redo_of_documents_does_their_merges_again_and_no_others() {
+    let project = with_many();
+    let all = project.pipe(&["redo", "total", "-n"]).ends(0).text();
+    let few = project.pipe(&["redo", "total", "--docs", "inbox/123.txt"]).ends(0).text();
+    assert_ne!(all, few);
+    let leaf = project.pipe(&["why", "inbox/123.txt"]).text();
+    let depth = leaf.matches("total/").count();
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.take_runs().len(), depth, "{leaf}");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn what_was_accepted_is_in_the_log_of_the_result() {
+    let project = with_many();
+    project.replace("modules/total.py", "sum(numbers)", "sum(n for n in numbers)");
+    project.pipe(&["accept", "total"]).ends(0);
+    project.build_runs(&[]);
+    let _said =
+        project.pipe(&["log", "total"]).ends(0).says("accepted its result of run 1").says("modules/total.py");
+    let _said = project.pipe(&["why", "total"]).ends(0).says("its result of run 1 stands");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn one_row_is_merged_alone() {
+    let project = project("");
+    project.replace("Pipelinefile", "path = \"inbox\"", "path = \"rows.csv\"\nrows = \"id\"");
+    project.write_module("total", &SUM.replace("int(doc.text())", "int(doc.json()[\"n\"])"));
+    project.write("rows.csv", "id,n\na,7\n");
+    project.build_runs(&["total 1 inputs"]);
+    assert_eq!(project.read("out/total.txt"), "7");
+    project.build_runs(&[]);
+}

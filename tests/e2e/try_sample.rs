@@ -104,3 +104,77 @@ fn a_sample_is_refused_where_there_is_nothing_to_compare() {
     project.pipe(&["try", "up", "inbox/a.txt", "--sample", "3"]).ends(2);
     assert_eq!(project.take_runs(), Vec::<String>::new());
 }
+
+/// Splits into lines; `boom` fails.
+fn lines() -> Project {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "
+            [source.inbox]
+            path = \"inbox\"
+            [target.lines]
+            each = \"inbox\"
+            split = { max = 3 }
+            module = \"lines\"
+            ",
+        )
+        .file(
+            "modules/lines.py",
+            "
+            from pipelinefile import Child, module
+            @module
+            def lines(doc):
+                for number, line in enumerate(doc.text().split()):
+                    if line == 'boom':
+                        raise ValueError(line)
+                    yield Child(f'line-{number}', line)
+            ",
+        )
+        .file("inbox/a.txt", "one two three")
+        .file("inbox/b.txt", "four")
+        .file("inbox/c.txt", "boom");
+    drop(project.pipe(&["build"]).ends(1));
+    project
+}
+
+#[test]
+fn a_sample_of_a_split_is_of_what_is_split() {
+    let project = lines();
+    let _said = project
+        .pipe(&["try", "lines", "--sample", "50"])
+        .ends(0)
+        .says("Sample    3 of 3 documents: 2 of 2 done, 1 of 1 failed")
+        .says("2  same")
+        .says("1  still failing");
+    project
+        .write("modules/lines.py", project.read("modules/lines.py").replace("', line)", "', line.upper())"));
+    let said = project.pipe(&["try", "lines", "--sample", "50"]).ends(0).says("2  changed").text();
+    assert!(
+        said.contains("- line-0  txt         4 B") && said.contains("+ line-0  txt         4 B"),
+        "{said}"
+    );
+    assert!(!said.contains("not tried"), "{said}");
+    // Marking counts the same documents.
+    let _said = project.pipe(&["redo", "lines", "-n"]).ends(0).says("lines: would do again: 3 documents");
+}
+
+#[test]
+fn one_document_that_is_split_is_tried_as_a_build_would() {
+    let project = lines();
+    let _said = project
+        .pipe(&["try", "lines", "inbox/a.txt"])
+        .ends(0)
+        .says("Output    3 children, 11 B, the same as the stored one")
+        .says("line-2  txt         5 B");
+    project.write("inbox/b.txt", "1 2 3 4");
+    let _said =
+        project.pipe(&["try", "lines", "inbox/b.txt"]).ends(1).says("too many children").says("max = 30");
+    project.write("modules/lines.py", project.read("modules/lines.py").replace("line-{number}", "line"));
+    let _said = project.pipe(&["try", "lines", "inbox/a.txt"]).ends(1).says("two children are called `line`");
+    project.write(
+        "modules/lines.py",
+        "from pipelinefile import module\n@module\ndef lines(doc):\n    return 'x'\n",
+    );
+    let _said = project.pipe(&["try", "lines", "inbox/a.txt"]).ends(1).says("yields Child(name, value)");
+}

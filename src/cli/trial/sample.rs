@@ -15,7 +15,9 @@ use crate::engine::Parts;
 use crate::engine::sampling::{Sample, Stratum, sample};
 use crate::engine::trial::{Compared, Folder, Trial, prepare_all};
 use crate::error::{Error, Result};
+use crate::golden;
 use crate::model::action::{Outcome, Output as Stored};
+use crate::model::children;
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
@@ -338,7 +340,8 @@ fn describe(
         notes.push(format!("meta {} → {}", shown(&before.meta), shown(&output.meta)));
     }
     if before.digest != trial.digest(output) {
-        let new = new_bytes.filter(|_| length <= COMPARED).and_then(|bytes| String::from_utf8(bytes).ok());
+        let new = new_bytes.filter(|_| length <= COMPARED);
+        let new = new.and_then(|bytes| readable(bytes, trial.ext(output)));
         let lines = old.zip(new.as_deref()).and_then(|(old, new)| diff(old, new, LINES));
         match lines {
             Some(lines) if !lines.is_empty() => tried.diff = lines,
@@ -356,5 +359,13 @@ fn stored_text(store: &Store, output: &Stored) -> Result<Option<String>> {
         return Ok(None);
     }
     let bytes = store.output_bytes(output)?;
-    Ok(bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
+    Ok(bytes.and_then(|bytes| readable(bytes.to_vec(), &output.ext)))
+}
+
+/// A result as a text; a list of children a line each.
+fn readable(bytes: Vec<u8>, ext: &str) -> Option<String> {
+    match ext {
+        children::EXT => golden::readable_text(&bytes, ext),
+        _ => String::from_utf8(bytes).ok(),
+    }
 }

@@ -12,11 +12,12 @@ use crate::engine::is_set_current;
 use crate::engine::marks::accepted_why;
 use crate::engine::matching::{self, Matching};
 use crate::engine::route;
-use crate::engine::sets::{Streams, content_of_given, result_of};
+use crate::engine::sets::{Streams, content_of_given, id_of, result_of};
 use crate::engine::target::{Shared, TargetPlan};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Extras, KeyInput, State, StoryEntry};
+use crate::model::document::DocId;
 use crate::model::pipeline::{Node, TargetIx, Verb, WithFrom};
 use crate::model::reason::Reason;
 use crate::model::selection::{Field, IdPart};
@@ -26,6 +27,8 @@ use crate::query::find::{self, Found};
 use crate::query::lineage::{self, Link};
 use crate::query::log::{Shown, shown, stories};
 use crate::query::why::present::Present;
+use crate::query::why::reduced::{TreeWhy, tree};
+use crate::scan::Kind as Difference;
 use crate::scan::{Ask, Given, ReadOutcome, Reader, restamp};
 use crate::text;
 use crate::time::Millis;
@@ -45,6 +48,9 @@ pub struct WhyDocument {
     pub run: Option<u32>,
     /// In the pipeline's order.
     pub targets: Vec<Verdict>,
+    /// Of a `reduce`, or of a document that it merges: the tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<TreeWhy>,
 }
 
 /// The bytes of a document against those that were built.
@@ -161,6 +167,17 @@ pub enum Now {
         /// Why.
         reasons: Vec<Reason>,
     },
+    /// Merge again what changed in a `reduce`.
+    WouldMerge {
+        /// So many merges for certain.
+        again: u64,
+        /// And so many behind them if those come out different, or by records that are there.
+        up_to: u64,
+        /// Of so many.
+        of: u64,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
     /// Take a record that is there already.
     WouldReuse {
         /// The run that made it.
@@ -181,6 +198,13 @@ pub enum Now {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         note: String,
     },
+    /// Nothing: `hold` keeps its result as it is.
+    Held {
+        /// The run that made it.
+        run: u32,
+        /// Why it would have been made again.
+        why: String,
+    },
     /// Another state, without a run.
     WouldBecome {
         /// Which.
@@ -196,7 +220,7 @@ pub enum Now {
 impl Now {
     /// Nothing runs: a record is there.
     fn keeps_what_is_there(&self) -> bool {
-        matches!(self, Now::UpToDate | Now::WouldReuse { .. } | Now::WouldAccept { .. })
+        matches!(self, Now::UpToDate | Now::WouldReuse { .. } | Now::WouldAccept { .. } | Now::Held { .. })
     }
 }
 
@@ -217,7 +241,16 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         document.digest = newest.story.content;
         document.before = Some(newest.clone());
     }
-    let mut asker = Asker { asked, documents, found, present, ix, pending: BTreeSet::new(), touched: false };
+    let mut asker = Asker {
+        asked,
+        documents,
+        found,
+        present,
+        ix,
+        pending: BTreeSet::new(),
+        touched: false,
+        trees: Vec::new(),
+    };
     let source = asker.source(&mut document)?;
     asker.touched = !matches!(source, SourceState::Same | SourceState::Members { .. });
     let mut targets = Vec::new();
@@ -226,6 +259,9 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         let family = documents.families.family(ix);
         let Some(step) = family.step_of(target) else {
             asker.note_set(target)?;
+            if source != SourceState::Gone {
+                asker.note_tree(target)?;
+            }
             continue;
         };
         let name = &asked.pipeline.target(target).name;
@@ -249,7 +285,7 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
                 now = Now::Waits { on, note: "depends on its members".to_owned() };
             }
         }
-        if matches!(now, Now::WouldRun { .. } | Now::Waits { .. }) {
+        if matches!(now, Now::WouldRun { .. } | Now::WouldMerge { .. } | Now::Waits { .. }) {
             asker.pending.insert(target);
         }
         document.results[step] = decided;
@@ -265,7 +301,7 @@ pub(super) fn why(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -
         Origin::Source(ix) => lineage::project_of(asked.pipeline.source(ix), &found.id),
         _ => None,
     };
-    Ok(WhyDocument { doc: found.id.to_string(), source, origin, run, targets })
+    Ok(WhyDocument { doc: found.id.to_string(), source, origin, run, targets, trees: asker.trees })
 }
 
 struct Asker<'a> {
@@ -278,6 +314,8 @@ struct Asker<'a> {
     pending: BTreeSet<TargetIx>,
     /// The document's own bytes are not those that were built.
     touched: bool,
+    /// Of each `reduce` that has to do with it.
+    trees: Vec<TreeWhy>,
 }
 
 impl Asker<'_> {
@@ -357,12 +395,9 @@ impl Asker<'_> {
         if self.asked.building {
             return Ok(0);
         }
-        let streams = &self.asked.pipeline.target(target).streams;
-        let members = streams.iter().flat_map(|stream| self.documents.families.of_stream(*stream));
-        let names: BTreeSet<&str> =
-            members.map(|(member, _)| self.documents.families.family(member).name.as_str()).collect();
+        let names = self.sources_of(target);
         let scans = self.present.scan(&self.documents.families)?;
-        let of_set = scans.iter().filter(|scan| names.contains(scan.source.as_str()));
+        let of_set = scans.iter().filter(|scan| names.contains(&scan.source));
         Ok(of_set.map(|scan| scan.found.len() as u64).sum())
     }
 
@@ -429,6 +464,9 @@ impl Asker<'_> {
             return Ok((Some(unfinished), Now::Waits { on: Vec::new(), note }));
         }
         let plan = self.present.plans[target.0].clone();
+        if family.is_set() && step == 0 && self.asked.pipeline.target(target).reduce {
+            return self.reduced(document, family, &plan);
+        }
         let decision = if family.is_set() && step == 0 {
             match self.set(document, family, &plan)? {
                 Ok(decision) => decision,
@@ -474,7 +512,10 @@ impl Asker<'_> {
                 let why = why(self.asked, self.documents, &found)?;
                 let name = self.asked.pipeline.node_name(*node);
                 let is_settled = match why.targets.iter().find(|verdict| verdict.target == name) {
-                    Some(verdict) => !matches!(verdict.now, Now::WouldRun { .. } | Now::Waits { .. }),
+                    Some(verdict) => !matches!(
+                        verdict.now,
+                        Now::WouldRun { .. } | Now::WouldMerge { .. } | Now::Waits { .. }
+                    ),
                     None => why.source == SourceState::Same,
                 };
                 if !is_settled {
@@ -535,8 +576,8 @@ impl Asker<'_> {
         match stored {
             Some(stored) if is_current => {
                 let now = match stored.state {
-                    State::Done => Now::UpToDate,
-                    state => Now::WouldBecome { state, note: stored.note.clone() },
+                    State::Unfinished => Now::Waits { on: Vec::new(), note: stored.note.clone() },
+                    _ => Now::UpToDate,
                 };
                 Ok((Some(stored), now))
             }
@@ -593,6 +634,104 @@ impl Asker<'_> {
         Ok(Ok(self.deciding(family).answer(plan, document, target, work)?))
     }
 
+    /// What becomes of the result of a `reduce`: its merges say it.
+    fn reduced(
+        &mut self,
+        document: &Document,
+        family: &Family,
+        plan: &TargetPlan,
+    ) -> Result<(Option<StepResult>, Now)> {
+        let target = self.asked.pipeline.target(plan.ix);
+        let told = document.before.as_ref();
+        let old = told.and_then(|told| told.entry(&target.name));
+        let stands = |asker: &Self, result: StepResult| {
+            let now = asker.settled(&result, old, family, 0);
+            Ok((Some(result), now))
+        };
+        if let Some((state, why)) = plan.lacks() {
+            return stands(self, StepResult::bare(state, why));
+        }
+        let (changed, new) = self.changed_members(plan.ix)?;
+        let touched = |id: &DocId| changed.contains(id.root());
+        let (tree, coverage) = tree(self.asked, self.documents, &mut self.present, plan.ix, &touched, &new)?;
+        self.trees.push(tree.clone());
+        let unfinished = || Some(StepResult::bare(State::Unfinished, ""));
+        if coverage.unfinished > 0 {
+            let note = format!("{} not up to date", text::count(coverage.unfinished, "member"));
+            return Ok((unfinished(), Now::Waits { on: Vec::new(), note }));
+        }
+        if !coverage.is_enough(target.min_done) {
+            return stands(self, StepResult::bare(State::Blocked, coverage.too_few()));
+        }
+        // What no build has seen yet is no merge that could be done again: `to look at first` says it.
+        if new.is_empty() && tree.stale + tree.behind > 0 && (tree.stale > 0 || tree.failed.is_empty()) {
+            let TreeWhy { stale, behind, merges, reasons, .. } = tree;
+            let now = Now::WouldMerge { again: stale, up_to: behind, of: merges, reasons };
+            return Ok((unfinished(), now));
+        }
+        match told.map(|told| result_of(self.asked.store, told, &target.name)).transpose()?.flatten() {
+            Some(stored) => stands(self, stored),
+            None => Ok((unfinished(), Now::Waits { on: Vec::new(), note: "depends on its members".into() })),
+        }
+    }
+
+    /// Source documents behind a set that a build would look at: those that changed or went, and new ones.
+    fn changed_members(&mut self, target: TargetIx) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        let (mut changed, mut new) = (BTreeSet::new(), BTreeSet::new());
+        if self.asked.building {
+            return Ok((changed, new));
+        }
+        let names = self.sources_of(target);
+        for scan in self.present.scan(&self.documents.families)? {
+            if !names.contains(&scan.source) {
+                continue;
+            }
+            for found in &scan.found {
+                let id = id_of(&scan.source, &found.dir, &found.name).to_string();
+                match found.kind {
+                    Difference::New => new.insert(id),
+                    Difference::Changed(_) | Difference::Untrusted(_) | Difference::Gone(_) => {
+                        changed.insert(id)
+                    }
+                };
+            }
+        }
+        Ok((changed, new))
+    }
+
+    /// The sources from which the members of a set come, through splits too.
+    fn sources_of(&self, target: TargetIx) -> BTreeSet<String> {
+        let families = &self.documents.families;
+        let members = self.asked.pipeline.target(target).streams.iter();
+        let members = members.flat_map(|stream| families.of_stream(*stream));
+        let roots = members.flat_map(|(member, _)| families.roots(member));
+        roots.map(|root| families.family(root).name.clone()).collect()
+    }
+
+    /// Of a `reduce` that merges this document, or what was split from it: which merges it is in.
+    fn note_tree(&mut self, target: TargetIx) -> Result<()> {
+        let families = &self.documents.families;
+        let of = self.asked.pipeline.target(target);
+        if !of.reduce {
+            return Ok(());
+        }
+        let mut members = of.streams.iter().flat_map(|stream| families.of_stream(*stream));
+        if !members.any(|(member, _)| member == self.ix || families.roots(member).contains(&self.ix)) {
+            return Ok(());
+        }
+        let id = self.found.id.clone();
+        let is_it = |other: &DocId| {
+            let rest = other.as_str().strip_prefix(id.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+        };
+        let (tree, _) =
+            tree(self.asked, self.documents, &mut self.present, target, &is_it, &BTreeSet::new())?;
+        if tree.touched_count > 0 {
+            self.trees.push(tree);
+        }
+        Ok(())
+    }
+
     fn settled(&self, result: &StepResult, old: Option<&StoryEntry>, family: &Family, step: usize) -> Now {
         if result.state == State::Unfinished {
             let waits = family.steps[step].inputs.iter().filter_map(|input| match input {
@@ -612,8 +751,8 @@ impl Asker<'_> {
         }
         let is_old = old.is_some_and(|old| old.act == result.act && old.state == result.state);
         match &result.record {
-            _ if is_old && result.note.starts_with(HELD) => {
-                Now::WouldBecome { state: result.state, note: result.note.clone() }
+            Some(act) if is_old && result.note.starts_with(HELD) => {
+                Now::Held { run: act.run, why: result.note[HELD.len()..].to_owned() }
             }
             Some(act) if is_old && old.is_some_and(|old| is_newly_accepted(&result.note, &old.note)) => {
                 let why = accepted_why(&result.note).unwrap_or_default().to_owned();
@@ -647,7 +786,9 @@ impl Asker<'_> {
         let (_, outcome) = shown(&act.outcome);
         let before = earlier.and_then(|earlier| earlier.entry(target));
         let (run, start) = (act.run, act.start);
-        if act.run == newest.story.run && act.doc == newest.story.doc {
+        // The result of a `reduce` is that of its last merge.
+        let is_merged = self.asked.pipeline.target(family.steps[step].target).reduce && family.is_set();
+        if act.run == newest.story.run && (act.doc == newest.story.doc || is_merged) {
             let extras: Extras = serde_json::from_str(&act.extras).unwrap_or_default();
             let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
             let old = match before.and_then(|before| before.act) {
@@ -657,7 +798,8 @@ impl Asker<'_> {
             let same = old.is_some_and(|old| shown(&old.outcome).1 == outcome);
             return Ok(Last::Ran { run, start, duration: act.duration, reasons, outcome, same });
         }
-        let doc = if act.doc == newest.story.doc { None } else { self.documents.name_of(act.doc)? };
+        let doc =
+            if act.doc == newest.story.doc || is_merged { None } else { self.documents.name_of(act.doc)? };
         let is_same = before.is_some_and(|before| before.act == entry.act);
         let ran_before = family.steps[step].inputs.iter().find_map(|input| {
             let Input::Step(before) = input else { return None };

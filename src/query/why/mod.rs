@@ -1,12 +1,14 @@
 //! Why something ran, would run, did not, or failed: the parts of old keys against those of now.
 //!
-//! From records and stamps alone; nothing is run. In this order, imports point to the left: `present` · `document`,
-//! `target` · `redone`.
+//! From records and stamps alone; nothing is run. In this order, imports point to the left: `present` ·
+//! `reduced`, `unwell` · `document`, `target` · `redone`.
 
 mod document;
 pub mod present;
 mod redone;
+mod reduced;
 mod target;
+mod unwell;
 
 use crate::engine::documents::Documents;
 use crate::error::Result;
@@ -15,7 +17,9 @@ use crate::query::{Asked, find};
 
 pub use document::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
 pub use redone::{Ask, Redone, redone};
+pub use reduced::{FailedMerge, TouchedMerge, TreeWhy};
 pub use target::{Group, Kind, TargetWhy, WhyTarget};
+pub use unwell::FailedWhy;
 
 /// The answer.
 pub enum Why {

@@ -66,7 +66,7 @@ pub fn redone(asked: &Asked<'_>, ask: &Ask<'_>) -> Result<Vec<Redone>> {
     let mut found = Vec::new();
     for target in why.targets {
         let again = |group: &Group| match &group.kind {
-            Kind::Differs => !is_held(&target.target),
+            Kind::Differs | Kind::Held => !is_held(&target.target),
             Kind::Behind { target: first } => !is_held(first) && !is_held(&target.target),
             Kind::New | Kind::Changed | Kind::Unfinished => false,
         };

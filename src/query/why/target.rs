@@ -1,11 +1,12 @@
 //! Why, for a target: over all documents, how many would run, by reason.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Before;
 use crate::engine::documents::Documents;
+use crate::engine::hold::is_held;
 use crate::engine::lookup::Wanted;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
@@ -17,7 +18,8 @@ use crate::plan::family::{Families, Family};
 use crate::plan::key::action_key;
 use crate::query::Asked;
 use crate::query::why::present::Present;
-use crate::scan::Kind as Difference;
+use crate::query::why::unwell::{self, FailedWhy};
+use crate::scan::{self, Kind as Difference};
 
 /// Why, for one target or all targets of a module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,18 @@ pub struct TargetWhy {
     pub up_to_date: u64,
     /// The others, by reason, most first.
     pub groups: Vec<Group>,
+    /// Its documents are groups.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_group: bool,
+    /// Of groups that are to be looked at again: documents of the sources before them that are new, changed or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<u64>,
+    /// What failed by cause, most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedWhy>,
+    /// Documents behind a failure.
+    #[serde(default)]
+    pub blocked: u64,
 }
 
 /// Documents with one reason.
@@ -65,6 +79,8 @@ pub enum Kind {
     Changed,
     /// The reasons say it.
     Differs,
+    /// The reasons say what is different, but `hold` keeps the result.
+    Held,
     /// What stands before it would run: its input may change.
     Behind {
         /// The first such target.
@@ -133,17 +149,28 @@ pub(super) fn looked_at(
                             }
                         }
                     }
+                    if target.hold.is_some() {
+                        let id =
+                            |found: scan::Found| id_of(&family.name, &found.dir, &found.name).to_string();
+                        let found: HashSet<String> = scan.found.iter().map(id).collect();
+                        counting.held(&mut groups, &|id| is_in(id) && !found.contains(id.as_str()))?;
+                    }
                 }
                 None => total += counting.all(&mut groups, is_in)?,
             }
         }
-        let to_do: u64 = groups.0.iter().map(|group| group.documents).sum();
+        let to_do: u64 =
+            groups.0.iter().filter(|group| group.kind != Kind::Held).map(|group| group.documents).sum();
         groups.0.sort_by_key(|group| std::cmp::Reverse(group.documents));
         answer.targets.push(TargetWhy {
             target: target.name.clone(),
             documents: total,
             up_to_date: total.saturating_sub(to_do),
             groups: groups.0,
+            is_group: target.verb == Verb::Group,
+            waits_for: unwell::waits_for(asked, documents, &present, &scans, *ix)?,
+            failed: unwell::failed(asked, *ix)?,
+            blocked: unwell::blocked(asked, documents, *ix)?,
         });
     }
     Ok(answer)
@@ -216,6 +243,30 @@ impl Counting<'_, '_> {
         outcome.map(|()| total)
     }
 
+    /// Documents that a scan found as they were, and whose results are held.
+    fn held(&mut self, groups: &mut Groups, is_in: &dyn Fn(&DocId) -> bool) -> Result<()> {
+        let (store, name) = (self.asked.store, self.family.name.clone());
+        let target = &self.asked.pipeline.target(self.ix).name;
+        let mut outcome = Ok(());
+        store.scan(&name, &mut |dir, entry| {
+            let id = id_of(&name, dir, &entry.name);
+            if entry.flags.gone || !is_in(&id) {
+                return true;
+            }
+            outcome = before(store, entry.story).and_then(|told| {
+                if !told.as_ref().and_then(|told| told.entry(target)).is_some_and(is_held) {
+                    return Ok(());
+                }
+                if let Some((kind, reasons)) = self.look(&id, entry.story, entry.definition)? {
+                    groups.add(kind, reasons, &id);
+                }
+                Ok(())
+            });
+            outcome.is_ok()
+        })?;
+        outcome
+    }
+
     fn count(
         &mut self,
         groups: &mut Groups,
@@ -262,7 +313,7 @@ impl Counting<'_, '_> {
         };
         if let Some((at, act)) = record {
             let passing = matches!(&act.outcome, Outcome::Failed(failure) if !failure.is_kept());
-            if !holds || passing {
+            if !holds || passing || is_held(entry) {
                 let mut plan = &self.present.plans[self.ix.0];
                 if !plan.calls.is_empty()
                     && let Some(recipe) = self.asked.store.recipe(act.recipe)?
@@ -276,6 +327,11 @@ impl Counting<'_, '_> {
                     && self.present.lookup.accepted(self.asked.store, &wanted)?.is_none()
                 {
                     let reasons = self.present.lookup.reasons(self.asked.store, &wanted)?;
+                    if let Some(hold) = plan.hold
+                        && self.present.lookup.held(self.asked.store, &wanted, hold)?.is_some()
+                    {
+                        return Ok(Some((Kind::Held, reasons)));
+                    }
                     return Ok(Some((Kind::Differs, reasons)));
                 }
             }
