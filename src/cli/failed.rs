@@ -6,6 +6,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::which::Failures;
 use crate::error::Result;
+use crate::model::failure::FailureKind;
 use crate::model::pipeline::{Pipeline, Program};
 use crate::query::failed::Failed;
 use crate::query::status::{Again, CauseStatus};
@@ -116,6 +117,13 @@ fn cause_lines(cause: &CauseStatus, retry: Retry<'_>, is_python: bool) -> Vec<St
         let of = |(target, count): (&String, &u64)| format!("{target} {}", text::thousands(*count));
         let behind: Vec<String> = cause.behind.iter().map(of).collect();
         lines.push(format!("  blocked behind:  {}", behind.join(", ")));
+    }
+    if failure.kind == FailureKind::PathTaken {
+        lines.push(format!(
+            "  the results are there: give `{}` another `publish`, or the files other names",
+            cause.target
+        ));
+        return lines;
     }
     if let Some(sample) = cause.samples.first() {
         let sample = text::shell_word(sample);

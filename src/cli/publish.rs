@@ -97,6 +97,7 @@ fn line(wrong: &Wrong, manner: Manner) -> String {
         Fault::Old => "Old",
         Fault::Edited => "Edited",
         Fault::NotOurs => "Not ours",
+        Fault::Taken => "Taken",
         Fault::Stale => "Stale",
         Fault::Gone => "Gone",
         Fault::Damaged => "Damaged",
@@ -107,6 +108,10 @@ fn line(wrong: &Wrong, manner: Manner) -> String {
         (Fault::Gone, true) => "removed".to_owned(),
         (Fault::Edited, true) => "written anew".to_owned(),
         (_, true) => "shown again".to_owned(),
+        (Fault::Taken, _) => {
+            let word = text::shell_word(doc);
+            format!("{doc} has no path of its own, so it is not shown: pipe why {word}")
+        }
         (Fault::NotOurs, _) => "another file lies there: move it away, or publish elsewhere".to_owned(),
         (Fault::Stale, _) => {
             let word = text::shell_word(doc);

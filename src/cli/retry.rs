@@ -9,8 +9,10 @@ use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::select::{select, select_modules};
 use crate::cli::which::Failures;
+use crate::engine::failures::{Which, standing_of};
 use crate::engine::{Parts, redo};
 use crate::error::Result;
+use crate::model::failure::FailureKind;
 use crate::module::Host;
 use crate::project::Project;
 use crate::text::count;
@@ -55,15 +57,26 @@ impl Args {
         };
         let marked = Parts::new(project.pipeline(), project.loaded.digest, &store, host)
             .and_then(|parts| redo::redo(&parts, &targets, selection, self.dry_run));
+        let of = Which {
+            targets: targets.iter().map(|ix| project.pipeline().target(*ix).name.clone()).collect(),
+            kinds: vec![FailureKind::PathTaken],
+            ..which.clone()
+        };
+        let is_meant = which.kinds.is_empty() || which.kinds.contains(&FailureKind::PathTaken);
+        let unshown = is_meant.then(|| standing_of(&store, project.pipeline(), &of)).transpose();
         let closed = store.close();
         drop(store);
         let marked = marked?;
+        let unshown = unshown?.map_or(0, |(causes, _)| causes.iter().map(|cause| cause.count).sum::<u64>());
         closed?;
         let documents: u64 = marked.iter().map(|target| target.documents).sum();
         if out.is_json() {
             for target in &marked {
                 out.json_line("retry", target)?;
             }
+        } else if documents == 0 && unshown > 0 {
+            let documents = count(unshown, "document");
+            out.line(format!("no module failed there; {documents} could not be published: pipe failed"))?;
         } else if documents == 0 {
             out.line("nothing failed there")?;
         } else if self.dry_run {

@@ -139,6 +139,9 @@ fn verdict_lines(verdict: &Verdict, width: usize) -> Vec<String> {
             }
         }
     }
+    if let Some(failure) = &verdict.unshown {
+        lines.push(format!("{below}not published: {}", failure.summary()));
+    }
     if let Some(Routed { branch, action, test }) = &verdict.route {
         lines.push(format!("{below}route: {action} (branch {branch}: {test})"));
     }
@@ -196,7 +199,8 @@ fn last_words(last: &Last) -> Option<(String, String, Vec<String>)> {
         }
         Last::Decided { state, note } => {
             let why = match state {
-                State::LeftOut => "`where` does not let it in".to_owned(),
+                // Stories of before said no more.
+                State::LeftOut if note.is_empty() => "`where` does not let it in".to_owned(),
                 _ => note.clone(),
             };
             Some((state.word().to_owned(), why, Vec::new()))
@@ -439,13 +443,21 @@ mod tests {
             sample: sample.into(),
         };
         let groups = vec![group(1200, Kind::Changed, "in/a"), group(3, Kind::New, "in/b")];
-        let why = TargetWhy { target: "ocr".into(), documents: 2000, up_to_date: 797, groups };
+        let why = TargetWhy {
+            target: "ocr".into(),
+            documents: 2000,
+            up_to_date: 797,
+            groups,
+            blocked: 2,
+            ..TargetWhy::default()
+        };
         let expected = [
             "ocr: 1,203 documents would be looked at, 797 up to date",
             "  1,200  the file changed",
             "         e.g. in/a",
             "      3  new",
             "         e.g. in/b",
+            "      2  blocked, behind a failure",
         ];
         assert_eq!(target(&WhyTarget { targets: vec![why], building: false }), expected);
     }
@@ -458,6 +470,7 @@ mod tests {
             route: None,
             last,
             now: Now::WouldRun { reasons: vec![Reason::NeverRun] },
+            unshown: None,
         };
         assert_eq!(
             verdict_lines(&verdict, 8),

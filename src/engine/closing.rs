@@ -463,13 +463,17 @@ pub(super) fn old_path(
     step: usize,
     template: &str,
 ) -> Result<Option<String>> {
-    let (Ok(template), Some(before)) = (Template::parse(template), &document.before) else { return Ok(None) };
+    let Some(before) = &document.before else { return Ok(None) };
+    let name = &pipeline.target(family.steps[step].target).name;
+    let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
+    // A failure keeps the file of the result before, where that one's template put it.
+    let Ok(template) = Template::parse(before.published_by(name).unwrap_or(template)) else {
+        return Ok(None);
+    };
     // What a child inherits may have been another then.
     if family.is_children() && template.fields().any(|field| matches!(field, Field::Meta(_))) {
         return Ok(None);
     }
-    let name = &pipeline.target(family.steps[step].target).name;
-    let Some(before) = last_shown(store, before.clone(), name)? else { return Ok(None) };
     let mut results = vec![None; family.steps.len()];
     for (ix, place) in family.steps.iter().enumerate() {
         results[ix] = result_of(store, &before, &pipeline.target(place.target).name)?;

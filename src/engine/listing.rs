@@ -21,7 +21,7 @@ use crate::engine::publish::{beside, move_into_place, owned, remove_empty_folder
 use crate::engine::stale::{is_stale, shown_at};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
-use crate::model::action::{Place, State};
+use crate::model::action::{OwnListing, Place, State};
 use crate::model::document::Meta;
 use crate::model::failure::Failure;
 use crate::model::folder;
@@ -193,6 +193,26 @@ fn kept(store: &Store, path: &str) -> Result<Option<Kept>> {
     Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()))
 }
 
+/// What the end of the newest run says of a listing, where the index that knew it is lost.
+fn told(store: &Store, path: &str, target: &str) -> Result<Option<Kept>> {
+    let ended = store.newest_end()?;
+    let mut listings = ended.into_iter().flat_map(|ended| ended.listings);
+    let own = listings.find(|own| own.path == path && own.target == target);
+    Ok(own.map(|own| Kept { target: own.target, digest: own.digest, basis: Digest::default(), stamp: None }))
+}
+
+/// The listings that are ours, to be told in the log.
+pub fn owned_listings(store: &Store) -> Result<Vec<OwnListing>> {
+    let mut all = Vec::new();
+    store.kept_scan(TREE, b"", &mut |key, value| {
+        if let Ok(Kept { target, digest, .. }) = serde_json::from_slice(value) {
+            all.push(OwnListing { path: String::from_utf8_lossy(key).into_owned(), target, digest });
+        }
+        true
+    })?;
+    Ok(all)
+}
+
 fn keep(store: &Store, path: &str, kept: &Kept) -> Result<()> {
     store.keep(TREE, path.as_bytes(), &serde_json::to_vec(kept).unwrap_or_default())
 }
@@ -255,7 +275,11 @@ fn write(
     let made = make(documents, ix, publish, &temporary);
     let placed = made.and_then(|digest| {
         let full = pipeline.root.join(path);
-        let before = kept(store, path)?;
+        let name = &pipeline.target(ix).name;
+        let before = match kept(store, path)? {
+            None => told(store, path, name)?,
+            kept => kept,
+        };
         let found = compare(store, path, &full, &digest, before.as_ref())?;
         let is_to_be_written = match found {
             Found::Missing | Found::Old => manner != Manner::Look,

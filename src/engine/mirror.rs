@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::engine::decide::derived_note;
 use crate::engine::document::{StepResult, place_of};
 use crate::engine::modules::hash_file;
 use crate::engine::publish::{Job, Owned, Published, all_owned, is_below, missing, own, owned};
@@ -14,6 +15,7 @@ use crate::engine::{Options, Parts, closing};
 use crate::error::Result;
 use crate::model::action::{Outcome, Position, State, Story};
 use crate::model::document::{CHILDREN, DocId};
+use crate::model::failure::FailureKind;
 use crate::model::pipeline::{Pipeline, TargetIx};
 use crate::plan::family::{Families, FamilyIx, Input, Origin};
 use crate::store::{Entry, Store};
@@ -322,6 +324,20 @@ pub(super) fn add_published(
     entry: &Entry,
     jobs: &mut Vec<Job>,
 ) -> Result<()> {
+    let is_published = |result: &StepResult| result.published && result.state == State::Done;
+    add_shown(parts, families, ix, id, entry, &is_published, jobs)
+}
+
+/// How the results of a document that are meant are shown, by its newest story.
+pub(super) fn add_shown(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: FamilyIx,
+    id: &DocId,
+    entry: &Entry,
+    is_meant: &dyn Fn(&StepResult) -> bool,
+    jobs: &mut Vec<Job>,
+) -> Result<()> {
     let family = families.family(ix);
     let document = stored(parts.store, parts.pipeline, (ix, family), id.clone(), entry, &|_| true)?;
     let Some(mut document) = document else { return Ok(()) };
@@ -334,7 +350,7 @@ pub(super) fn add_published(
     for (step, place) in family.steps.iter().enumerate() {
         let target = parts.pipeline.target(place.target);
         let result = document.results[step].as_ref();
-        let is_published = result.is_some_and(|result| result.published && result.state == State::Done);
+        let is_published = result.is_some_and(is_meant);
         if let (true, Some(publish)) = (is_published, &target.publish)
             && let Some(path) =
                 closing::published_path(&publish.path, &document, family, Input::Step(step), target)
@@ -355,12 +371,13 @@ fn is_whole(store: &Store, at: Position) -> Result<bool> {
     store.is_whole(output)
 }
 
-/// A result that could not be shown stands as a failure with its document, and is tried again next time.
+/// A result that could not be shown stands as a failure with its document. It is tried again next time; one whose path
+/// is another's is settled until that can change (`unshown`).
 pub(super) fn note_unpublished(store: &Store, families: &Families, published: &Published) -> Result<()> {
     let failures = published
         .failures
         .iter()
-        .map(|(doc, target, failure)| (doc, target, Some(crate::engine::decide::derived_note(failure))));
+        .map(|(doc, target, failure)| (doc, target, Some((failure.kind, derived_note(failure)))));
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, None));
     for (doc, target, note) in failures.chain(damaged) {
         let (dir, _) = place_of(doc);
@@ -370,9 +387,16 @@ pub(super) fn note_unpublished(store: &Store, families: &Families, published: &P
             let place = found.definition.targets.iter().position(|defined| defined.name == *target);
             let Some(of) = place.and_then(|place| story.entries.get_mut(place)) else { continue };
             match &note {
-                Some(note) => {
+                Some((kind, note)) => {
+                    let is_known = of.note == *note && !of.published;
                     of.note.clone_from(note);
                     of.published = false;
+                    if *kind == FailureKind::PathTaken {
+                        if !is_known {
+                            store.restate(&families.family(ix).name, dir, &entry, story)?;
+                        }
+                        continue;
+                    }
                 }
                 None => {
                     if let Some(at) = of.act {

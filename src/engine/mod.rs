@@ -3,7 +3,7 @@
 //! In this order, imports point to the left: `by`, `values`, `target`, `tally`, `loads`, `document`, `scheduler`, `crew` ·
 //! `lookup` · `route`, `decide` · `requests`, `modules`, `unseen` · `sets`, `publish`, `merges` · `others` · `documents` · `kin`, `matching` ·
 //! `outline`, `supply` · `standing`, `sharing` · `build` with `opening`, `taking`, `asked`, `answers`, `split`, `children`, `closing` · `stale`, `listing` ·
-//! `sources`, `mirror` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
+//! `sources`, `mirror`, `unshown` · `ground`, `session`, `repair`; `trial` beside it. See `docs/design/engine.md`.
 
 pub mod accept;
 mod answers;
@@ -26,7 +26,7 @@ pub mod failures;
 mod faults;
 mod feeds;
 pub mod ground;
-mod grouping;
+pub mod grouping;
 pub mod groups;
 mod handover;
 pub mod hold;
@@ -78,6 +78,7 @@ pub mod target;
 pub mod trial;
 mod tries;
 mod unseen;
+mod unshown;
 mod unsplit;
 pub mod values;
 

@@ -25,6 +25,9 @@ use crate::store::Store;
 const OWNED: &str = "published";
 const FOLDERS: &str = "published-folders";
 
+/// The error of a result in whose place something lies that is not ours.
+pub const NOT_OURS: &str = "not ours";
+
 /// One file that is ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owned {
@@ -117,6 +120,7 @@ impl Publisher {
             folders: BTreeSet::new(),
             contested: Vec::new(),
             disputed: HashSet::new(),
+            disputed_below: HashSet::new(),
             shown: HashSet::new(),
             everything_of: HashMap::new(),
             serial: 0,
@@ -165,6 +169,8 @@ struct Work {
     contested: Vec<(String, Owned, Bytes)>,
     /// Paths that two results claim.
     disputed: HashSet<String>,
+    /// The folders in which such a path lies: no result can be a file there.
+    disputed_below: HashSet<String>,
     /// Hashes of the paths that were written, to take one back that is disputed later.
     shown: HashSet<u64>,
     /// Of these every file goes but one; found in one pass over the ownership list.
@@ -226,17 +232,33 @@ impl Work {
             Bytes::Stored(output) if output.ext == folder::EXT => Some(output),
             _ => None,
         };
-        if output.is_none() && !self.root.join(path).is_dir() {
-            return self.show(path, owner, bytes, contest);
-        }
-        if let Some(other) = self.rival(path, owner)? {
+        if let Some((above, other)) = self.rival_above(path, owner)? {
             if contest == Contest::Later {
                 self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
                 return Ok(());
             }
-            self.both_fail(path, owner, &other);
+            self.both_fail(path, owner, &above, &other);
+            self.disputed.insert(above.clone());
+            self.try_withdraw(&above, &other.doc, &other.target);
+            return Ok(());
+        }
+        if output.is_none() && !self.root.join(path).is_dir() {
+            return self.show(path, owner, bytes, contest);
+        }
+        let mut is_contested = false;
+        while let Some((its, other)) = self.rival(path, owner)? {
+            if contest == Contest::Later {
+                self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
+                return Ok(());
+            }
+            is_contested = true;
+            // Of two folders no file is to blame.
+            let its = if output.is_some() { path } else { &its };
+            self.both_fail(path, owner, its, &other);
             self.try_withdraw(path, &other.doc, &other.target);
             self.try_withdraw_below(path, &other, &HashSet::new());
+        }
+        if is_contested {
             return Ok(());
         }
         if self.is_disputed(path, owner) {
@@ -250,13 +272,30 @@ impl Work {
         self.show(path, owner, bytes, contest)
     }
 
+    /// Another result that is shown as a file where a path needs a folder.
+    fn rival_above(&self, path: &str, owner: &Owned) -> Result<Option<(String, Owned)>> {
+        let is_folder = |path: &str| path.is_empty() || self.root.join(path).is_dir();
+        let mut above = path;
+        while let Some((folder, _)) = above.rsplit_once('/')
+            && !is_folder(folder)
+        {
+            let is_other = |other: &Owned| (&other.doc, &other.target) != (&owner.doc, &owner.target);
+            if let Some(other) = owned(&self.store, folder)?.filter(is_other) {
+                return Ok(Some((folder.to_owned(), other)));
+            }
+            above = folder;
+        }
+        Ok(None)
+    }
+
     /// Another result that is shown on a path or below it.
-    fn rival(&self, path: &str, owner: &Owned) -> Result<Option<Owned>> {
+    fn rival(&self, path: &str, owner: &Owned) -> Result<Option<(String, Owned)>> {
         let is_other = |other: &Owned| (&other.doc, &other.target) != (&owner.doc, &owner.target);
-        let mut found = owned(&self.store, path)?.filter(is_other);
+        let mut found = owned(&self.store, path)?.filter(is_other).map(|other| (path.to_owned(), other));
         if found.is_none() {
-            self.store.kept_scan(OWNED, format!("{path}/").as_bytes(), &mut |_, value| {
-                found = serde_json::from_slice::<Owned>(value).ok().filter(is_other);
+            self.store.kept_scan(OWNED, format!("{path}/").as_bytes(), &mut |key, value| {
+                let other = serde_json::from_slice::<Owned>(value).ok().filter(is_other);
+                found = other.map(|other| (String::from_utf8_lossy(key).into_owned(), other));
                 found.is_none()
             })?;
         }
@@ -360,7 +399,7 @@ impl Work {
                 None => {
                     let message =
                         format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
-                    self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
+                    self.fail(owner, Failure::new(FailureKind::PathTaken, NOT_OURS, message));
                     return Ok(());
                 }
             }
@@ -382,7 +421,12 @@ impl Work {
 
     /// Whether two results claimed the path already; then this one fails as well.
     fn is_disputed(&self, path: &str, owner: &Owned) -> bool {
-        let is_disputed = self.disputed.contains(path);
+        let mut above = Some(path);
+        let mut is_disputed = self.disputed_below.contains(path);
+        while let Some(path) = above.filter(|_| !is_disputed) {
+            is_disputed = self.disputed.contains(path);
+            above = path.rsplit_once('/').map(|(folder, _)| folder);
+        }
         if is_disputed {
             let message = format!("`{path}` is also that of other results; none is published");
             self.fail(owner, Failure::new(FailureKind::PathTaken, "", message));
@@ -392,7 +436,7 @@ impl Work {
 
     /// Two results on one path: neither is shown.
     fn conflict(&mut self, path: &str, full: &Path, owner: &Owned, other: &Owned) -> Result<()> {
-        self.both_fail(path, owner, other);
+        self.both_fail(path, owner, path, other);
         if hash_file(full).ok() == Some(other.digest) {
             crate::fs::remove_file(full)?;
             let is_new = self.shown.remove(&short(path));
@@ -401,13 +445,18 @@ impl Work {
         self.store.drop_kept(OWNED, path.as_bytes())
     }
 
-    fn both_fail(&mut self, path: &str, owner: &Owned, other: &Owned) {
-        let message = |mine: &Owned, theirs: &Owned| {
-            let text =
-                format!("`{path}` is also that of {} ({}); neither is published", theirs.doc, theirs.target);
-            (mine.clone(), Failure::new(FailureKind::PathTaken, "", text))
+    fn both_fail(&mut self, path: &str, owner: &Owned, its: &str, other: &Owned) {
+        let message = |(mine, owner): (&str, &Owned), (theirs, other): (&str, &Owned)| {
+            let of = format!("{} ({})", other.doc, other.target);
+            let text = if mine == theirs {
+                format!("`{mine}` is also that of {of}; neither is published")
+            } else {
+                format!("`{mine}` cannot be there beside `{theirs}` of {of}; neither is published")
+            };
+            (owner.clone(), Failure::new(FailureKind::PathTaken, "", text))
         };
-        for (of, failure) in [message(owner, other), message(other, owner)] {
+        let (mine, theirs) = ((path, owner), (its, other));
+        for (of, failure) in [message(mine, theirs), message(theirs, mine)] {
             let known = |published: &Published| {
                 published.failures.iter().any(|(doc, target, _)| *doc == of.doc && *target == of.target)
             };
@@ -417,6 +466,11 @@ impl Work {
             }
         }
         self.disputed.insert(path.to_owned());
+        let mut above = path;
+        while let Some((folder, _)) = above.rsplit_once('/') {
+            self.disputed_below.insert(folder.to_owned());
+            above = folder;
+        }
     }
 
     /// Writes it whole, then renames it into place. False if the bytes in the store are damaged.

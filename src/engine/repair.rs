@@ -14,10 +14,13 @@ use crate::engine::Parts;
 use crate::engine::listing::{self, Manner};
 use crate::engine::mirror::{self, add_published, is_published, keeps_stale};
 use crate::engine::modules::hash_file;
-use crate::engine::publish::{Bytes, Job, Owned, Publisher, is_below, owned, visit_owned};
+use crate::engine::publish::{Bytes, Job, NOT_OURS, Owned, Publisher, is_below, owned, visit_owned};
 use crate::engine::sets::id_of;
+use crate::engine::unshown::{self, Unshown};
 use crate::error::Result;
 use crate::hash::Digest;
+use crate::model::document::DocId;
+use crate::model::failure::FailureKind;
 use crate::model::folder;
 use crate::model::pipeline::TargetIx;
 use crate::plan::family::{Families, FamilyIx};
@@ -34,6 +37,8 @@ pub enum Fault {
     Edited,
     /// It is not a file of ours.
     NotOurs,
+    /// Its path is that of another result too: neither is shown.
+    Taken,
     /// It shows an older result, because the present one failed, is blocked or is not decided.
     Stale,
     /// It shows nothing any more.
@@ -105,10 +110,18 @@ pub fn repair(
     };
     work.shown()?;
     work.others()?;
+    let taken = work.taken()?;
     let Work { publisher, mut sums, tell, .. } = work;
     let published = publisher.finish();
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, Fault::Damaged));
-    let failed = published.failures.iter().map(|(doc, target, _)| (doc, target, Fault::NotOurs));
+    let is_taken = |doc: &DocId, target: &String| {
+        taken.iter().any(|taken| taken.owner().is_some_and(|of| of.doc == *doc && of.target == *target))
+    };
+    let failed = published.failures.iter().filter(|(doc, target, _)| !is_taken(doc, target));
+    let failed = failed.map(|(doc, target, failure)| {
+        let is_contest = failure.kind == FailureKind::PathTaken && failure.error != NOT_OURS;
+        (doc, target, if is_contest { Fault::Taken } else { Fault::NotOurs })
+    });
     for (doc, target, fault) in damaged.chain(failed) {
         sums.mended = sums.mended.saturating_sub(1);
         sums.wrong += 1;
@@ -121,9 +134,23 @@ pub fn repair(
         let (path, doc, fault) = (Some(path.clone()), Some(doc.to_string()), Fault::Gone);
         tell(&Wrong { path, target: target.clone(), doc, fault, mended: false })?;
     }
-    if !published.damaged.is_empty() || !published.failures.is_empty() {
+    for unshown in &taken {
+        let Some(owner) = unshown.owner() else { continue };
+        let fails = |(doc, target, _): &(DocId, String, _)| *doc == owner.doc && *target == owner.target;
+        let mended = manner != Manner::Look && !published.failures.iter().any(fails);
+        sums.compared += 1;
+        sums.count(mended);
+        let fault = if unshown.failure.error == NOT_OURS { Fault::NotOurs } else { Fault::Taken };
+        let (target, doc) = (owner.target.clone(), Some(owner.doc.to_string()));
+        tell(&Wrong { path: unshown.path().map(str::to_owned), target, doc, fault, mended })?;
+    }
+    let is_any_mended = manner != Manner::Look && !taken.is_empty();
+    if is_any_mended || !published.damaged.is_empty() || !published.failures.is_empty() {
         parts.store.begin_run(command, parts.pipelinefile)?;
         mirror::note_unpublished(parts.store, &families, &published)?;
+        if is_any_mended {
+            unshown::clear(parts.store, &families, &taken, &published)?;
+        }
     }
     for listed in listing::refresh(parts.pipeline, parts.store, wanted, &|_| true, manner)? {
         sums.compared += 1;
@@ -256,6 +283,16 @@ impl Work<'_, '_> {
         let (target, doc) = (owner.target.clone(), Some(owner.doc.to_string()));
         (self.tell)(&Wrong { path: Some(path.to_owned()), target, doc, fault, mended })?;
         Ok(mended)
+    }
+
+    /// What could not be shown; the publisher tries again, unless all is only compared.
+    fn taken(&mut self) -> Result<Vec<Unshown>> {
+        let mut taken = unshown::unshown(self.parts, self.families)?;
+        taken.retain(|unshown| unshown.owner().is_some_and(|owner| self.is_wanted(&owner.target)));
+        if self.manner != Manner::Look {
+            taken.iter().for_each(|unshown| self.publisher.ask(unshown.job.clone()));
+        }
+        Ok(taken)
     }
 
     /// What is ours besides.

@@ -17,12 +17,15 @@ use crate::engine::sources::{planned, remember_rules, sample, scan_limited};
 use crate::engine::standing::{Again, Standing};
 use crate::engine::strays::{self, Strays, strays};
 use crate::engine::supply::Supply;
-use crate::engine::{Interrupts, Options, Parts, failures, grouping, hold, modules, past, replaced, stale};
+use crate::engine::{
+    Interrupts, Options, Parts, failures, grouping, hold, modules, past, replaced, stale, unshown,
+};
 use crate::error::{Error, Result};
-use crate::model::action::Position;
+use crate::model::action::{Ended, Position};
 use crate::model::allowance::Allowance;
 use crate::model::document::{DocId, DocNumber};
 use crate::model::event::{Event, Planned, Sink, Stopped, Summary, Unlisted};
+use crate::model::failure::FailureKind;
 use crate::model::pipeline::{Node, Pipeline, TargetIx, WithFrom};
 use crate::model::selection::Field;
 use crate::plan::family::{Families, Family, FamilyIx, Origin, by_target};
@@ -125,7 +128,11 @@ fn once(
     let documents: u64 = scans.iter().map(|scan| scan.counts.present()).sum();
     let gone: u64 = scans.iter().map(|scan| scan.counts.gone).sum();
     let differ: u64 = scans.iter().map(|scan| scan.found.len() as u64).sum();
-    let nothing = differ == 0 && stale.is_empty() && unpublished.is_empty() && strays.is_empty();
+    let nothing = differ == 0
+        && stale.is_empty()
+        && unpublished.is_empty()
+        && strays.is_empty()
+        && (options.is_partial() || !unshown::any_free(parts, &families)?);
     let mut summary =
         Summary { documents, up_to_date: documents.saturating_sub(differ - gone), ..Summary::default() };
     let plan =
@@ -201,7 +208,9 @@ fn once(
         && (summary.run.is_some() || summary.stopped.is_some())
     {
         // Where the store cannot be written that is said already.
-        let written = parts.store.end_run(summary.ended(crate::time::now()));
+        let listings = listing::owned_listings(parts.store)?;
+        let ended = Ended { listings, ..summary.ended(crate::time::now()) };
+        let written = parts.store.end_run(ended);
         summary.run = written.is_ok().then_some(run).or(summary.run);
     }
     Ok(summary)
@@ -441,6 +450,15 @@ fn work(
         result = build.settle().and_then(|()| build.reopen()).and_then(|()| build.redefine());
     }
     build.end_workers();
+    // Those of builds before: what this one made or withdrew may have freed their paths.
+    let mut again_asked = Vec::new();
+    if result.is_ok() && !options.is_partial() && !build.stopped_for_good() {
+        match unshown::unshown(parts, families) {
+            Ok(unshown) => again_asked = unshown,
+            Err(error) => result = Err(error),
+        }
+        again_asked.iter().for_each(|unshown| build.publish(unshown.job.clone()));
+    }
     let Finished { counts, through, stopped, published, taken, again: left, ran } = build.finish();
     // Otherwise a damaged result may not have been made again, which would have opened all that name it.
     if result.is_ok() && matches!(stopped, None | Some(Stopped::Breaker { .. })) {
@@ -461,12 +479,16 @@ fn work(
     for message in &published.notices {
         sink.event(&Event::Notice { message: message.clone(), hint: None });
     }
-    if let Err(error) = result.and_then(|()| note_unpublished(parts.store, families, &published)) {
+    let noted = result
+        .and_then(|()| note_unpublished(parts.store, families, &published))
+        .and_then(|()| unshown::clear(parts.store, families, &again_asked, &published));
+    if let Err(error) = noted {
         // What is shown is not known any more. The store may be what failed: then it ends uncleanly, which says the same.
         drop(parts.store.publishing_unchecked());
         return Err(error);
     }
-    let unpublished = published.failures.iter().map(|(doc, ..)| doc);
+    let passing = published.failures.iter().filter(|(.., failure)| failure.kind != FailureKind::PathTaken);
+    let unpublished = passing.map(|(doc, ..)| doc);
     for doc in unpublished.chain(published.damaged.iter().map(|(doc, _)| doc)) {
         // A child is found by the document that it was split from.
         let rel = doc.rel().split('#').next().unwrap_or_default();

@@ -394,6 +394,20 @@ pub struct Ended {
     /// Documents that stood behind a failure at its end.
     #[serde(default)]
     pub blocked: u64,
+    /// The listings that are ours: they are known again when the index is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listings: Vec<OwnListing>,
+}
+
+/// A listing of published files, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnListing {
+    /// Relative to the project's folder.
+    pub path: String,
+    /// Of its target.
+    pub target: String,
+    /// Of its bytes.
+    pub digest: Digest,
 }
 
 /// Work that is to be done again; or that such a mark is void, or that results of older code are valid.

@@ -533,6 +533,7 @@ impl Summary {
             reused: sum(|target| target.reused),
             failed: self.failed(),
             blocked: self.blocked,
+            listings: Vec::new(),
         }
     }
 

@@ -126,6 +126,14 @@ impl Store {
         self.unsettle_ancestors(&DocId::at(family, dir, &entry.name))
     }
 
+    /// Writes a story that says something else of a document, which is as settled as it was.
+    pub fn restate(&self, family: &str, dir: &str, entry: &Entry, story: Story) -> Result<()> {
+        let story = Story { previous: Some(entry.story), run: self.run(), ..story };
+        let at = self.add_story(&story)?;
+        self.put_entry(family, dir, Store::entry_of(&entry.name, &story, at), at);
+        Ok(())
+    }
+
     /// Writes what is due into the index now.
     pub fn write_pages(&self) -> Result<()> {
         if self.pages.len() == 0 {

@@ -222,6 +222,15 @@ impl Store {
         places.into_iter().filter_map(read).collect()
     }
 
+    /// How the newest run ended that did.
+    pub fn newest_end(&self) -> Result<Option<Ended>> {
+        let newest = self.ended.lock().unwrap_or_else(PoisonError::into_inner).last().copied();
+        Ok(match newest.map(|at| self.log.read_frame(at)).transpose()?.flatten() {
+            Some(Frame::Ended(ended)) => Some(ended),
+            _ => None,
+        })
+    }
+
     /// How a run ended; nothing if it was killed, is under way, or was no build. Reads no older ends.
     pub fn end_of(&self, run: u32) -> Result<Option<Ended>> {
         let places = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();

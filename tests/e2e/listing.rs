@@ -158,3 +158,21 @@ fn inherited_meta_and_paths_that_are_taken_stand_in_the_listing() {
     drop(project.pipe(&["build"]).ends(0));
     assert_eq!(lines(&project, "out.jsonl"), ["rows/x done out/one", "rows/y done out/three"]);
 }
+
+#[test]
+fn a_listing_is_known_again_when_the_index_is_lost() {
+    let project = project(TABLE);
+    drop(project.pipe(&["build"]).ends(0));
+    std::fs::remove_dir_all(project.root().join(".pipe/index")).unwrap();
+    project.write("inbox/c.txt", "c");
+    let said = project.pipe(&["build"]).ends(0).text();
+    assert!(lines(&project, "out/index.jsonl").contains(&"inbox/c.txt done out/c.txt".to_owned()), "{said}");
+    drop(project.pipe(&["publish", "--check"]).ends(0));
+    // One that was edited stays so.
+    project.write("out/index.jsonl", "mine");
+    std::fs::remove_dir_all(project.root().join(".pipe/index")).unwrap();
+    project.write("inbox/d.txt", "d");
+    drop(project.pipe(&["build"]));
+    assert_eq!(project.read("out/index.jsonl"), "mine");
+    drop(project.pipe(&["publish", "--check"]).ends(1).says("Edited"));
+}

@@ -311,3 +311,92 @@ fn a_file_that_cannot_be_withdrawn_is_not_counted_as_put_right() {
     std::fs::remove_dir_all(project.root().join(beside)).unwrap();
     drop(project.pipe(&["publish"]).ends(0).says("  Published 1 file: 1 put right\n"));
 }
+
+#[test]
+fn results_on_one_path_are_told_everywhere_and_decided_once() {
+    let project = project("\"out/{id.base}\"");
+    project.write("inbox/a.md", "other");
+    project.build_with(&[], 1, &["up a", "up b", "up other"]).says("`out/a` is also that of inbox/a.");
+    let said = project.build_with(&[], 1, &[]).text();
+    assert!(said.contains("Up to date") && !said.contains("Plan"), "{said}");
+    let run = project.pipe(&["status"]).text();
+    assert!(run.contains("nothing to do until") && run.contains("last run  1"), "{run}");
+    let _said = project.pipe(&["why", "inbox/a.txt"]).ends(0).says("not published: path taken: `out/a`");
+    let _said = project.pipe(&["why", "up"]).ends(0).says("2  failed: path taken: `out/a`");
+    let failed = project.pipe(&["failed"]).ends(0).says("2x up  path taken").text();
+    assert!(!failed.contains("pipe try") && failed.contains("another `publish`"), "{failed}");
+    let _said = project.pipe(&["retry"]).ends(0).says("2 documents could not be published");
+    let _said = project
+        .pipe(&["publish", "--check"])
+        .ends(1)
+        .says("Taken     out/a  inbox/a.md")
+        .says("1 right, 2 wrong");
+    let _said = project.pipe(&["publish"]).ends(1).says("Taken     out/a  inbox/a.txt");
+    assert_eq!(project.published_names(), ["sub/b"]);
+    // Something else is built: they are where they were, and nothing new is said of them.
+    project.write("inbox/c.txt", "c");
+    project.build_with(&[], 1, &["up c"]);
+    assert_eq!(project.published_names(), ["c", "sub/b"]);
+    assert!(!project.pipe(&["log", "inbox/a.txt"]).text().contains("run 2"));
+    // One of them goes: the other has the path, and no module runs for it.
+    project.remove("inbox/a.md");
+    project.build_runs(&[]);
+    assert_eq!(project.published()["a"], "A");
+    let _said = project.pipe(&["publish", "--check"]).ends(0);
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
+
+#[test]
+fn a_file_and_the_folder_of_others_are_on_one_path() {
+    let project = project("\"out/{id.base}\"");
+    project.write("inbox/sub.txt", "file");
+    project
+        .build_with(&[], 1, &["up a", "up b", "up file"])
+        .says("cannot be there beside")
+        .says("inbox/sub.txt  inbox/sub/b.md");
+    assert_eq!(project.published_names(), ["a"]);
+    assert!(project.build_with(&[], 1, &[]).text().contains("Up to date"));
+    // A third, in the folder: it is as little there.
+    project.write("inbox/sub/c.txt", "c");
+    project.build_with(&[], 1, &["up c"]).says("3 documents");
+    assert_eq!(project.published_names(), ["a"]);
+    project.rename("inbox/sub.txt", "inbox/d.txt");
+    project.build_runs(&[]);
+    assert_eq!(project.published_names(), ["a", "d", "sub/b", "sub/c"]);
+    // The other way round: the file comes when the folder is there.
+    project.write("inbox/sub.txt", "file");
+    project.build_with(&[], 1, &[]).says("3 documents");
+    assert_eq!(project.published_names(), ["a", "d"]);
+    project.is_as_built_clean();
+}
+
+#[test]
+fn a_result_is_shown_once_the_file_in_its_place_is_gone() {
+    let project = project("\"out/{id.stem}\"");
+    project.write("out/a", "mine");
+    project.build_with(&[], 1, &["up a", "up b"]).says("`out/a` is not a file of ours");
+    assert!(project.build_with(&[], 1, &[]).text().contains("Up to date"));
+    let _said = project.pipe(&["publish", "--check"]).ends(1).says("Not ours  out/a");
+    assert_eq!(project.read("out/a"), "mine");
+    project.remove("out/a");
+    project.build_runs(&[]);
+    assert_eq!(project.read("out/a"), "A");
+    project.build_runs(&[]);
+}
+
+#[test]
+fn a_stale_file_is_named_by_the_template_that_it_was_shown_by() {
+    let project = project("{ path = \"out/old/{id.stem}\", index = \"out/index.jsonl\" }");
+    project.build_runs(&["up a", "up b"]);
+    project.write("inbox/a.txt", "bad");
+    project.replace("Pipelinefile", "out/old/", "out/new/");
+    project.build_with(&[], 1, &["up bad"]).says("out/old/a");
+    let _said = project.pipe(&["status"]).ends(0).says("out/old/a  up");
+    let index = project.read("out/index.jsonl");
+    assert!(index.contains("out/old/a") && index.contains("out/new/b"), "{index}");
+    assert_eq!(project.published_names(), ["index.jsonl", "new/b", "old/a"]);
+    project.write("inbox/a.txt", "a good one");
+    project.build_runs(&["up a good one"]);
+    assert_eq!(project.published_names(), ["index.jsonl", "new/a", "new/b"]);
+}

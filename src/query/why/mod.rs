@@ -1,7 +1,7 @@
 //! Why something ran, would run, did not, or failed: the parts of old keys against those of now.
 //!
 //! From records and stamps alone; nothing is run. In this order, imports point to the left: `present` ·
-//! `reduced`, `unwell` · `document`, `target` · `redone`.
+//! `reduced`, `unwell` · `verdict` · `document`, `target` · `redone`.
 
 mod document;
 pub mod present;
@@ -9,17 +9,18 @@ mod redone;
 mod reduced;
 mod target;
 mod unwell;
+mod verdict;
 
 use crate::engine::documents::Documents;
 use crate::error::Result;
 use crate::model::pipeline::Verb;
 use crate::query::{Asked, find};
 
-pub use document::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
 pub use redone::{Ask, Redone, redone};
 pub use reduced::{FailedMerge, TouchedMerge, TreeWhy};
 pub use target::{Group, Kind, TargetWhy, WhyTarget};
 pub use unwell::FailedWhy;
+pub use verdict::{Last, Now, Routed, SourceState, Verdict, WhyDocument};
 
 /// The answer.
 pub enum Why {

@@ -31,7 +31,7 @@ pub struct WhyTarget {
 }
 
 /// Why, for one target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetWhy {
     /// The target.
     pub target: String,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::action::{
-    Accepted, DefinedTarget, KeyInput, LogRange, MarkedTarget, Output, Package, State, StoryEntry,
+    Accepted, DefinedTarget, KeyInput, LogRange, MarkedTarget, Output, OwnListing, Package, State, StoryEntry,
 };
 use crate::model::document::{DocNumber, Stamp};
 use crate::model::failure::{Failure, FailureKind};
@@ -175,6 +175,16 @@ pub(crate) fn samples() -> Vec<Frame> {
             reused: 4,
             failed: 3,
             blocked: 2,
+            listings: Vec::new(),
+        }),
+        Frame::Ended(Ended {
+            run: 3,
+            listings: vec![OwnListing {
+                path: "out/index.jsonl".to_owned(),
+                target: "text".to_owned(),
+                digest: Digest([0x99; 32]),
+            }],
+            ..Ended::default()
         }),
     ]
 }
