@@ -136,9 +136,9 @@ impl Deciding<'_> {
             MainInput::Several(inputs) => return Err(self.collision(&inputs)),
         };
         if let Some(test) = &target.test
-            && !test.passes(&|field| self.field(document, main, field))
+            && let Some(why) = test.fails(&|field| self.field(document, main, field))
         {
-            return settled(State::LeftOut, String::new());
+            return settled(State::LeftOut, why);
         }
         let mut call = 0;
         if target.route().is_some() {

@@ -262,18 +262,21 @@ impl Build<'_> {
         let of = self.pipeline.target(target);
         let by = of.by.clone().unwrap_or_default();
         let groups = &pass.groups;
-        let unknown = match groups.unknown {
-            0 => String::new(),
-            n => format!("{} failed before the value was known", crate::text::count(n, "document")),
-        };
-        if groups.valueless == 0 {
-            return (State::Done, unknown);
-        }
         let of_groups = crate::text::count(groups.valueless, "document");
-        if of.group_missing.as_deref() == Some("skip") {
-            let left_out = format!("{of_groups} without `{by}` left out");
-            let both = if unknown.is_empty() { left_out } else { format!("{left_out}; {unknown}") };
-            return (State::Done, both);
+        let parts = [
+            (groups.valueless, format!("{of_groups} without `{by}` left out")),
+            (groups.partial, partial(groups.partial)),
+            (
+                groups.unknown,
+                format!(
+                    "{} failed before the value was known",
+                    crate::text::count(groups.unknown, "document")
+                ),
+            ),
+        ];
+        if groups.valueless == 0 || of.group_missing.as_deref() == Some("skip") {
+            let said = parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, words)| words);
+            return (State::Done, said.collect::<Vec<_>>().join("; "));
         }
         let named = groups.named.join(", ");
         let more = if groups.valueless > groups.named.len() as u64 { ", …" } else { "" };
@@ -313,6 +316,15 @@ impl Build<'_> {
         }
         Ok(())
     }
+}
+
+/// That so many groups are made over a part of their members.
+pub fn partial(groups: u64) -> String {
+    format!(
+        "{} over a part of {} members",
+        crate::text::count(groups, "group"),
+        if groups == 1 { "its" } else { "their" }
+    )
 }
 
 /// Where the members of a target's groups are noted.
@@ -421,9 +433,11 @@ fn pass(
     };
     let mut pass = Pass { root: Some(FieldHasher::new("pipe groups")), ..Pass::default() };
     let Pass { present, root, .. } = &mut pass;
+    let (mut partial, min_done) = (0, parts.pipeline.target(target).min_done);
     let path = notes(parts.store, parts.pipeline, target);
     let groups = streams.groups(target, by, sees, path, &mut |found| {
         present.insert(short(&found.value));
+        partial += u64::from(found.coverage.missing > 0 && found.coverage.is_enough(min_done));
         if let Some(root) = root {
             root.text(&found.value).digest(&found.root);
         }
@@ -436,7 +450,7 @@ fn pass(
         }
         Ok(())
     })?;
-    pass.groups = groups;
+    pass.groups = Groups { partial, ..groups };
     Ok(pass)
 }
 

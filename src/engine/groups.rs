@@ -79,6 +79,8 @@ pub struct Groups {
     pub unknown: u64,
     /// Documents of which nothing can be said yet: no group can be closed.
     pub unfinished: u64,
+    /// Groups that are made over a part of their members.
+    pub partial: u64,
 }
 
 impl Streams<'_> {

@@ -1,6 +1,8 @@
 //! Every way in which a document can fail, as data, and the verdict on trying again.
 //! `docs/design/failures.md` has the same table; knows nothing of who ran what.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
@@ -171,10 +173,32 @@ impl Failure {
         }
     }
 
-    /// What failures are grouped by: kind, type of error and place; the message varies with the document.
-    pub fn cause(&self) -> (FailureKind, &str, Option<&str>) {
-        (self.kind, &self.error, self.place.as_deref())
+    /// What failures are grouped by: kind, type of error and place; the message varies with the document. What cannot be
+    /// read has no type of error: there the message counts, but for its numbers.
+    pub fn cause(&self) -> (FailureKind, Cow<'_, str>, Option<&str>) {
+        let error = match self.kind {
+            FailureKind::Unreadable if self.error.is_empty() => Cow::Owned(without_numbers(&self.message)),
+            _ => Cow::Borrowed(self.error.as_str()),
+        };
+        (self.kind, error, self.place.as_deref())
     }
+}
+
+/// A message without its numbers, and without what is only said once more: `line # and line #`.
+fn without_numbers(message: &str) -> String {
+    let mut plain = String::with_capacity(message.len());
+    for part in message.split(|char: char| char.is_ascii_digit()) {
+        if !(part.is_empty() || part == "," && plain.ends_with('#')) {
+            plain.push_str(part);
+        }
+        if !plain.ends_with('#') {
+            plain.push('#');
+        }
+    }
+    while plain.contains("line # and line # and line #") {
+        plain = plain.replace("line # and line # and line #", "line # and line #");
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -199,6 +223,19 @@ mod tests {
         assert_eq!(failure.fingerprint(), name);
         failure.place = Some("modules/a.py:4".into());
         assert_ne!(failure.fingerprint(), name);
+    }
+
+    #[test]
+    fn what_is_unreadable_is_told_apart_by_its_message() {
+        let of = |message: &str| Failure::new(FailureKind::Unreadable, "", message);
+        let same = |a: &str, b: &str| of(a).cause() == of(b).cause();
+        assert!(same("line 6: `id` is empty", "line 1,207: `id` is empty"));
+        assert!(same(
+            "the same `id` in line 2 and line 5",
+            "the same `id` in line 3 and line 14 and line 15"
+        ));
+        assert!(!same("line 6: `id` is empty", "line 6: 2 fields where the first line has 3"));
+        assert!(!same("line 6: `id` is empty", "line 6: `id` is not UTF-8 text"));
     }
 
     #[test]

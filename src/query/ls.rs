@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
 use crate::model::document::{DocId, Meta};
-use crate::model::failure::Failure;
+use crate::model::failure::{Failure, FailureKind};
 use crate::model::folder;
 use crate::model::pipeline::Node;
 use crate::model::selection::{Condition, Field, Glob, Test};
@@ -236,6 +236,12 @@ fn listed(documents: &Documents<'_>, passing: &Passing<'_>) -> Listed {
             let facts = document.input_facts(Input::Origin);
             listed.ext = Some(facts.map_or_else(|| document.id.ext(), |(_, ext)| ext));
             listed.size = passed_on(documents, document, Input::Origin);
+        }
+        if passing.state == State::Failed {
+            // What cannot be read fails where it is taken: that says why.
+            let told = document.before.iter().flat_map(|before| &before.story.entries);
+            let failures = told.filter_map(|entry| serde_json::from_str::<Failure>(&entry.note).ok());
+            listed.failure = failures.into_iter().find(|failure| failure.kind == FailureKind::Unreadable);
         }
         return listed;
     };

@@ -13,6 +13,7 @@ use crate::engine::documents::{Depth, Documents};
 use crate::engine::listing::any_behind;
 use crate::engine::loads::PresentCode;
 use crate::engine::lookup::Lookup;
+use crate::engine::marks::without_accepted;
 use crate::engine::past::Past;
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::publish::missing;
@@ -26,6 +27,7 @@ use crate::model::event::{Event, Matched, Sink, Stale};
 use crate::model::failure::{Failure, FailureKind, Verdict};
 use crate::model::pipeline::{Node, TargetIx, Verb};
 use crate::module::Host;
+use crate::plan::family::PARENT;
 use crate::query::Asked;
 use crate::query::run::last_end;
 use crate::query::why::present::looking;
@@ -379,10 +381,11 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         .iter()
         .map(|target| Ok(Past::of(asked.store, &target.name)?.has_extras()))
         .collect::<Result<_>>()?;
+    let mut partial = vec![0; targets.len()];
     for family in &families {
         let family = family.as_str();
         let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
-        let mut documents = 0;
+        let (mut documents, mut unwell) = (0, 0);
         let mut failed = None;
         // Most documents share a definition: its targets are found by name once.
         let mut places: std::collections::HashMap<_, Vec<Option<usize>>> = std::collections::HashMap::new();
@@ -404,11 +407,13 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
             });
             documents += 1;
             for (place, entry) in places.iter().zip(&told.story.entries) {
-                if split.is_some_and(|split| *place == Some(split.0)) {
-                    // Counted where it was split.
+                let Some(place) = *place else { continue };
+                if split.is_some_and(|split| place == split.0) {
+                    // Counted where it was split, but for what became of it since.
+                    targets[place].published += u64::from(entry.published);
+                    unwell += u64::from(is_failed(entry));
                     continue;
                 }
-                let Some(place) = *place else { continue };
                 let of = &mut targets[place];
                 let count = match entry.state {
                     _ if is_failed(entry) => &mut of.failed,
@@ -445,6 +450,7 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 }
                 of.set_aside += u64::from(entry.state == State::Failed && entry.note == SET_ASIDE);
                 of.published += u64::from(entry.published);
+                partial[place] += u64::from(is_partial(entry));
                 of.held += u64::from(crate::engine::hold::is_held(entry));
                 if of.target == family {
                     of.note.clone_from(&entry.note);
@@ -457,7 +463,12 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         }
         if let Some(split) = split {
             targets[split.0].children = Some(documents);
-            targets[split.0].note = crate::text::count(documents, "child").replace("childs", "children");
+            let children = crate::text::count(documents, "child").replace("childs", "children");
+            let failed = match unwell {
+                0 => String::new(),
+                n => format!(", {} failed", crate::text::thousands(n)),
+            };
+            targets[split.0].note = children + &failed;
         }
     }
     for target in targets.iter_mut().filter(|target| target.verb == "group") {
@@ -469,13 +480,22 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
             target.blocked += u64::from(entry.state == State::Blocked);
         }
     }
-    for target in &mut targets {
+    for (ix, target) in targets.iter_mut().enumerate() {
         if serde_json::from_str::<Failure>(&target.note).is_ok() {
             target.note.clear();
+        }
+        let is_by_parent = asked.pipeline.target(TargetIx(ix)).by.as_deref() == Some(PARENT);
+        if is_by_parent && partial[ix] > 0 {
+            target.note = crate::engine::grouping::partial(partial[ix]);
         }
     }
     members(asked, &mut targets)?;
     Ok(targets)
+}
+
+/// Whether a result is over a part of its members.
+fn is_partial(entry: &crate::model::action::StoryEntry) -> bool {
+    entry.state == State::Done && without_accepted(&entry.note).starts_with("over ")
 }
 
 /// Whether the route of a target refused a document.

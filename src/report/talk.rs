@@ -303,7 +303,7 @@ impl Talk {
         let seen = count(&mut self.failures, format!("{target}\0{kind:?}\0{error}\0{place:?}"));
         if self.verbose == 0 && seen > SHOWN_PER_KIND {
             if seen == SHOWN_PER_KIND + 1 {
-                let of = if error.is_empty() { kind.words() } else { error };
+                let of = if failure.error.is_empty() { kind.words() } else { &failure.error };
                 lines.push(format!("{INDENT}more of {target}, {}: only counted from here on", shown(of)));
             }
             return;

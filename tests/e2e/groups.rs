@@ -104,9 +104,12 @@ fn a_group_is_made_if_enough_of_its_members_succeeded() {
     }
     project.build_with(&[], 1, &["joined inbox/a.txt", "joined inbox/d.txt"]);
     assert_eq!(project.published_names(), ["x.txt", "z.txt"]);
+    // What is over a part of its members is told beside the groups, as it is for `all`.
+    let _said = project.pipe(&["status"]).ends(0).says("1 group over a part of its members");
     let log = project.pipe(&["log", "thread/y"]).text();
     assert!(log.contains("1 of 1 member failed"), "{log}");
-    let said = project.build_with(&[], 1, &[]).says("Up to date");
+    let said =
+        project.build_with(&[], 1, &[]).says("Up to date").says("Partial   thread 1 group over a part");
     assert!(!said.text().contains("Plan"), "{}", said.text());
     project.write("inbox/c.txt", "y:1");
     project.build_with(&[], 1, &["joined inbox/c.txt"]);

@@ -332,3 +332,33 @@ fn rows_that_are_no_documents_are_told_where_nothing_takes_them_one_by_one() {
         ",
     );
 }
+
+#[test]
+fn different_faults_of_rows_are_different_causes() {
+    let project = project("path = \"people.csv\"\nrows = \"id\"");
+    project.write("people.csv", "id,name,country\na,A,DE\nb,B\nc,C,FR,x\n,D,DE\na,A,DE\nd,D\n");
+    let failed = project.pipe(&["build"]).ends(1).text();
+    let failed = failed + &project.pipe(&["failed"]).ends(0).text();
+    for cause in ["where the first line has 3", "`id` is empty", "the same `id` in line 2 and line 6"] {
+        assert!(failed.contains(cause), "{cause}: {failed}");
+    }
+    let _said = project
+        .pipe(&["ls", "people"])
+        .ends(0)
+        .says("people/a        failed                        unreadable: the same `id` in line 2");
+    let _said = project
+        .pipe(&["why", "people/b"])
+        .ends(0)
+        .says("card      failed")
+        .says("2 fields where the first line has 3");
+}
+
+#[test]
+fn the_test_that_leaves_a_row_out_is_told() {
+    let project = project("path = \"people.csv\"\nrows = \"id\"");
+    project.write("people.csv", "id,name,country\na,A,DE\nb,B,FR\n");
+    project.pipe(&["build"]).ends(0);
+    for command in ["why", "log"] {
+        let _said = project.pipe(&[command, "people/b"]).ends(0).says("meta.country is \"FR\", not \"DE\"");
+    }
+}

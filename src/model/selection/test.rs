@@ -66,6 +66,17 @@ impl Test {
         self.conditions.iter().all(|(field, condition)| condition.passes(lookup(field).as_ref()))
     }
 
+    /// The first condition that a document does not meet, in words: `meta.lang is "de", not "en"`; nothing if it passes.
+    pub fn fails(&self, lookup: &dyn Fn(&Field) -> Option<Value>) -> Option<String> {
+        let fails = |(field, condition): &(Field, Condition)| {
+            let value = lookup(field).filter(|value| !value.is_null());
+            let is = value.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
+            let words = || format!("{field} is {}, not {condition}", crate::text::shorten(&is, 60));
+            (!condition.passes(value.as_ref())).then(words)
+        };
+        self.conditions.iter().find_map(fails)
+    }
+
     /// The fields that are asked for, sorted.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.conditions.iter().map(|(field, _)| field)
