@@ -185,7 +185,8 @@ fn file_stamp(path: &Path) -> Option<FileStamp> {
     })
 }
 
-/// The digest of a `file:` input: of its bytes, of a folder over its files by name.
+/// The digest of a `file:` input: of its bytes, of a folder over its files by name. What is hidden there does not count,
+/// nor what interpreters leave, as for code.
 pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
     if !path.is_dir() {
         return one_file(store, path);
@@ -193,9 +194,17 @@ pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
     let mut hasher = FieldHasher::new("pipe folder");
     for file in crate::fs::files_below(path)? {
         let rel = file.strip_prefix(path).unwrap_or(&file);
+        if rel.components().any(|part| is_beside_the_point(part.as_os_str())) {
+            continue;
+        }
         hasher.text(&crate::model::document::escape_name(rel.as_os_str())).digest(&one_file(store, &file)?);
     }
     Ok(hasher.finish())
+}
+
+/// Whether a name below a folder is hidden, or of a cache of an interpreter.
+fn is_beside_the_point(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__pycache__"
 }
 
 /// A file changed a moment ago may change again without another stamp: such a digest is not kept.

@@ -263,7 +263,8 @@ impl Scan {
     /// Whether to stop before anything is retired: a part of the source is missing, or most documents are.
     pub fn guard(&self) -> Option<GuardStop> {
         let Counts { gone, .. } = self.counts;
-        let most = gone >= 2 && gone > self.known / 2;
+        // Where another lies in the place of the only one, the disk is there.
+        let most = gone > self.known / 2 && (gone > 1 || self.counts.present() == 0);
         (most || !self.missing.is_empty()).then(|| GuardStop {
             source: self.source.clone(),
             missing: self.missing.clone(),
@@ -278,6 +279,9 @@ impl From<GuardStop> for Error {
         let GuardStop { source, missing, gone, known } = stop;
         let of = format!("{} of {}", text::thousands(gone), text::count(known, "document"));
         let error = match missing.as_slice() {
+            [] if known == 1 => Error::unfinished(format!(
+                "source `{source}`: its only document is gone since the last build"
+            )),
             [] => Error::unfinished(format!("source `{source}`: {of} are gone since the last build")),
             missing => {
                 let names: Vec<String> = missing.iter().map(|path| format!("`{path}`")).collect();

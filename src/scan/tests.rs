@@ -484,11 +484,15 @@ fn losing_over_half_of_the_documents_stops_the_build() {
 }
 
 #[test]
-fn the_only_document_may_go_without_a_question() {
+fn the_only_document_is_over_half_of_them() {
     let tree = Tree::new(&["a"]);
     let roots = tree.roots(&["."]);
     let memory = Memory::of(&roots);
     tree.remove("a");
+    let stop = Look::after(&roots, &memory).scan().guard().unwrap();
+    assert_eq!((stop.gone, stop.known), (1, 1));
+    // Another name is no missing disk.
+    tree.write("b", "b");
     assert_eq!(Look::after(&roots, &memory).scan().guard(), None);
 }
 

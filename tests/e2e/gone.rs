@@ -139,3 +139,35 @@ fn a_set_over_a_source_follows_its_documents() {
     assert_eq!(project.counts("join").len(), 2);
     assert!(project.build().ends(0).all("plan").is_empty());
 }
+
+#[test]
+fn one_document_of_one_is_all_of_them() {
+    let project = project();
+    for n in 1..10 {
+        project.clear(&format!("docs/d{n}.txt"));
+    }
+    drop(project.build().ends(0));
+    project.clear("docs/d0.txt");
+    drop(
+        project
+            .pipe(&["build"])
+            .ends(3)
+            .says("its only document is gone since the last build")
+            .says("--gone"),
+    );
+    assert_eq!(project.names("out"), ["d0.txt"]);
+    drop(project.pipe(&["build", "--gone"]).ends(0));
+    assert!(!project.root().join("out").exists());
+}
+
+#[test]
+fn one_of_two_documents_may_go() {
+    let project = project();
+    for n in 2..10 {
+        project.clear(&format!("docs/d{n}.txt"));
+    }
+    drop(project.build().ends(0));
+    project.clear("docs/d0.txt");
+    drop(project.build().ends(0));
+    assert_eq!(project.names("out"), ["d1.txt"]);
+}

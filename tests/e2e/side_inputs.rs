@@ -191,3 +191,25 @@ fn a_module_that_is_not_asked_to_run_is_not_started() {
     project.write("inbox/c.txt", "a");
     project.build_runs(&[]);
 }
+
+#[test]
+fn hidden_files_of_a_folder_do_not_count() {
+    let project = project("\"file:tools\"");
+    project.write_module(
+        "both",
+        "
+        @module
+        def both(doc, *, note: Doc):
+            ran(doc)
+            return doc.text()
+        ",
+    );
+    project.write("tools/one.txt", "1");
+    project.build_runs(&["note a", "note bb", "both a", "both bb"]);
+    project.write("tools/.hidden", "x");
+    project.write("tools/.cache/y", "x");
+    project.write("tools/__pycache__/z.pyc", "x");
+    project.build_runs(&[]);
+    project.write("tools/sub/two.txt", "2");
+    project.build_runs(&["both a", "both bb"]);
+}
