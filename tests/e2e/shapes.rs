@@ -148,6 +148,24 @@ const NAMES: &str = r#"
         return text
 "#;
 
+/// Another project, which takes what came of the children of the first.
+const BEHIND: &str = r#"
+[source.upper]
+path = "project:..#upper"
+
+[target.again]
+each    = "upper"
+module  = "again"
+publish = "out/{id.rel}"
+"#;
+
+const AGAIN: &str = r#"
+    @module
+    def again(doc):
+        ran(doc.text())
+        return doc.text()
+"#;
+
 /// Numbers that look random and are the same each time.
 struct Dice(u64);
 
@@ -241,6 +259,35 @@ fn needed(documents: &BTreeMap<String, String>, version: u32) -> BTreeSet<String
     runs
 }
 
+/// What the project behind has, by document: results of children that succeeded.
+fn behind(documents: &BTreeMap<String, String>, version: u32) -> Vec<String> {
+    let good = documents.values().filter(|text| !text.split('\n').any(|line| line == "BAD"));
+    let lines = good.flat_map(|text| text.split('\n')).filter(|line| !line.is_empty());
+    let mut texts: Vec<String> = lines
+        .filter(|line| !line.ends_with("fail"))
+        .map(|line| format!("{version} {}", line.to_uppercase()))
+        .collect();
+    texts.sort();
+    texts
+}
+
+/// Builds the project behind: what ran there is what was never done, among what `may` be there now.
+fn build_behind(project: &Project, done: &mut BTreeSet<String>, may: &BTreeSet<String>, said: &str) {
+    let outcome = project.pipe(&["-C", "behind", "build", "--gone"]);
+    assert_eq!(outcome.status, 0, "{}\n{said}", outcome.text());
+    let runs = project.take_runs();
+    let ran: BTreeSet<String> = runs.iter().cloned().collect();
+    assert_eq!(ran.len(), runs.len(), "done twice behind: {runs:#?}\n{said}");
+    let needless: Vec<&String> =
+        ran.iter().filter(|run| done.contains(*run) || !may.contains(*run)).collect();
+    assert!(needless.is_empty(), "needlessly ran behind {needless:#?}\n{said}");
+    done.extend(ran);
+}
+
+fn runs_behind(texts: &[String]) -> BTreeSet<String> {
+    texts.iter().map(|text| format!("again {text}")).collect()
+}
+
 fn project() -> Project {
     let project =
         Project::counting().file("Pipelinefile", PIPELINE).module("parts", PARTS).module("upper", UPPER);
@@ -257,8 +304,13 @@ fn play(seed: u64, steps: u32, kills: bool) {
     let mut documents: BTreeMap<String, String> = BTreeMap::new();
     let mut done: BTreeSet<String> = BTreeSet::new();
     let mut version = 1;
+    let mut done_behind: BTreeSet<String> = BTreeSet::new();
+    project.write("behind/Pipelinefile", BEHIND);
+    project.write_module("again", AGAIN);
+    project.rename("modules/again.py", "behind/modules/again.py");
     std::fs::create_dir_all(project.root().join("inbox")).unwrap();
     for step in 0..steps {
+        let before = runs_behind(&behind(&documents, version));
         for _ in 0..=dice.roll(4) {
             let name = format!("{}.txt", ["a", "b/c", "b/d", "e", "f", "g", "h"][dice.roll(7) as usize]);
             if dice.roll(4) == 0 && documents.len() > 1 {
@@ -287,6 +339,12 @@ fn play(seed: u64, steps: u32, kills: bool) {
             running.kill();
             project.no_process_is_left();
             killed.extend(project.take_runs());
+            // Whoever takes from it meanwhile sees results of before and of now, each whole.
+            let now = runs_behind(&behind(&documents, version));
+            if step > 0 {
+                let may = before.union(&now).cloned().collect();
+                build_behind(&project, &mut done_behind, &may, &format!("seed {seed}, step {step}, killed"));
+            }
         }
         let outcome = project.pipe(&["build", "--gone"]);
         let runs = project.take_runs();
@@ -301,6 +359,20 @@ fn play(seed: u64, steps: u32, kills: bool) {
             wanted.iter().filter(|run| !ran.contains(*run) && !killed.contains(*run)).collect();
         assert!(lacking.is_empty(), "did not run {lacking:#?}\n{}", shown());
         done.extend(wanted);
+        let texts = behind(&documents, version);
+        let wanted = runs_behind(&texts);
+        build_behind(&project, &mut done_behind, &wanted, &shown());
+        let lacking: Vec<&String> = wanted.difference(&done_behind).collect();
+        assert!(lacking.is_empty(), "did not run behind {lacking:#?}\n{}", shown());
+        let mut published: Vec<String> = Vec::new();
+        if project.root().join("behind/out").exists() {
+            let files = project.files("behind/out").into_values();
+            published.extend(files.map(|bytes| String::from_utf8(bytes).unwrap()));
+        }
+        published.sort();
+        assert_eq!(published, texts, "{}", shown());
+        project.pipe(&["-C", "behind", "build"]).ends(0);
+        assert_eq!(project.take_runs(), Vec::<String>::new(), "ran again behind\n{}", shown());
         if step % 3 == 2 || step + 1 == steps {
             fresh_is_equal(&project, &documents, &outcome.text());
         }
