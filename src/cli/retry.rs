@@ -67,7 +67,7 @@ impl Args {
         let closed = store.close();
         drop(store);
         let marked = marked?;
-        let unshown = unshown?.map_or(0, |(causes, _)| causes.iter().map(|cause| cause.count).sum::<u64>());
+        let unshown = unshown?.map_or(0, |failed| failed.causes.iter().map(|cause| cause.count).sum::<u64>());
         closed?;
         let documents: u64 = marked.iter().map(|target| target.documents).sum();
         if out.is_json() {

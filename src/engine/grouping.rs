@@ -402,6 +402,7 @@ fn blocked(
             members: 0,
             coverage: Coverage::default(),
             listed: None,
+            first_missing: None,
             halted: halted.cloned(),
         };
         sender.send(Touched { found, entry: Some(entry.clone()) }).is_ok()

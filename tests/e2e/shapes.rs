@@ -159,12 +159,12 @@ module  = "again"
 publish = "out/{id.rel}"
 "#;
 
-const AGAIN: &str = r#"
+const AGAIN: &str = r"
     @module
     def again(doc):
         ran(doc.text())
         return doc.text()
-"#;
+";
 
 /// Numbers that look random and are the same each time.
 struct Dice(u64);

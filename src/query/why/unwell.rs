@@ -30,13 +30,13 @@ pub struct FailedWhy {
 /// The failures of a target by cause, most frequent first.
 pub(super) fn failed(asked: &Asked<'_>, target: TargetIx) -> Result<Vec<FailedWhy>> {
     let targets = vec![asked.pipeline.target(target).name.clone()];
-    let (causes, _) = standing_of(asked.store, asked.pipeline, &Which { targets, ..Which::default() })?;
+    let failed = standing_of(asked.store, asked.pipeline, &Which { targets, ..Which::default() })?;
     let of = |cause: crate::model::event::Cause| FailedWhy {
         documents: cause.count,
         failure: cause.failure,
         sample: cause.samples.into_iter().next().unwrap_or_default(),
     };
-    Ok(causes.into_iter().map(of).collect())
+    Ok(failed.causes.into_iter().map(of).collect())
 }
 
 /// How many documents are blocked in a target.
