@@ -81,6 +81,20 @@ fn selected(root: &Path) -> Result<PathBuf> {
     })
 }
 
+/// The environment that Python modules of the project at `root` run in, so far as they have none of their own; nothing: the
+/// interpreter lies in no virtual environment. A few stats, no process.
+pub fn environment(root: &Path) -> Option<PathBuf> {
+    environment_of(&selected(root).ok()?)
+}
+
+/// The virtual environment that a file lies in.
+pub fn environment_of(file: &Path) -> Option<PathBuf> {
+    // `lib/python3.11/site-packages/NAME` is the deepest that is asked about.
+    let mut above = file.ancestors().skip(1).take(5);
+    let found = above.find(|folder| folder.join("pyvenv.cfg").is_file())?;
+    std::fs::canonicalize(found).ok()
+}
+
 /// Finds the interpreter for the project at `root` and asks it who it is; 20 ms or more, so keep the answer under
 /// [`selection_key`].
 pub fn find(root: &Path) -> Result<Interpreter> {

@@ -134,3 +134,60 @@ fn without_uv_the_interpreter_at_hand_is_asked_and_what_is_missing_is_told() {
     assert!(told.stderr.contains("No module named 'thelib'"), "{}", told.stderr);
     assert!(told.stderr.contains("-m pip install 'thelib>=1'"), "{}", told.stderr);
 }
+
+/// A virtual environment with the package `thelib` in it.
+fn environment(project: &Project, name: &str, version: &str) -> PathBuf {
+    let folder = project.root().join(name);
+    let made = Command::new(python()).args(["-m", "venv", "--without-pip"]).arg(&folder).status().unwrap();
+    assert!(made.success());
+    let python = std::fs::read_dir(folder.join("lib")).unwrap().next().unwrap().unwrap().file_name();
+    let packages = format!("{name}/lib/{}/site-packages", python.to_str().unwrap());
+    let metadata = format!("{packages}/thelib-{version}.dist-info");
+    project.write(&format!("{packages}/thelib.py"), format!("VERSION = '{version}'\n"));
+    project.write(&format!("{metadata}/METADATA"), format!("Name: thelib\nVersion: {version}\n"));
+    project.write(&format!("{metadata}/RECORD"), "thelib.py,,\n");
+    folder
+}
+
+#[test]
+fn another_environment_with_another_version_runs_what_loaded_it() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "
+            [source.docs]
+            path = \"docs\"
+            [target.up]
+            each = \"docs\"
+            module = \"up\"
+            ",
+        )
+        .file("docs/a.txt", "a")
+        .file(
+            "modules/up.py",
+            "
+            import thelib
+            from pipelinefile import module
+
+            @module
+            def up(doc):
+                return doc.text() + ' by ' + thelib.VERSION
+            ",
+        );
+    let [one, same, two] = [("one", "1"), ("same", "1"), ("two", "2")]
+        .map(|(name, version)| environment(&project, name, version).to_str().unwrap().to_owned());
+    let build = |with: &str| {
+        let variable = format!("VIRTUAL_ENV={with}");
+        project.pipe_through(&["env", &variable], &["build"]).ends(0).stderr
+    };
+    let made = || project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout;
+    assert!(build(&one).contains("1 built"));
+    assert!(build(&one).contains("Up to date"));
+    // The first one is still there, but nothing is loaded from it any more.
+    assert!(build(&two).contains("1 built"));
+    assert_eq!(made(), "a by 2");
+    assert!(build(&two).contains("Up to date"));
+    assert!(build(&one).contains("reused"), "that was made before");
+    assert_eq!(made(), "a by 1");
+    assert!(build(&same).contains("Up to date"), "the same version in another folder");
+}
