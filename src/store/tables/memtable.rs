@@ -50,6 +50,21 @@ impl Memtable {
         false
     }
 
+    /// Takes the entries below a position out; those at it and behind stay.
+    pub(super) fn split_at(&mut self, position: u64) -> Memtable {
+        // Most often all are below.
+        if self.entries.iter().all(|packed| unpack(*packed).position < position) {
+            return std::mem::take(self);
+        }
+        let (mut below, mut behind) = (Memtable::default(), Memtable::default());
+        for packed in std::mem::take(&mut self.entries) {
+            let entry = unpack(packed);
+            if entry.position < position { below.insert(entry) } else { behind.insert(entry) }
+        }
+        *self = behind;
+        below
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()

@@ -76,6 +76,8 @@ pub struct Finder {
     covered: Position,
     /// A [`Job`] is out.
     busy: bool,
+    /// Keys of a table that was lost were inserted again, and lie in whichever table came next.
+    refilled: bool,
 }
 
 impl Finder {
@@ -103,6 +105,7 @@ impl Finder {
             memtable: Memtable::default(),
             covered,
             busy: false,
+            refilled: false,
         };
         finder.keep_to_filter_budget();
         Ok((finder, covered))
@@ -147,16 +150,23 @@ impl Finder {
             return Ok(true);
         }
         for table in self.tables.iter().rev().take_while(|table| table.to() > since) {
-            if table.visit(key, visit).map_err(|_| table.hole())? {
+            if table.visit(key, visit).map_err(|_| self.hole_of(table))? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// What was lost with a table: the keys of its stretch, and what it may have of one that was lost before.
+    fn hole_of(&self, table: &Table) -> Hole {
+        let hole = table.hole();
+        if self.refilled { Hole { from: Position(0), ..hole } } else { hole }
+    }
+
     /// The keys of a hole were inserted again: its table is asked no more.
     pub fn refilled(&mut self, hole: Hole) {
-        self.tables.retain(|table| !(table.is_damaged() && table.hole() == hole));
+        self.tables.retain(|table| !(table.is_damaged() && table.to() == hole.to));
+        self.refilled = true;
     }
 
     /// How many keys no table covers.
@@ -177,18 +187,23 @@ impl Finder {
                 let made = job.run();
                 self.install(made)?;
             }
-            if self.busy || self.memtable.len() == 0 || !self.seal(to) {
+            if self.busy || !self.seal(to) {
                 return Ok(());
             }
         }
     }
 
-    /// Sets aside what is uncovered to become a table that ends at `to`; it is still found.
+    /// Sets aside what is uncovered below `to` to become a table that ends there; it is still found.
     /// Says whether it could: not while the last one is not written yet, nor when `to` covers nothing new.
     pub fn seal(&mut self, to: Position) -> bool {
-        let possible = self.sealed.is_none() && self.memtable.len() > 0 && to > self.covered;
+        if self.sealed.is_some() || to <= self.covered {
+            return false;
+        }
+        // What lies behind belongs to the next table: whoever fills the hole that this one leaves does not look there.
+        let below = self.memtable.split_at(to.0);
+        let possible = below.len() > 0;
         if possible {
-            self.sealed = Some((Arc::new(std::mem::take(&mut self.memtable)), to));
+            self.sealed = Some((Arc::new(below), to));
         }
         possible
     }

@@ -222,6 +222,69 @@ fn keys_are_found_while_their_table_is_written() {
     assert_eq!(finder.covered_to(), Position(2));
 }
 
+/// Damages the entries of a table.
+fn damage(dir: &Path, table: usize) {
+    let path = dir.join(tables_in(dir).remove(table));
+    let mut bytes = crate::fs::read(&path).unwrap();
+    bytes[4096] ^= 1;
+    crate::fs::write_scratch(&path, &bytes).unwrap();
+}
+
+/// Fills the hole that a question meets, and asks again.
+fn found_after_filling(finder: &mut Finder, key: u64) -> Vec<u64> {
+    while let Err(hole) = finder.candidates(key, &mut |_| false) {
+        (hole.from.0..hole.to.0).for_each(|position| finder.insert(position << 16, Position(position)));
+        finder.refilled(hole);
+    }
+    found(finder, key)
+}
+
+#[test]
+fn a_table_holds_the_keys_of_its_own_stretch_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
+    // Those from 100 on are in the log's memory, not on disk.
+    (0..150).for_each(|position| finder.insert(position << 16, Position(position)));
+    finder.write_table(Position(100)).unwrap();
+    assert_eq!(finder.len_uncovered(), 50);
+    (150..200).for_each(|position| finder.insert(position << 16, Position(position)));
+    finder.write_table(Position(200)).unwrap();
+    drop(finder);
+    damage(dir.path(), 0);
+    let (mut finder, covered) = open(dir.path(), SALT).unwrap();
+    assert_eq!(covered, Position(200));
+    assert_eq!(found_after_filling(&mut finder, 20 << 16), [20]);
+    assert_eq!(
+        found_after_filling(&mut finder, 120 << 16),
+        [120],
+        "what lies behind the first table is in the second"
+    );
+}
+
+#[test]
+fn nothing_is_sealed_that_lies_behind_what_is_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
+    finder.insert(7 << 16, Position(70));
+    assert!(!finder.seal(Position(60)));
+    assert!(finder.seal(Position(71)));
+}
+
+#[test]
+fn a_second_hole_is_told_from_the_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut finder, _) = open(dir.path(), SALT).unwrap();
+    write(&mut finder, 2, 100, |position| position << 16);
+    damage(dir.path(), 0);
+    assert_eq!(found_after_filling(&mut finder, 20 << 16), [20]);
+    // What was read again goes into the third table.
+    (200..300).for_each(|position| finder.insert(position << 16, Position(position)));
+    finder.write_table(Position(300)).unwrap();
+    damage(dir.path(), 1);
+    assert_eq!(found_after_filling(&mut finder, 220 << 16), [220]);
+    assert_eq!(found_after_filling(&mut finder, 20 << 16), [20]);
+}
+
 #[test]
 fn filters_beyond_the_budget_are_read_from_disk() {
     let dir = tempfile::tempdir().unwrap();
