@@ -590,9 +590,13 @@ impl Preparing<'_> {
                 let why = failure.map_or_else(|| note.to_owned(), |failure| failure.message);
                 Error::unfinished(format!("`{target}` has no input for `{doc}`: {why}")).hint(build)
             }
-            State::Blocked => Error::unfinished(format!("`{target}` has no input for `{doc}`: {note}"))
-                .hint(format!("pipe log {doc}"))
-                .hint(build),
+            State::Blocked => {
+                // Another document than this one is to be named.
+                let why = note.strip_suffix(&format!(" on {doc}")).unwrap_or(note);
+                Error::unfinished(format!("`{target}` has no input for `{doc}`: {why}"))
+                    .hint(format!("pipe log {doc}"))
+                    .hint(build)
+            }
             State::Unfinished | State::Done => {
                 Error::unfinished(format!("`{target}` has no stored input for `{doc}` yet")).hint(build)
             }
