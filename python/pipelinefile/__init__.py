@@ -643,7 +643,8 @@ class _Worker:
         threading.Thread(target=self._watch, name="pipelinefile", daemon=True).start()
     def _forked(self) -> None:                  # in a child that an author's os.fork() made: the channel is the parent's
         self.child, self.lock, self.held, self.wake = True, threading.Lock(), [], threading.Event()
-        self.box, self.full = None, os.close(self.tx) or 0
+        self.box, self.full = None, 0
+        os.close(self.tx)
     def hold(self, line: bytes) -> None:
         with self.lock:
             self.held.append(line)
