@@ -5,21 +5,19 @@ use std::process::Command;
 
 use crate::harness::{Project, python};
 
+/// One target, whose module loads `thelib`.
+const PIPELINEFILE: &str = "
+    [source.docs]
+    path = \"docs\"
+    [target.up]
+    each = \"docs\"
+    module = \"up\"
+";
+
 /// A project with an index of small packages: `lib` in two versions, `other`, `again`.
 fn project() -> Project {
-    let project = Project::new()
-        .file(
-            "Pipelinefile",
-            "
-            [source.docs]
-            path = \"docs\"
-            [target.up]
-            each = \"docs\"
-            module = \"up\"
-            ",
-        )
-        .file("docs/a.txt", "a")
-        .file("docs/b.txt", "b");
+    let project =
+        Project::new().file("Pipelinefile", PIPELINEFILE).file("docs/a.txt", "a").file("docs/b.txt", "b");
     script(&project, &["thelib>=1"]);
     for (name, version) in [("thelib", "1"), ("thelib", "2"), ("other", "1")] {
         wheel(&project, name, version);
@@ -151,21 +149,9 @@ fn environment(project: &Project, name: &str, version: &str) -> PathBuf {
 
 #[test]
 fn another_environment_with_another_version_runs_what_loaded_it() {
-    let project = Project::new()
-        .file(
-            "Pipelinefile",
-            "
-            [source.docs]
-            path = \"docs\"
-            [target.up]
-            each = \"docs\"
-            module = \"up\"
-            ",
-        )
-        .file("docs/a.txt", "a")
-        .file(
-            "modules/up.py",
-            "
+    let project = Project::new().file("Pipelinefile", PIPELINEFILE).file("docs/a.txt", "a").file(
+        "modules/up.py",
+        "
             import thelib
             from pipelinefile import module
 
@@ -173,7 +159,7 @@ fn another_environment_with_another_version_runs_what_loaded_it() {
             def up(doc):
                 return doc.text() + ' by ' + thelib.VERSION
             ",
-        );
+    );
     let [one, same, two] = [("one", "1"), ("same", "1"), ("two", "2")]
         .map(|(name, version)| environment(&project, name, version).to_str().unwrap().to_owned());
     let build = |with: &str| {
