@@ -20,6 +20,7 @@ use crate::module::log::{Endless, Log, Times, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
 use crate::module::output::{Place, extended};
 use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
+use crate::module::scratch::Scratch;
 use crate::module::template::{Hole, Template};
 use crate::module::worker::open_log;
 use crate::sys::{self, Exit, Wish};
@@ -42,6 +43,7 @@ const WATCHED: Duration = Duration::from_millis(250);
 /// The thread's whole life; what is in hand at its end.
 pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
     let mut filter: Option<(Filter, Log)> = None;
+    let mut scratch = Scratch::below(minder.scratch.clone());
     loop {
         minder.take_commands();
         minder.restart = false;
@@ -74,7 +76,7 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
             },
         };
         let Some(request) = minder.waiting.pop_front() else { continue };
-        match ready.run(minder, log, &request) {
+        match ready.run(minder, &mut scratch, log, &request) {
             Ended::Killed => return vec![request.id],
             Ended::Answered => {}
             Ended::NoRoom => {
@@ -171,13 +173,13 @@ impl Filter {
     }
 
     /// One document.
-    fn run(&self, minder: &mut Minder, log: &Log, request: &Request) -> Ended {
+    fn run(&self, minder: &mut Minder, scratch: &mut Scratch, log: &Log, request: &Request) -> Ended {
         let (begin, start) = (Instant::now(), time::now());
         let memory_kills = minder.memory_kills();
         minder.last_exit = None;
         let mark = log.length();
         let mut times = Times::from(mark);
-        let folder = minder.scratch.join(request.id.to_string());
+        let folder = scratch.folder(request.id);
         let (out, ext) = self.output(&request.input, &folder);
         let (end, input) = match self.begin(minder, log, request, &folder, &out) {
             Ok(input) => (self.attend(minder, begin, &out, log, &mut times), Some(input)),
@@ -231,9 +233,11 @@ impl Filter {
         {
             failure.retry |= failure.kind == FailureKind::ModuleError;
         }
-        // Scratch, and nobody's any more.
-        clear(&folder, input.as_deref(), &out);
-        let used = minder.last_exit.take().map(|exit| Used { cpu: exit.cpu_us, peak: exit.peak_kib });
+        let exit = minder.last_exit.take();
+        // What runs in a container is not seen. A folder of children is no file: it stays, and so its folder goes.
+        let is_over = |exit: Exit| exit.code == Some(0) && exit.alone && self.program.is_some();
+        scratch.clear(folder, input.as_deref().into_iter().chain([out.as_path()]), exit.is_some_and(is_over));
+        let used = exit.map(|exit| Used { cpu: exit.cpu_us, peak: exit.peak_kib });
         let part = range(mark, log.length());
         log.let_go(part);
         minder.reports.push(Report::Answer(Box::new(Answer {
@@ -478,16 +482,6 @@ impl Filter {
                 Some(Done::Failed(failure))
             }
         }
-    }
-}
-
-/// Removes the scratch folder of a document. Nearly always nothing but its own files is in it: then it need not be listed.
-fn clear(folder: &Path, input: Option<&Path>, out: &Path) {
-    for file in input.into_iter().chain([out]).filter(|file| file.starts_with(folder)) {
-        drop(std::fs::remove_file(file));
-    }
-    if std::fs::remove_dir(folder).is_err() {
-        drop(crate::fs::remove_dir(folder));
     }
 }
 

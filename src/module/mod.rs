@@ -24,6 +24,7 @@ pub mod python;
 pub(crate) mod reply;
 mod report;
 pub mod repro;
+mod scratch;
 mod secrets;
 mod slot;
 mod template;

@@ -104,14 +104,16 @@ mod reduce;
 mod repair;
 /// `pipe repro`.
 mod repro;
-/// Sources of rows.
 /// `pipe ls --sample`, `--open`.
 mod review;
 /// `route`: which module takes a document.
 mod routes;
+/// Sources of rows.
 mod rows;
 /// `pipe test`.
 mod samples;
+/// The folder in which a filter writes.
+mod scratch;
 /// Modules on servers.
 mod serve;
 /// `all`: members, coverage, what stands behind a set.

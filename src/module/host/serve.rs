@@ -236,7 +236,8 @@ fn attend(channel: &OwnedFd, pid: u32, memory: &Watch, buffer: &mut [u8]) -> sys
     pass_signals(channel, pid, buffer);
     // Before it is taken off the process table: until then its number cannot be another's.
     let over = memory.remove(pid);
-    sys::Exit { over, ..sys::wait(pid).unwrap_or_default() }
+    let exit = sys::wait(pid).unwrap_or_default();
+    sys::Exit { over, alone: sys::has_no_orphans(), ..exit }
 }
 
 /// Passes signals on until the program has ended, or cannot be heard of and was killed.

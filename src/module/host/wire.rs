@@ -141,7 +141,8 @@ impl Told {
             Told::Ended(exit) => {
                 let over = exit.over.unwrap_or(0);
                 let (code, signal) = (or_none(exit.code), or_none(exit.signal));
-                format!("e {code} {signal} {} {} {over}", exit.cpu_us, exit.peak_kib)
+                let alone = u8::from(exit.alone);
+                format!("e {code} {signal} {} {} {over} {alone}", exit.cpu_us, exit.peak_kib)
             }
         }
         .into_bytes()
@@ -158,9 +159,9 @@ impl Told {
                 let mut small = || number().map(|n| i32::try_from(n).ok().filter(|n| *n >= 0));
                 let (code, signal) = (small()?, small()?);
                 let mut large = || number().and_then(|n| u64::try_from(n).ok());
-                let (cpu_us, peak_kib, over) = (large()?, large()?, large()?);
+                let (cpu_us, peak_kib, over, alone) = (large()?, large()?, large()?, large()?);
                 let over = Some(over).filter(|over| *over > 0);
-                Some(Told::Ended(sys::Exit { code, signal, cpu_us, peak_kib, over }))
+                Some(Told::Ended(sys::Exit { code, signal, cpu_us, peak_kib, over, alone: alone == 1 }))
             }
             _ => None,
         }
@@ -218,8 +219,9 @@ mod tests {
 
     #[test]
     fn every_answer_arrives_as_it_was_said() {
-        let exit = Exit { code: None, signal: Some(11), cpu_us: 1_234, peak_kib: 99, over: None };
-        let over = Exit { over: Some(5), ..exit };
+        let exit =
+            Exit { code: None, signal: Some(11), cpu_us: 1_234, peak_kib: 99, over: None, alone: false };
+        let over = Exit { over: Some(5), alone: true, ..exit };
         for told in [Told::Started(7), Told::Refused(2), Told::Ended(exit), Told::Ended(over)] {
             assert_eq!(Told::decode(&told.encode()), Some(told));
         }
