@@ -1,8 +1,10 @@
 //! File calls whose errors carry the path, and the safe ways to replace a file. Knows nothing of stores or pipelines.
 #![expect(clippy::disallowed_methods, reason = "the owner of plain file calls")]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -117,6 +119,67 @@ pub fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// A file that is found below a folder, whatever links lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// Its path in the folder.
+    pub rel: PathBuf,
+    /// Where it can be read.
+    pub path: PathBuf,
+    /// It is a link that leads nowhere, or back to a folder that it lies in: nothing can be read, and this is its text.
+    pub leads_nowhere: Option<PathBuf>,
+}
+
+/// The files below a folder as a program sees them that follows links; of names that do not `count`, nothing. Sorted,
+/// folder by folder. Unreadable parts are errors.
+pub fn files_seen_below(root: &Path, counts: &dyn Fn(&OsStr) -> bool) -> Result<Vec<Below>> {
+    let mut found = Vec::new();
+    see_below(root, &PathBuf::new(), &mut Vec::new(), counts, &mut found)?;
+    Ok(found)
+}
+
+fn see_below(
+    folder: &Path,
+    rel: &Path,
+    above: &mut Vec<(u64, u64)>,
+    counts: &dyn Fn(&OsStr) -> bool,
+    found: &mut Vec<Below>,
+) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("list the folder", folder, &e);
+    let own = std::fs::metadata(folder).map_err(failed)?;
+    above.push((own.dev(), own.ino()));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name());
+    }
+    names.retain(|name| counts(name));
+    names.sort();
+    for name in names {
+        let (path, rel) = (folder.join(&name), rel.join(&name));
+        let nowhere =
+            |path: &Path| std::fs::read_link(path).map_err(|e| Error::io("read the link", path, &e));
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                if above.contains(&(metadata.dev(), metadata.ino())) {
+                    let leads_nowhere = Some(nowhere(&path)?);
+                    found.push(Below { rel, path, leads_nowhere });
+                } else {
+                    see_below(&path, &rel, above, counts, found)?;
+                }
+            }
+            Ok(metadata) if metadata.is_file() => found.push(Below { rel, path, leads_nowhere: None }),
+            // A socket or a pipe holds nothing.
+            Ok(_) => {}
+            Err(e) => match std::fs::read_link(&path) {
+                Ok(text) => found.push(Below { rel, path, leads_nowhere: Some(text) }),
+                Err(_) => return Err(Error::io("read", &path, &e)),
+            },
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +199,30 @@ mod tests {
         let error = read(Path::new("no/such")).unwrap_err();
         assert_eq!(error.to_string(), "cannot read `no/such`: no such file or directory");
         assert_eq!(read_optional(Path::new("no/such")).unwrap(), None);
+    }
+
+    #[test]
+    fn links_are_followed_but_in_no_circle() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, other) = (dir.path().join("root"), dir.path().join("other"));
+        create_dir(&root.join("a")).unwrap();
+        create_dir(&other).unwrap();
+        write_scratch(&root.join("a/plain"), b"x").unwrap();
+        write_scratch(&root.join(".hidden"), b"x").unwrap();
+        write_scratch(&other.join("far"), b"x").unwrap();
+        for (to, link) in
+            [("../other/far", "file"), ("../other", "folder"), ("nothing", "broken"), ("..", "a/up")]
+        {
+            std::os::unix::fs::symlink(to, root.join(link)).unwrap();
+        }
+        let found = files_seen_below(&root, &|name| !name.as_encoded_bytes().starts_with(b".")).unwrap();
+        let shown: Vec<String> = found
+            .iter()
+            .map(|one| match &one.leads_nowhere {
+                Some(text) => format!("{} -> {}", one.rel.display(), text.display()),
+                None => one.rel.display().to_string(),
+            })
+            .collect();
+        assert_eq!(shown, ["a/plain", "a/up -> ..", "broken -> nothing", "file", "folder/far"]);
     }
 }

@@ -72,6 +72,7 @@ impl Project {
             at_once: None,
             ext: None,
             readable: Vec::new(),
+            code: Vec::new(),
             fingerprint: None,
             split: None,
         };

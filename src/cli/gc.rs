@@ -1,6 +1,7 @@
 //! `pipe gc`: gives back to the disk what no document needs and no recent history names.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,14 +10,17 @@ use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::owner;
+use crate::engine::environments::{self, Unused};
+use crate::engine::modules;
 use crate::error::{Error, Result};
-use crate::model::pipeline::{Pipeline, TargetIx};
+use crate::model::pipeline::{Module, Pipeline, TargetIx};
 use crate::model::selection::{parse_age, parse_size};
 use crate::plan::family::Families;
 use crate::plan::key::fingerprint;
 use crate::project::Project;
+use crate::store::Store;
 use crate::store::gc::{Asked, Doubt, Report, plan};
-use crate::text::{count, duration, size};
+use crate::text::{self, count, duration, size};
 use crate::time;
 
 /// How often progress is told.
@@ -89,7 +93,7 @@ impl Args {
         Ok(if report.over.is_some() { Exit::UNFINISHED } else { Exit::FINE })
     }
 
-    fn collect(&self, project: &Project, store: &crate::store::Store, out: &mut Output) -> Result<Report> {
+    fn collect(&self, project: &Project, store: &Store, out: &mut Output) -> Result<Report> {
         let mut last = Instant::now();
         let mut tell = |what: &str, done: u64, total: u64| {
             if last.elapsed() >= TELL_EVERY {
@@ -109,13 +113,25 @@ impl Args {
             tell: &mut tell,
         };
         let plan = plan(store, &mut asked)?;
+        let unused = unused_environments(project, store)?;
         if self.dry_run {
-            return Ok(plan.report);
+            let mut report = plan.report;
+            count_environments(&unused, &mut report);
+            let shown = if out.is_json() { &[][..] } else { unused.as_slice() };
+            for one in shown {
+                let shown = one.folder.strip_prefix(&project.root).unwrap_or(&one.folder);
+                let list = text::shorten(&text::printable(&one.list), 60);
+                headed(out, "Unused", format!("{}  {list}", shown.display()).trim_end())?;
+            }
+            return Ok(report);
         }
         if let Some(doubt) = plan.report.doubt.filter(|_| !self.force) {
             return Err(self.refuse(doubt, &plan.report));
         }
-        plan.carry_out(store, &mut tell)
+        let mut report = plan.carry_out(store, &mut tell)?;
+        unused.iter().try_for_each(environments::remove)?;
+        count_environments(&unused, &mut report);
+        Ok(report)
     }
 
     fn refuse(&self, doubt: Doubt, report: &Report) -> Error {
@@ -205,6 +221,31 @@ impl Args {
     }
 }
 
+/// Environments that were made for lists which no module of the project states any more. Where no interpreter can be found,
+/// nothing is known of them, and all stay.
+fn unused_environments(project: &Project, store: &Store) -> Result<Vec<Unused>> {
+    // Those of builds, and those of `pipe serve`.
+    let folders = [project.store_dir.join("python"), project.store_dir.join("serve/python")];
+    let names = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    if !names.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("env-")) {
+        return Ok(Vec::new());
+    }
+    let Ok(base) = modules::interpreter(&project.root, store) else { return Ok(Vec::new()) };
+    let mut all = project.pipeline().modules.clone();
+    // `pipe test` and `pipe serve` run those that no target uses.
+    let found = crate::code::modules_found(&project.root)?.modules.into_iter();
+    all.extend(found.map(|found| Module::found(found.name, found.file.into(), found.function.name)));
+    let unused = |folder: &PathBuf| environments::unused(&project.root, &all, &base.with(folder.join("sdk")));
+    Ok(folders.iter().map(unused).collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn count_environments(unused: &[Unused], report: &mut Report) {
+    for one in unused {
+        report.environments.add(one.bytes);
+        report.before += one.bytes;
+    }
+}
+
 /// The names under which the store keeps documents of this pipeline: of sources, sets, children, groups and merges.
 fn families(pipeline: &Pipeline) -> HashSet<String> {
     let all = (0..pipeline.targets.len()).map(TargetIx).collect();
@@ -222,6 +263,7 @@ fn went(report: &Report) -> Vec<String> {
         (report.blobs, "large file"),
         (report.logs, "log"),
         (report.pipelinefiles, "old Pipelinefile"),
+        (report.environments, "Python environment"),
         (report.leftovers, "leftover"),
     ] {
         if files.count > 0 {

@@ -2,17 +2,17 @@
 
 mod counts;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
-use crate::code::{self, Function, Spec, Takes, Tree};
+use crate::code::{self, Function, Functions, Spec, Takes, Tree};
 use crate::error::{Error, Result};
 use crate::model::pipeline::{Module, Pipeline, Program};
-use crate::pipelinefile::{Installed, installed, module_folders, script_says};
+use crate::pipelinefile::{Installed, installed, module_folders, params_used, script_says};
 use crate::project::Project;
 use crate::remote::{Client, Trouble};
 use crate::text;
@@ -46,6 +46,12 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     takes: Option<&'static str>,
     params: Vec<Param>,
+    /// How many documents it takes in one call, if more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
+    /// One process works on several documents side by side.
+    #[serde(rename = "async", skip_serializing_if = "std::ops::Not::not")]
+    is_async: bool,
     /// What it accepts and returns, as its author says.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepts: Option<String>,
@@ -182,34 +188,22 @@ fn rows(pipeline: &Pipeline) -> Result<Vec<Row>> {
         row.read_script(pipeline);
         rows.push(row);
     }
-    let names: BTreeSet<String> = pipeline.modules.iter().map(|module| module.name.clone()).collect();
-    let mut others: Vec<_> = installed(&pipeline.root).into_iter().map(Ok).collect();
-    for (name, found) in module_folders(&pipeline.root) {
-        match found {
-            // What lies in the project goes before what is installed.
-            Ok(found) => {
-                others.retain(|one: &Result<Installed, _>| !one.as_ref().is_ok_and(|one| one.name == name));
-                if let Some(row) = rows.iter_mut().find(|row| row.name == name) {
-                    row.say(&found);
-                }
-                others.push(Ok(found));
-            }
-            Err(problem) => others.push(Err((name, problem))),
-        }
-    }
-    for found in others {
-        match found {
-            Ok(found) if !names.contains(&found.name) => {
-                let mut row = Row::new(found.name.clone(), "found", &found.program);
-                row.version.clone_from(&found.version);
+    let mut others: BTreeMap<String, _> = installed(&pipeline.root).into_iter().collect();
+    // What lies in the project goes before what is installed.
+    others.extend(module_folders(&pipeline.root));
+    for (name, found) in others {
+        let known = rows.iter_mut().find(|row| row.name == name);
+        match (found, known) {
+            (Ok(found), Some(row)) if row.is_run_by(&found.program) => row.say(&found),
+            (Ok(found), None) => {
+                let mut row = Row::new(name, "found", &found.program);
                 row.say(&found);
-                row.place = Some(found.place.to_string_lossy().into_owned());
                 if !found.code.is_empty() {
                     row.count(&mut tree, &Spec::Globs(found.code));
                 }
                 rows.push(row);
             }
-            Err((name, problem)) if !names.contains(&name) => {
+            (Err(problem), None) => {
                 let mut row = Row::of(name, "missing", "worker", String::new());
                 row.missing(problem);
                 rows.push(row);
@@ -236,12 +230,7 @@ fn used(pipeline: &Pipeline, module: &Module, tree: &mut Tree<'_>) -> Result<Row
             None => row.missing(format!("no file {shown}")),
             Some(functions) => match functions.find(function) {
                 None => row.missing(format!("no function `{function}` in {shown}")),
-                Some(found) => {
-                    row.describe(found);
-                    let of_setup = functions.setup_of(found).into_iter();
-                    let of_setup = of_setup.flat_map(|setup| setup.positional.iter().chain(&setup.params));
-                    row.params.extend(of_setup.map(Param::of));
-                }
+                Some(_) => row.read_function(&functions, function),
             },
         }
     }
@@ -302,6 +291,8 @@ impl Row {
             targets: Vec::new(),
             takes: None,
             params: Vec::new(),
+            batch: None,
+            is_async: false,
             accepts: None,
             returns: None,
             version: None,
@@ -320,14 +311,34 @@ impl Row {
         }
     }
 
-    /// What its author says of it.
+    /// What its author says of it, in a file beside it or in the code of its function.
     fn say(&mut self, found: &Installed) {
-        self.accepts.clone_from(&found.accepts);
-        self.returns.clone_from(&found.returns);
-        self.doc.clone_from(&found.doc);
-        let params = crate::pipelinefile::params_used(&found.program);
-        self.params =
-            params.into_iter().map(|name| Param { name, default: None, annotation: None }).collect();
+        let says = &found.says;
+        self.place = Some(found.place.to_string_lossy().into_owned());
+        self.version = self.version.take().or_else(|| says.version.clone());
+        self.accepts.clone_from(&says.accepts);
+        self.returns.clone_from(&says.returns);
+        self.doc = self.doc.take().or_else(|| says.doc.clone());
+        self.batch = self.batch.take().or_else(|| says.batch.map(|batch| batch.to_string()));
+        self.is_async = says.is_async;
+        let mut params: BTreeMap<String, Option<String>> =
+            params_used(&found.program).into_iter().map(|name| (name, None)).collect();
+        params.extend(says.params.iter().map(|(name, default)| (name.clone(), Some(default.to_string()))));
+        let param = |(name, default)| Param { name, default, annotation: None };
+        self.params = params.into_iter().map(param).collect();
+        if let (Program::Python { file, function }, Some(packages)) = (&found.program, &found.packages)
+            && let Some(source) = code::installed_source(packages, &file.to_string_lossy(), function)
+        {
+            self.read_function(&source.functions, function);
+            if let Ok(text) = crate::fs::read_text(&source.file) {
+                (self.accepts, self.returns) = script_says(&text);
+            }
+        }
+    }
+
+    /// Whether this is what the Pipelinefile runs under its name.
+    fn is_run_by(&self, program: &Program) -> bool {
+        Row::new(String::new(), "used", program).runs == self.runs
     }
 
     /// The code files, as far as they can be read.
@@ -347,6 +358,15 @@ impl Row {
         self.problem = Some(problem);
     }
 
+    /// What the code of a function says.
+    fn read_function(&mut self, functions: &Functions, name: &str) {
+        let Some(function) = functions.find(name) else { return };
+        self.describe(function);
+        let of_setup = functions.setup_of(function).into_iter();
+        let of_setup = of_setup.flat_map(|setup| setup.positional.iter().chain(&setup.params));
+        self.params.extend(of_setup.map(Param::of));
+    }
+
     fn describe(&mut self, function: &Function) {
         self.takes = function.takes().map(|takes| match takes {
             Takes::Doc => "doc",
@@ -355,6 +375,8 @@ impl Row {
         self.params = function.params.iter().map(Param::of).collect();
         self.version = self.version.take().or_else(|| function.version.clone());
         self.doc.clone_from(&function.docstring);
+        self.batch.clone_from(&function.batch);
+        self.is_async = function.is_async;
     }
 
     /// `takes doc, min_len = 20, version 2`
@@ -366,6 +388,8 @@ impl Row {
             Some(default) => format!("{} = {default}", param.name),
             None => param.name.clone(),
         }));
+        parts.extend(self.batch.iter().map(|batch| format!("batch {batch}")));
+        parts.extend(self.is_async.then(|| "async".to_owned()));
         parts.extend(self.version.iter().map(|version| format!("version {version}")));
         parts.join(", ")
     }

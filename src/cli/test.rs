@@ -15,8 +15,8 @@ use crate::engine::environments;
 use crate::engine::trial::Folder;
 use crate::error::{Error, Result};
 use crate::golden::{self, Difference, Made, Sample, Subject, Verdict};
-use crate::model::pipeline::{Call, Module, Program, Settings, Verb};
-use crate::module::{Host, Python, python};
+use crate::model::pipeline::{Call, Module, Program, Verb};
+use crate::module::{Host, python};
 use crate::project::Project;
 use crate::text;
 
@@ -258,13 +258,14 @@ fn subject(project: &Project, name: &str) -> Result<Subject> {
     let targets = pipeline.targets_of_module(name);
     let target = targets.first().map(|ix| pipeline.target(*ix));
     let (mut takes_docs, mut python) = (target.is_some_and(|target| target.verb != Verb::Each), None);
-    if let Program::Python { file, function } = &module.program {
-        let functions = code::functions_of_file(&project.root, file)?;
-        let takes = functions.as_ref().and_then(|all| all.find(function)).and_then(code::Function::takes);
+    if let Program::Python { function, .. } = &module.program {
+        let source = code::source_of(&project.root, &module)?;
+        let takes = source.as_ref().and_then(|source| source.functions.find(function));
+        let takes = takes.and_then(code::Function::takes);
         takes_docs = takes.map_or(takes_docs, |takes| takes == Takes::Docs);
         let interpreter = python::find(&project.root)?;
         let sdk = python::unpack_sdk(&project.store_dir.join("python"))?;
-        let base = Python { executable: interpreter.executable, sdk, install: None };
+        let base = interpreter.with(sdk);
         environments::prepare(&project.root, &module, &base, &mut |_| {})?;
         python = Some(environments::python_of(&project.root, &module, &base)?);
     }
@@ -291,14 +292,5 @@ fn found(project: &Project, name: &str) -> Result<Module> {
             None => error.hint("pipe modules     shows those that there are"),
         });
     };
-    Ok(Module {
-        name: name.to_owned(),
-        program: Program::Python { file: found.file.clone().into(), function: found.function.name.clone() },
-        version: None,
-        code: None,
-        probe: None,
-        requirements: None,
-        params: std::collections::BTreeMap::new(),
-        settings: Settings::default(),
-    })
+    Ok(Module::found(name.to_owned(), found.file.clone().into(), found.function.name.clone()))
 }

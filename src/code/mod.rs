@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! syntax ── functions ─┬─ call
-//!    │                 └─ found
+//!    │                 └─ found ── packages
 //!    └───── imports ── cache ── tree ── python ── command
 //!                                 └──── globs
 //! ```
@@ -17,6 +17,7 @@ mod found;
 mod functions;
 mod globs;
 mod imports;
+mod packages;
 mod python;
 mod syntax;
 mod tokens;
@@ -30,6 +31,7 @@ pub use call::{Call, CallProblem, Takes, check_call, nearest_function};
 pub use found::{Found, FoundModule, functions_of_file, modules_found};
 pub use functions::{Function, Functions, Param, functions};
 pub use imports::{Import, imports};
+pub use packages::{ModuleSource, installed_source, source_of};
 pub use syntax::Problem;
 pub use tree::{Tree, Work, is_foreign};
 

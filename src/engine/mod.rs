@@ -313,6 +313,7 @@ impl<'a> Parts<'a> {
             ext: target.ext.clone(),
             split: target.split.then_some(target.split_limits),
             readable: readable(self.pipeline, self.store),
+            code: plan.recipe.files.iter().map(|(file, _)| file.clone()).collect(),
             fingerprint: plan.served.clone(),
         })
     }

@@ -16,6 +16,7 @@ use crate::engine::services::{Reach, Services, service_of};
 use crate::engine::target::{ModuleFacts, identity, program_parts};
 use crate::error::{Error, Result};
 use crate::hash::{Digest, FieldHasher, StreamHasher};
+use crate::model::folder;
 use crate::model::pipeline::{Branch, BranchAction, Module, ModuleIx, Pipeline, Program};
 use crate::module::Python;
 use crate::module::python::{self, Interpreter};
@@ -27,18 +28,21 @@ pub fn python(pipeline: &Pipeline, store: &Store) -> Result<Option<(Python, Stri
     if !needed {
         return Ok(None);
     }
-    let key = python::selection_key(&pipeline.root);
-    let kept = store.kept("python", key.as_bytes())?;
-    let interpreter: Interpreter =
-        if let Some(interpreter) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
-            interpreter
-        } else {
-            let found = python::find(&pipeline.root)?;
-            store.keep("python", key.as_bytes(), &serde_json::to_vec(&found).unwrap_or_default())?;
-            found
-        };
+    let interpreter = interpreter(&pipeline.root, store)?;
     let sdk = python::unpack_sdk(&store.dir().join("python"))?;
-    Ok(Some((Python { executable: interpreter.executable, sdk, install: None }, interpreter.version)))
+    Ok(Some((interpreter.with(sdk), interpreter.version)))
+}
+
+/// The interpreter for a project's Python modules. It is asked who it is once.
+pub fn interpreter(root: &Path, store: &Store) -> Result<Interpreter> {
+    let key = python::selection_key(root);
+    let kept = store.kept("python", key.as_bytes())?;
+    if let Some(interpreter) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+        return Ok(interpreter);
+    }
+    let found = python::find(root)?;
+    store.keep("python", key.as_bytes(), &serde_json::to_vec(&found).unwrap_or_default())?;
+    Ok(found)
 }
 
 /// The facts of every module, by its number.
@@ -79,9 +83,9 @@ fn is_routed(pipeline: &Pipeline, number: usize) -> bool {
 fn declares(pipeline: &Pipeline, module: &Module) -> Result<Option<Vec<String>>> {
     let names = |params: &[crate::code::Param]| params.iter().map(|param| param.name.clone()).collect();
     match module.program.inside() {
-        Program::Python { file, function } => {
-            let functions = crate::code::functions_of_file(&pipeline.root, file)?;
-            let Some(functions) = &functions else { return Ok(None) };
+        Program::Python { function, .. } => {
+            let source = crate::code::source_of(&pipeline.root, module)?;
+            let Some(functions) = source.map(|source| source.functions) else { return Ok(None) };
             let Some(function) = functions.find(function) else { return Ok(None) };
             let setup = functions.setup_of(function);
             let is_open = function.any_params
@@ -108,9 +112,12 @@ pub struct Manner {
 
 /// The manner of a module. What it cannot say by its code its workers say when they are ready.
 pub fn manner(pipeline: &Pipeline, module: &Module) -> Manner {
-    let Program::Python { file, function } = &module.program else { return Manner::default() };
+    let Program::Python { function, .. } = &module.program else {
+        return Manner { batch: None, waits: module.installed.is_async };
+    };
     // A file that cannot be read is told where the module starts.
-    let functions = crate::code::functions_of_file(&pipeline.root, file).ok().flatten();
+    let source = crate::code::source_of(&pipeline.root, module).ok().flatten();
+    let functions = source.map(|source| source.functions);
     let Some(function) = functions.as_ref().and_then(|functions| functions.find(function)) else {
         return Manner::default();
     };
@@ -185,26 +192,21 @@ fn file_stamp(path: &Path) -> Option<FileStamp> {
     })
 }
 
-/// The digest of a `file:` input: of its bytes, of a folder over its files by name. What is hidden there does not count,
-/// nor what interpreters leave, as for code.
+/// The digest of a `file:` input: of its bytes, of a folder over its files by name, wherever links lead to them. What is
+/// hidden there does not count, nor what interpreters leave, as for code.
 pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
     if !path.is_dir() {
         return one_file(store, path);
     }
     let mut hasher = FieldHasher::new("pipe folder");
-    for file in crate::fs::files_below(path)? {
-        let rel = file.strip_prefix(path).unwrap_or(&file);
-        if rel.components().any(|part| is_beside_the_point(part.as_os_str())) {
-            continue;
-        }
-        hasher.text(&crate::model::document::escape_name(rel.as_os_str())).digest(&one_file(store, &file)?);
+    for file in crate::fs::files_seen_below(path, &folder::counts_in_shared)? {
+        hasher.text(&crate::model::document::escape_name(file.rel.as_os_str()));
+        match &file.leads_nowhere {
+            None => hasher.digest(&one_file(store, &file.path)?),
+            Some(text) => hasher.text("leads nowhere").text(&text.to_string_lossy()),
+        };
     }
     Ok(hasher.finish())
-}
-
-/// Whether a name below a folder is hidden, or of a cache of an interpreter.
-fn is_beside_the_point(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || name == "__pycache__"
 }
 
 /// A file changed a moment ago may change again without another stamp: such a digest is not kept.

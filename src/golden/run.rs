@@ -57,6 +57,7 @@ impl Subject {
             setup_timeout: SETUP_TIMEOUT,
             ext: self.ext.clone(),
             readable: vec![self.root.clone(), folder.to_owned()],
+            code: Vec::new(),
             fingerprint: None,
             split: self.split,
         }

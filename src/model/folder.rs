@@ -3,6 +3,7 @@
 //! Names, lengths, digests and whether a file can be run, in byte order of the names; nothing that differs from run to
 //! run, so equal folders have equal bytes. Large files are blobs of their own. `docs/design/store.md` has the format.
 
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -140,8 +141,13 @@ pub fn read(bytes: &[u8]) -> Option<Folder> {
     Some(Folder { files, small })
 }
 
+/// Whether a name below a folder that a user names with `file:` counts: neither hidden, nor of a cache of an interpreter.
+pub fn counts_in_shared(name: &OsStr) -> bool {
+    !name.as_encoded_bytes().starts_with(b".") && name != "__pycache__"
+}
+
 /// Whether a path leads nowhere but into its folder.
-fn is_inside(path: &str) -> bool {
+pub fn is_inside(path: &str) -> bool {
     let name = unescape_name(path);
     let parts = name.as_encoded_bytes().split(|byte| *byte == b'/');
     parts.into_iter().all(|part| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0))

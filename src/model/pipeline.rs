@@ -330,6 +330,28 @@ pub struct Module {
     pub params: BTreeMap<String, serde_json::Value>,
     /// The settings of `[module.x]`.
     pub settings: Settings,
+    /// What is known of one that is installed, or has a `module.toml`.
+    pub installed: Found,
+}
+
+impl Module {
+    /// A function of a file in `modules/`, of which no Pipelinefile says anything.
+    pub fn found(name: String, file: PathBuf, function: String) -> Module {
+        // A version that the function states is a part of its file.
+        let (version, code, probe, requirements) = (None, None, None, None);
+        let (params, settings, installed) = (BTreeMap::new(), Settings::default(), Found::default());
+        let program = Program::Python { file, function };
+        Module { name, program, version, code, probe, requirements, params, settings, installed }
+    }
+}
+
+/// What was found of a module beside the Pipelinefile. None of it is in a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The folder of packages that its function is imported from. Absolute.
+    pub packages: Option<PathBuf>,
+    /// One process works on several documents side by side, as its author says.
+    pub is_async: bool,
 }
 
 /// How a module is run.

@@ -95,6 +95,7 @@ impl Subject {
             setup_timeout: SETUP_TIMEOUT,
             ext: None,
             readable: Vec::new(),
+            code: Vec::new(),
             fingerprint: None,
             split: None,
         }

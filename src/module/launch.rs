@@ -52,6 +52,9 @@ pub struct Launch {
     pub split: Option<SplitLimits>,
     /// Folders and files that a program in a container may read, at the paths that they have here. Absolute.
     pub readable: Vec<PathBuf>,
+    /// The code files that are known; relative to the project's folder. One that is written to while a process starts may have
+    /// been read as it was for a moment.
+    pub code: Vec<String>,
     /// Of a module on a server: the fingerprint that its answers must have.
     pub fingerprint: Option<String>,
 }

@@ -78,6 +78,8 @@ pub(super) struct Minder {
     pub(super) finishing: bool,
     /// A new process is wanted.
     pub(super) restart: bool,
+    /// How often one was, because the code was written to while it started.
+    pub(super) read_again: u32,
     /// All is to end at once.
     pub(super) killed: bool,
     /// Somebody wants to know where the process stands.

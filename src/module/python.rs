@@ -28,6 +28,8 @@ pub struct Python {
     pub executable: PathBuf,
     /// The folder to import `pipelinefile` from, see [`unpack_sdk`].
     pub sdk: PathBuf,
+    /// Its major.minor.
+    pub version: String,
     /// What to do where a package is missing, if that is not to install it with this interpreter's pip.
     pub install: Option<String>,
 }
@@ -51,6 +53,13 @@ pub struct Interpreter {
     pub executable: PathBuf,
     /// `3.11`
     pub version: String,
+}
+
+impl Interpreter {
+    /// With the package that modules import.
+    pub fn with(&self, sdk: PathBuf) -> Python {
+        Python { executable: self.executable.clone(), sdk, version: self.version.clone(), install: None }
+    }
 }
 
 /// The file that is meant by `python`: `PIPE_PYTHON`, else that of the environment at hand (the active one, or `.venv` in

@@ -44,6 +44,7 @@ impl Slot {
             waiting: VecDeque::new(),
             finishing: false,
             restart: false,
+            read_again: 0,
             killed: false,
             tell_stack: false,
             channel: None,

@@ -4,6 +4,7 @@ mod endings;
 mod lines;
 mod outbox;
 mod stack;
+mod stamps;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use lines::{Lines, Taken};
 use outbox::Outbox;
+use stamps::Stamps;
 
 use crate::model::document::escape_name;
 use crate::model::failure::{Failure, FailureKind};
@@ -48,6 +50,8 @@ const FLOODED: Duration = Duration::from_millis(8);
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// For a worker to write down where it stands.
 const STACK: Duration = Duration::from_millis(100);
+/// So often a process is started anew because its code was written to while it started.
+const READ_AGAIN: u32 = 5;
 /// Of what a process prints where frames belong, so much is kept.
 const STRAY_LIMIT: usize = 1 << 20;
 
@@ -152,6 +156,8 @@ struct Worker {
     /// The scratch folder, to which the name of a document's own is added.
     tmp: PathBuf,
     outbox: Outbox,
+    /// Its code before it was started.
+    code: Stamps,
     /// Where its log was when it was asked for its stack, and when that is looked for.
     stack: Option<(u64, Instant)>,
     /// Since when it has nothing to do.
@@ -197,6 +203,7 @@ impl Worker {
         let log_mark = log.length();
         let begin = Instant::now();
         let scratch = minder.scratch.clone();
+        let code = Stamps::of(&launch.root, &launch.code);
         let started = start_program(&launch, &scratch, minder.channel()?, &log);
         let (input, output, number) = started.inspect_err(|_| {
             // A channel that refused still works; one that broke does not.
@@ -235,6 +242,7 @@ impl Worker {
             tmp: scratch,
             stack: None,
             outbox,
+            code,
             idle: Instant::now(),
         })
     }
@@ -508,6 +516,13 @@ impl Worker {
                 self.limit = Some(Instant::now());
             }
         } else if frame.ready.is_some() && self.fatal.is_none() {
+            let launch = &minder.launch;
+            if minder.read_again < READ_AGAIN && self.code.are_old(&launch.root, &launch.code) {
+                // What it has loaded nobody knows, also if the code is as it was again: another one is started.
+                (minder.read_again, minder.restart) = (minder.read_again + 1, true);
+                return Ok(());
+            }
+            minder.read_again = 0;
             self.ready = true;
             self.idle = Instant::now();
             self.limit = None;
@@ -568,7 +583,7 @@ impl Worker {
         let keep = || minder.launch.tmp.join(format!("{}-{id}-{count}.out", minder.number));
         let ours = || minder.scratch.join(id.to_string());
         let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
-        let is_refused = names_our_file(&minder.launch, &child);
+        let is_refused = names_our_file(&minder.launch, &child, &ours());
         let refusal = || bad_reply("a server names a file of this machine".to_owned());
         match if is_refused { refusal() } else { place.of_frame(child, None) } {
             Done::Output(Output { body: OutputBody::Same | OutputBody::Children(_), .. }) => {
@@ -608,7 +623,7 @@ impl Worker {
                 let keep = || minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
                 let ours = || minder.scratch.join(id.to_string());
                 let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
-                if names_our_file(&minder.launch, &output) {
+                if names_our_file(&minder.launch, &output, &ours()) {
                     bad_reply("a server names a file of this machine".to_owned())
                 } else {
                     place.of_frame(output, Some(behind))
@@ -717,9 +732,12 @@ impl Worker {
     }
 }
 
-/// Whether a result that comes from another machine is said to lie in a file of this one.
-fn names_our_file(launch: &Launch, output: &OutputFrame<'_>) -> bool {
-    output.path.is_some() && matches!(launch.program, Program::Url(_))
+/// Whether a result that comes from another machine is said to lie in a file of this one. A folder that was sent lies right
+/// below the document's own, and nowhere else.
+fn names_our_file(launch: &Launch, output: &OutputFrame<'_>, ours: &Path) -> bool {
+    let Some(path) = &output.path else { return false };
+    let is_sent = path.parent() == Some(ours) && path.file_name().is_some() && path.is_dir();
+    matches!(launch.program, Program::Url(_)) && !is_sent
 }
 
 /// Whether any document has made its scratch folder: a folder has a link more for each folder in it. File systems that

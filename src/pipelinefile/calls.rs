@@ -1,8 +1,6 @@
 //! Which Python functions the targets call and with what, so that whoever reads code can check them: known also where
 //! other things in the file are wrong.
 
-use std::path::PathBuf;
-
 use toml::de::DeValue;
 
 use super::mistake::Span;
@@ -12,7 +10,7 @@ use super::target::Draft;
 use crate::model::pipeline::{BranchAction, Call, Module, Program, Verb};
 
 /// A Python function as one target calls it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PythonCall {
     /// The target.
     pub target: String,
@@ -22,8 +20,8 @@ pub struct PythonCall {
     pub module: String,
     /// Where the target names it.
     pub place: Span,
-    /// The file, relative to the project's folder.
-    pub file: PathBuf,
+    /// The program itself, with where it was found.
+    pub called: Module,
     /// The function.
     pub function: String,
     /// Names of parameters, each with its place.
@@ -39,11 +37,8 @@ pub(super) fn of_target(section: &Section<'_>, draft: &Draft, modules: &Modules<
     let in_route = matches!(draft.target.call, Call::Route(_));
     let mut calls = Vec::new();
     for (module, place) in called(section, &draft.target.call, modules) {
-        let Program::Python { file, function } = module.program else { continue };
-        // What is installed is not read as syntax.
-        if file.extension().is_none_or(|ext| ext != "py") {
-            continue;
-        }
+        let Program::Python { function, .. } = &module.program else { continue };
+        let function = function.clone();
         let of_file = modules.is_of_file(&module.name);
         let own = section.section_if_table("params");
         // What `-D` adds stands at the target's name.
@@ -64,12 +59,12 @@ pub(super) fn of_target(section: &Section<'_>, draft: &Draft, modules: &Modules<
             target: draft.target.name.clone(),
             verb: draft.verb_is_clear(section).then_some(draft.target.verb),
             place,
-            file,
             function,
             shared: shared.map(|(name, _)| name.clone()).collect(),
             params,
             with: with.into_iter().map(|entry| (entry.key.value.to_owned(), entry.key.span)).collect(),
-            module: module.name,
+            module: module.name.clone(),
+            called: module,
         });
     }
     calls

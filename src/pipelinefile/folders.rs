@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::command::{self, Brace};
 use super::installed::Installed;
+use super::says::{self, text_of};
 use super::value;
 use crate::model::pipeline::Program;
 
 /// The file that makes a folder a module.
 const FILE: &str = "module.toml";
-/// What it may say.
-const KEYS: &[&str] = &["cmd", "version", "code", "accepts", "returns", "doc"];
+/// What it may say beside what every author may.
+const KEYS: &[&str] = &["cmd", "code"];
 
 /// All modules in folders, by their names; of one that cannot be used, why.
 pub fn module_folders(root: &Path) -> Vec<(String, Result<Installed, String>)> {
@@ -27,19 +28,8 @@ pub(super) fn module_folder(root: &Path, name: &str) -> Option<Result<Installed,
 }
 
 fn read(root: &Path, folder: &Path, name: &str, text: &str) -> Result<Installed, String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(match crate::text::nearest(key, KEYS.iter().copied()) {
-            Some(near) => format!("`{key}` is not known: did you mean `{near}`?"),
-            None => format!("`{key}` is not known; there are {}", KEYS.join(", ")),
-        });
-    }
-    let says = |key: &str| match table.get(key) {
-        None => Ok(None),
-        Some(toml::Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("`{key}` must be a text")),
-    };
-    let cmd = says("cmd")?.ok_or("it has no `cmd`")?;
+    let (says, table) = says::read(text, KEYS)?;
+    let cmd = text_of(&table, "cmd")?.ok_or("it has no `cmd`")?;
     let words = command::words(&cmd).ok_or("`cmd` is empty, or has a quote that is not closed")?;
     // A file of the folder is meant as seen from there; programs stand in the project's folder.
     let here = |word: String| match root.join(folder).join(&word) {
@@ -53,6 +43,15 @@ fn read(root: &Path, folder: &Path, name: &str, text: &str) -> Result<Installed,
         return Err("in `cmd` there are {in}, {out}, {with.NAME} and {param.NAME}".to_owned());
     }
     let program = if braces.is_empty() { Program::Worker(words) } else { filter };
+    if program.is_filter() {
+        if says.batch.is_some_and(|batch| batch > 1) || says.is_async {
+            return Err("a filter takes one document a process: it has no `batch`, and no `async`".to_owned());
+        }
+        let is_used = |name: &&String| braces.contains(&Brace::Param((*name).clone()));
+        if let Some(name) = says.params.keys().find(|name| !is_used(name)) {
+            return Err(format!("`cmd` does not use the parameter: say {{param.{name}}} in it"));
+        }
+    }
     let globs = match table.get("code") {
         None => vec!["**".to_owned()],
         Some(toml::Value::Array(list)) if list.iter().all(toml::Value::is_str) => {
@@ -63,11 +62,9 @@ fn read(root: &Path, folder: &Path, name: &str, text: &str) -> Result<Installed,
     Ok(Installed {
         name: name.to_owned(),
         program,
-        version: says("version")?,
         code: globs.iter().map(|glob| folder.join(glob).to_string_lossy().into_owned()).collect(),
-        accepts: says("accepts")?,
-        returns: says("returns")?,
-        doc: says("doc")?,
+        says,
+        packages: None,
         place: root.join(folder).join(FILE),
     })
 }
@@ -91,7 +88,7 @@ mod tests {
             Program::Worker(["node", "modules/ner/main.js", "other.js"].map(str::to_owned).to_vec())
         );
         assert_eq!(
-            (found.code, found.accepts),
+            (found.code, found.says.accepts),
             (vec!["modules/ner/**".to_owned()], Some("*.txt".to_owned()))
         );
         let filter = of("cmd = \"node main.js {in}\"\ncode = [\"*.js\"]").unwrap();
@@ -106,6 +103,8 @@ mod tests {
             ("cmd = 1", "`cmd` must be a text"),
             ("cmd = \"x {input}\"", "there are {in}"),
             ("cmd = \"x\"\ncode = \"y\"", "list of globs"),
+            ("cmd = \"x {in}\"\nbatch = 2", "one document a process"),
+            ("cmd = \"x {in}\"\nparams = { n = 1 }", "say {param.n} in it"),
             ("cmd = ", ""),
         ] {
             assert!(of(text).unwrap_err().contains(told), "{text}");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::says::{self, Says};
 use crate::model::pipeline::Program;
 
 /// The group of entry points that are modules.
@@ -12,44 +13,34 @@ const GROUP: &str = "pipelinefile.modules";
 const PREFIX: &str = "pipe-module-";
 
 /// A module that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Installed {
     /// How a target names it.
     pub name: String,
     /// How it is run.
     pub program: Program,
-    /// The distribution and its version, which joins the key: `mailtools==1.2`. A program on PATH says none.
-    pub version: Option<String>,
     /// Globs of the code files that count: none of what is installed.
     pub code: Vec<String>,
-    /// What its author says that it accepts, and returns, and does.
-    pub accepts: Option<String>,
-    /// See `accepts`.
-    pub returns: Option<String>,
-    /// See `accepts`.
-    pub doc: Option<String>,
+    /// What its author says of it. The version of a package is that of its distribution: `mailtools==1.2`.
+    pub says: Says,
+    /// The folder of packages that its function is imported from.
+    pub packages: Option<PathBuf>,
     /// Where it was found: a metadata folder, the program's file, a `module.toml`.
     pub place: PathBuf,
 }
 
-impl Installed {
-    fn new(name: &str, program: Program, version: Option<String>, place: PathBuf) -> Installed {
-        let (code, accepts, returns, doc) = (Vec::new(), None, None, None);
-        Installed { name: name.to_owned(), program, version, code, accepts, returns, doc, place }
-    }
-}
-
-/// All of them by their names; an entry point goes before a program on PATH.
-pub fn installed(root: &Path) -> Vec<Installed> {
+/// All of them by their names; an entry point goes before a program on PATH. Of one that cannot be used, why.
+pub fn installed(root: &Path) -> Vec<(String, Result<Installed, String>)> {
     let mut found = BTreeMap::new();
     for folder in std::env::split_paths(&crate::env::path()) {
         for file in names_in(&folder) {
-            if let Some(name) = file.strip_prefix(PREFIX).filter(|name| is_module_name(name)) {
-                let (program, place) = (Program::Worker(vec![file.clone()]), folder.join(&file));
-                if place.is_file() {
-                    let one = Installed::new(name, program, None, place);
-                    found.entry(name.to_owned()).or_insert(one);
-                }
+            let name = file.strip_prefix(PREFIX).filter(|name| is_module_name(name));
+            // What is said of a program lies beside it.
+            let name = name.filter(|name| !is_said_of_another(&folder, name));
+            if let Some(name) = name
+                && folder.join(&file).is_file()
+            {
+                found.entry(name.to_owned()).or_insert_with(|| on_path(&folder, &file, name));
             }
         }
     }
@@ -61,14 +52,45 @@ pub fn installed(root: &Path) -> Vec<Installed> {
             let Ok(Some(text)) = crate::fs::read_optional(&place.join("entry_points.txt")) else { continue };
             for (name, program) in entry_points(&String::from_utf8_lossy(&text)) {
                 let version = Some(distribution.replacen('-', "==", 1));
-                let one = Installed::new(&name, program, version, place.clone());
+                let one = Installed {
+                    name: name.clone(),
+                    program,
+                    code: Vec::new(),
+                    says: Says { version, ..Says::default() },
+                    packages: Some(folder.clone()),
+                    place: place.clone(),
+                };
                 // The first folder is the one that Python imports from.
-                points.entry(name).or_insert(one);
+                points.entry(name).or_insert(Ok(one));
             }
         }
     }
     found.extend(points);
-    found.into_values().collect()
+    found.into_iter().collect()
+}
+
+/// `pipe-module-ner.toml` beside `pipe-module-ner`.
+fn is_said_of_another(folder: &Path, name: &str) -> bool {
+    let of = name.strip_suffix(".toml");
+    of.is_some_and(|of| folder.join(format!("{PREFIX}{of}")).is_file())
+}
+
+/// A program on PATH, with what the file beside it says.
+fn on_path(folder: &Path, file: &str, name: &str) -> Result<Installed, String> {
+    let said = folder.join(format!("{file}.toml"));
+    let says = match crate::fs::read_optional(&said) {
+        Ok(Some(text)) => says::read(&String::from_utf8_lossy(&text), &[]).map(|(says, _)| says),
+        Ok(None) => Ok(Says::default()),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(Installed {
+        name: name.to_owned(),
+        program: Program::Worker(vec![file.to_owned()]),
+        code: Vec::new(),
+        says: says.map_err(|problem| format!("{}: {problem}", said.display()))?,
+        packages: None,
+        place: folder.join(file),
+    })
 }
 
 /// The entry points of our group: `thread = mailtools.threads:thread`.

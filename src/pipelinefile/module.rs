@@ -17,12 +17,13 @@ use super::installed::{Installed, installed};
 use super::keys;
 use super::mistake::{Mistake, Span};
 use super::proxies::Proxy;
+use super::says::Says;
 use super::section::{At, Log, Section};
 use super::settings;
 use super::source::quoted;
 use super::value;
 pub(super) use super::value::split;
-use crate::model::pipeline::{Module, ModuleIx, Program, Service, Settings};
+use crate::model::pipeline::{Found, Module, ModuleIx, Program, Service, Settings};
 use crate::model::selection::Glob;
 use crate::text;
 
@@ -56,7 +57,7 @@ pub(super) struct Modules<'a> {
     tables: BTreeMap<String, (ModuleTable, Cell<bool>)>,
     files: Vec<String>,
     root: &'a Path,
-    installed: OnceCell<Vec<Installed>>,
+    installed: OnceCell<Vec<(String, Result<Installed, String>)>>,
     made: RefCell<Vec<Module>>,
     by_name: RefCell<BTreeMap<String, ModuleIx>>,
 }
@@ -152,7 +153,7 @@ impl<'a> Modules<'a> {
         if let Some(found) = &found {
             // Of what is installed no code is the project's: its version joins the key.
             about.code = about.code.or_else(|| Some(found.code.clone()));
-            about.version = about.version.or_else(|| found.version.clone());
+            about.version = about.version.or_else(|| found.says.version.clone());
         } else if !about.stated {
             self.check_python(name)?;
         }
@@ -160,7 +161,11 @@ impl<'a> Modules<'a> {
             return Some(*known);
         }
         let (file, function) = split(&name.value);
+        let mut says = Says::default();
+        let mut installed = Found::default();
         let program = if let Some(found) = found {
+            installed = Found { packages: found.packages, is_async: found.says.is_async };
+            says = found.says;
             found.program
         } else if !about.stated {
             let path = PathBuf::from(format!("modules/{file}.py"));
@@ -174,10 +179,13 @@ impl<'a> Modules<'a> {
             about.program.clone()?
         };
         let table = self.table(&name.value);
-        let settings = table.map(|table| table.settings.clone()).unwrap_or_default();
-        let params = table.map(|table| &table.params).into_iter().flatten();
-        let params = params.map(|(name, param)| (name.clone(), param.value.clone())).collect();
-        let ix = self.push(Module { params, settings, ..made(name.value.clone(), program, about) });
+        let stated = table.map(|table| table.settings.clone()).unwrap_or_default();
+        let settings = stated.over(&Settings { batch: says.batch, ..Settings::default() });
+        let mut params = says.params;
+        let of_table = table.map(|table| &table.params).into_iter().flatten();
+        params.extend(of_table.map(|(name, param)| (name.clone(), param.value.clone())));
+        let made = made(name.value.clone(), program, about);
+        let ix = self.push(Module { params, settings, installed, ..made });
         self.by_name.borrow_mut().insert(name.value.clone(), ix);
         Some(ix)
     }
@@ -193,7 +201,7 @@ impl<'a> Modules<'a> {
             return Some(found);
         }
         let all = self.installed.get_or_init(|| installed(self.root));
-        all.iter().find(|found| found.name == name).cloned().map(Ok)
+        all.iter().find(|(known, _)| known == name).map(|(_, found)| found.clone())
     }
 
     /// A module without a name of its own: its target's `cmd` or `shell`.
@@ -277,8 +285,8 @@ impl<'a> Modules<'a> {
 
 fn made(name: String, program: Program, about: About) -> Module {
     let About { version, code, probe, requirements, .. } = about;
-    let (params, settings) = (BTreeMap::new(), Settings::default());
-    Module { name, program, version, code, probe, requirements, params, settings }
+    let (params, settings, installed) = (BTreeMap::new(), Settings::default(), Found::default());
+    Module { name, program, version, code, probe, requirements, params, settings, installed }
 }
 
 /// Reads the keys that say what program it is; of a module, or of a target with a command of its own.

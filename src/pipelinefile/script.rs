@@ -29,6 +29,11 @@ pub fn script_dependencies(text: &str) -> Option<Vec<String>> {
     Some(list.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())
 }
 
+/// The versions of Python that it takes, as it writes them.
+pub fn script_python(text: &str) -> Option<String> {
+    Some(block(text)?.get("requires-python")?.as_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +45,12 @@ mod tests {
     fn a_script_says_what_it_accepts() {
         assert_eq!(script_says(TEXT), (Some("*.txt".to_owned()), Some("[\"text\",\"json\"]".to_owned())));
         assert_eq!(script_says("import x\n"), (None, None));
+    }
+
+    #[test]
+    fn a_script_says_which_python_it_takes() {
+        let text = "# /// script\n# requires-python = \">=3.9\"\n# ///\n";
+        assert_eq!((script_python(text), script_python(TEXT)), (Some(">=3.9".to_owned()), None));
     }
 
     #[test]

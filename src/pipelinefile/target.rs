@@ -287,13 +287,17 @@ impl Context<'_> {
         section: &Section<'_>,
         own: &Settings,
     ) -> (Settings, BTreeMap<String, At<Value>>) {
-        let module = match call {
-            Call::Module(_) => {
-                section.get("module").and_then(|name| self.modules.table(name.get_ref().as_str()?))
-            }
-            Call::Route(_) => None,
-        };
-        let mut params = module.map(|table| table.params.clone()).unwrap_or_default();
+        let (mut params, mut below) = (BTreeMap::new(), Settings::default());
+        if let Call::Module(ix) = call {
+            // What the module has anyway: of its table, and what its author says.
+            let module = self.modules.get(*ix);
+            let span = section.value_span("module");
+            let said = module.params.into_iter();
+            params.extend(said.map(|(name, value)| (name, At { value, span: span.clone() })));
+            below = module.settings;
+            let table = section.get("module").and_then(|name| self.modules.table(name.get_ref().as_str()?));
+            params.extend(table.map(|table| table.params.clone()).unwrap_or_default());
+        }
         params.extend(section.json_table("params"));
         for (name, param) in &params {
             if !value::is_identifier(name) {
@@ -303,7 +307,6 @@ impl Context<'_> {
                 );
             }
         }
-        let below = module.map(|table| table.settings.clone()).unwrap_or_default();
         (own.over(&below), params)
     }
 

@@ -2,10 +2,10 @@
 //!
 //! What is wrong lies in the code as much as in the Pipelinefile, so all of it counts as lying on the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::code::{self, CallProblem, Functions, Spec, Takes, Tree, check_call};
+use crate::code::{self, CallProblem, ModuleSource, Spec, Takes, Tree, check_call};
 use crate::error::Error;
 use crate::model::pipeline::{Module, Program, Verb};
 use crate::pipelinefile::{Loaded, Mistake, PythonCall, Span};
@@ -17,27 +17,26 @@ const CODE: &[&str] =
 /// The mistakes and warnings of all calls. A file that is not there is no news: the Pipelinefile's reader has said so.
 pub(super) fn check(root: &Path, calls: &[PythonCall]) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let mut files: BTreeMap<&PathBuf, Option<Functions>> = BTreeMap::new();
+    let mut told: BTreeSet<PathBuf> = BTreeSet::new();
     for call in calls {
-        let functions = files.entry(&call.file).or_insert_with(|| {
-            let read = code::functions_of_file(root, &call.file).unwrap_or_else(|error| {
-                found.push(Mistake::at(call.place.clone(), error.to_string()).on_disk());
-                None
-            });
-            let problems = read.iter().flat_map(|functions| &functions.problems);
-            found.extend(problems.map(|problem| {
-                let message = format!("{}, {problem}", call.file.display());
+        let source = code::source_of(root, &call.called).unwrap_or_else(|error| {
+            found.push(Mistake::at(call.place.clone(), error.to_string()).on_disk());
+            None
+        });
+        let Some(source) = source else { continue };
+        if told.insert(source.file.clone()) {
+            found.extend(source.functions.problems.iter().map(|problem| {
+                let message = format!("{}, {problem}", source.file.display());
                 Mistake::at(call.place.clone(), message).warning()
             }));
-            read
-        });
-        let Some(functions) = functions else { continue };
-        found.extend(check_one(functions, call));
+        }
+        found.extend(check_one(&source, call));
     }
     found
 }
 
-fn check_one(functions: &Functions, call: &PythonCall) -> Vec<Mistake> {
+fn check_one(source: &ModuleSource, call: &PythonCall) -> Vec<Mistake> {
+    let functions = &source.functions;
     let names = |list: &'_ [(String, Span)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let (params, with) = (names(&call.params), names(&call.with));
     let actual = functions.find(&call.function).and_then(code::Function::takes);
@@ -53,7 +52,11 @@ fn check_one(functions: &Functions, call: &PythonCall) -> Vec<Mistake> {
         with: &with.iter().map(String::as_str).collect::<Vec<_>>(),
     };
     let problems = check_call(functions, &call.function, &handed);
-    problems.into_iter().filter(|problem| !is_shared(problem, call)).map(|one| mistake(call, &one)).collect()
+    problems
+        .into_iter()
+        .filter(|problem| !is_shared(problem, call))
+        .map(|one| mistake(source, call, &one))
+        .collect()
 }
 
 /// Whether it is about a parameter that only some of several functions know.
@@ -61,9 +64,8 @@ fn is_shared(problem: &CallProblem, call: &PythonCall) -> bool {
     matches!(problem, CallProblem::UnknownParam { name, .. } if call.shared.contains(name))
 }
 
-fn mistake(call: &PythonCall, problem: &CallProblem) -> Mistake {
-    let PythonCall { function, file, .. } = call;
-    let file = file.display();
+fn mistake(source: &ModuleSource, call: &PythonCall, problem: &CallProblem) -> Mistake {
+    let (function, file) = (&call.function, source.file.display());
     let place = |list: &[(String, Span)], name: &str| {
         list.iter().find(|(known, _)| known == name).map_or(call.place.clone(), |(_, span)| span.clone())
     };

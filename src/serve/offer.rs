@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::Package;
 use crate::model::failure::Failure;
-use crate::model::pipeline::{Module, Pipeline, Program, Settings};
+use crate::model::pipeline::{Module, Pipeline, Program};
 use crate::module::{self, Host, Launch, Python, SETUP_TIMEOUT, python};
 use crate::remote::{Description, PROTOCOL, fingerprint};
 use crate::serve::request::Setup;
@@ -74,22 +74,16 @@ impl Offer {
     pub(super) fn new(pipeline: &Pipeline, folder: &Path) -> Result<Offer> {
         let mut all: BTreeMap<String, Module> = BTreeMap::new();
         for module in &pipeline.modules {
-            if !matches!(module.program, Program::Url(_) | Program::Image(..)) {
+            if !matches!(module.program, Program::Url(_)) {
                 all.entry(module.name.clone()).or_insert_with(|| module.clone());
             }
         }
         for found in code::modules_found(&pipeline.root)?.modules {
             let program = Program::Python { file: found.file.into(), function: found.function.name };
             let is_known = all.values().any(|module| module.program == program);
-            if !is_known {
+            if !is_known && let Program::Python { file, function } = program {
                 let name = found.name;
-                // A version that the function states is a part of its file.
-                let (version, code, probe, requirements) = (None, None, None, None);
-                let (params, settings) = (BTreeMap::new(), Settings::default());
-                let name_of = name.clone();
-                let module =
-                    Module { name: name_of, program, version, code, probe, requirements, params, settings };
-                all.entry(name).or_insert(module);
+                all.entry(name.clone()).or_insert_with(|| Module::found(name, file, function));
             }
         }
         if all.is_empty() {
@@ -100,7 +94,7 @@ impl Offer {
         let (python, interpreter) = if has_python {
             let found = python::find(&pipeline.root)?;
             let sdk = python::unpack_sdk(&folder.join("python"))?;
-            (Some(Python { executable: found.executable, sdk, install: None }), found.version)
+            (Some(found.with(sdk)), found.version)
         } else {
             (None, String::new())
         };
@@ -268,6 +262,11 @@ impl Offered {
         Ok(())
     }
 
+    /// Where what is sent to it lies as long as it is needed.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
     /// How a worker of it is started.
     pub(super) fn launch(&self, setup: &Setup, worker: &str) -> Launch {
         let settings = &self.module.settings;
@@ -285,7 +284,7 @@ impl Offered {
             with_each: setup.with_each.clone(),
             sees: setup.sees.clone().unwrap_or_else(|| vec!["ext".to_owned()]),
             log: self.folder.join("logs").join(format!("{}-{worker}", FileName::of(&self.module.name))),
-            tmp: self.folder.join("tmp"),
+            tmp: self.scratch(),
             timeout: Some(timeout),
             memory: settings.memory,
             setup_timeout: SETUP_TIMEOUT,
@@ -296,6 +295,13 @@ impl Offered {
             batch: settings.batch,
             at_once: None,
             readable: vec![self.root.clone(), self.folder.clone()],
+            code: self
+                .code()
+                .map(|code| code.files)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(file, _)| file)
+                .collect(),
             fingerprint: None,
         }
     }

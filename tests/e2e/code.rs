@@ -272,3 +272,25 @@ fn a_broken_module_runs_when_it_is_mended_and_keeps_what_was() {
     project.write("modules/up.py", &before);
     project.build_runs(&[]);
 }
+
+#[test]
+fn an_edit_that_is_taken_back_while_a_worker_starts_is_made_good_by_the_next_build() {
+    let code = |word: &str, more: &str| {
+        format!("{more}\nword = '{word}'\n@module\ndef read(doc):\n    return word\n")
+    };
+    let (old, new) = (code("old", ""), code("new", "hold('loaded')"));
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.read]\neach = \"docs\"\nmodule = \"read\"\n",
+        )
+        .file("docs/a.txt", "a")
+        .counted("read", &old)
+        .with_held_interpreter();
+    let running = project.edit_while_starting("read", &old, &new, || project.start(&["build"]));
+    running.end().ends(0);
+    // Its worker had read what was there for a moment: that is no result of the code that is there now.
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "read", "docs/a.txt"]).ends(0).stdout, "old");
+    drop(project.pipe(&["build"]).ends(0).says("Up to date"));
+}

@@ -177,3 +177,111 @@ fn another_environment_with_another_version_runs_what_loaded_it() {
     assert_eq!(made(), "a by 1");
     assert!(build(&same).contains("Up to date"), "the same version in another folder");
 }
+
+/// An interpreter that says that it is of another version.
+fn interpreter(project: &Project, version: &str) -> String {
+    let name = format!("python-{version}");
+    project.write(
+        &name,
+        format!("#!/bin/sh\n[ \"$1\" = -I ] || exec {0} \"$@\"\necho {version}\necho {0}\n", python()),
+    );
+    let path = project.root().join(&name);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const PLAIN: &str = "from pipelinefile import module\n@module\ndef up(doc):\n    return doc.text().upper()\n";
+
+#[test]
+fn another_version_of_the_interpreter_runs_python_again_and_the_old_one_finds_its_results() {
+    let pipelinefile = format!("{PIPELINEFILE}[target.low]\neach = \"docs\"\nshell = \"cat {{in}}\"\n");
+    let project = Project::new().file("Pipelinefile", &pipelinefile).file("docs/a.txt", "a");
+    project.write("modules/up.py", PLAIN);
+    let [old, new] = ["3.11", "3.12"].map(|version| interpreter(&project, version));
+    let build = |with: &str| {
+        let variable = format!("PIPE_PYTHON={with}");
+        project.pipe_through(&["env", &variable], &["build"]).ends(0).stderr
+    };
+    assert!(build(&old).contains("2 built"));
+    assert!(build(&new).contains("1 built"), "the shell command does not run again");
+    let why = project.pipe_through(&["env", &format!("PIPE_PYTHON={new}")], &["why", "docs/a.txt"]).ends(0);
+    assert!(why.stdout.contains("interpreter") && why.stdout.contains("3.12"), "{}", why.stdout);
+    let back = build(&old);
+    assert!(back.contains("2 reused") && !back.contains("built"), "{back}");
+    assert!(build(&old).contains("Up to date"));
+}
+
+#[test]
+fn a_script_that_takes_other_interpreters_is_refused_before_anything_runs() {
+    let project = Project::new().file("Pipelinefile", PIPELINEFILE).file("docs/a.txt", "a");
+    let python = interpreter(&project, "3.11");
+    let project = project.env("PIPE_PYTHON", &python);
+    let script = |range: &str| {
+        let block = format!("# /// script\n# requires-python = \"{range}\"\n# ///\n");
+        project.write("modules/up.py", format!("{block}{PLAIN}"));
+    };
+    script(">=3.12");
+    project
+        .pipe(&["build"])
+        .ends(2)
+        .says("modules/up.py says `requires-python = \">=3.12\"`, and")
+        .says("is Python 3.11")
+        .says("hint: set PIPE_PYTHON to such an interpreter, or make .venv with it");
+    project.pipe(&["try", "up", "docs/a.txt"]).ends(2).says("is Python 3.11");
+    script("three");
+    project.pipe(&["build"]).ends(2).says("which is no range of versions");
+    script(">=3.9,<3.12");
+    project.pipe(&["build"]).ends(0);
+}
+
+#[test]
+fn lists_that_a_list_takes_in_are_installed_and_an_edit_of_them_counts() {
+    if uv().is_none() {
+        return;
+    }
+    let project = project();
+    project.write(
+        "modules/up.py",
+        "from pipelinefile import module\nimport thelib\n@module\ndef up(doc):\n    return doc.text() + ' by ' + thelib.VERSION\n",
+    );
+    let pipelinefile = project.read("Pipelinefile");
+    project.write("Pipelinefile", format!("{pipelinefile}[module.up]\nrequirements = \"needs/all.txt\"\n"));
+    project.write("needs/all.txt", "-r base.txt\n");
+    project.pipe(&["build"]).ends(2).says("there is no file `needs/base.txt`, which needs/all.txt takes in");
+    project.write("needs/base.txt", "thelib==1\n");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 1");
+    project.write("needs/base.txt", "thelib==2\n");
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 2");
+}
+
+#[test]
+fn environments_that_no_module_uses_are_collected() {
+    if uv().is_none() {
+        return;
+    }
+    let project = project();
+    drop(project.pipe(&["build"]).ends(0));
+    let environments = || {
+        let names = std::fs::read_dir(project.root().join(".pipe/python")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("env-")).count()
+    };
+    assert_eq!(environments(), 3, "it, its list and its lock");
+    assert!(!project.pipe(&["gc"]).ends(0).stdout.contains("environment"));
+    assert_eq!(environments(), 3);
+    // It needs nothing any more.
+    project.write("modules/up.py", PLAIN);
+    drop(project.pipe(&["build"]).ends(0));
+    let dry = project.pipe(&["gc", "--dry-run"]).ends(0).stdout;
+    assert!(dry.contains("  Unused    .pipe/python/env-") && dry.contains("  thelib>=1\n"), "{dry}");
+    assert!(dry.contains("1 Python environment ("), "{dry}");
+    assert_eq!(environments(), 3);
+    let json = project.pipe(&["gc", "--dry-run", "--json"]).ends(0).stdout;
+    assert!(json.contains("\"environments\":{\"count\":1,"), "{json}");
+    drop(project.pipe(&["gc"]).ends(0).says("Collected 1 Python environment ("));
+    assert_eq!(environments(), 0);
+    assert!(!project.pipe(&["gc"]).ends(0).stdout.contains("environment"));
+    assert!(!project.pipe(&["build"]).ends(0).stderr.contains("built"));
+}

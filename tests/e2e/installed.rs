@@ -21,7 +21,8 @@ fn project(pipeline: &str) -> Project {
     );
     project.write(
         &format!("{packages}/mailtools/threads.py"),
-        "from pipelinefile import module\nfrom .words import strip\n@module\ndef thread(doc, *, mark: str = '!'):\n    \
+        "# /// script\n# [tool.pipe]\n# accepts = \"*.eml\"\n# ///\n\
+         from pipelinefile import module\nfrom .words import strip\n@module\ndef thread(doc, *, mark: str = '!'):\n    \
          return strip(doc.text()) + mark\n",
     );
     project.write(
@@ -46,14 +47,23 @@ fn an_entry_point_is_used_by_name_alone() {
     assert_eq!(project.pipe(&["cat", "thread", "docs/a.txt"]).ends(0).stdout, "hello!");
     drop(project.pipe(&["build"]).ends(0).says("Up to date"));
     let listed = project.pipe(&["modules"]).ends(0).stdout;
-    assert!(listed.contains("mail:thread") && listed.contains("version mailtools==1.2"), "{listed}");
+    assert!(
+        listed.contains("mail:thread  python: `thread` in mailtools.threads  takes doc, accepts *.eml, mark = '!', version mailtools==1.2"),
+        "{listed}"
+    );
     assert!(listed.contains("Found, used by no target") && listed.contains("unused"), "{listed}");
     // A parameter, and one that it has not.
     project.write("Pipelinefile", format!("{MAIL}params = {{ mark = \"?\" }}\n"));
     drop(project.pipe(&["build"]).ends(0));
     assert_eq!(project.pipe(&["cat", "thread", "docs/b.txt"]).ends(0).stdout, "x?");
     project.write("Pipelinefile", format!("{MAIL}params = {{ marc = \"?\" }}\n"));
-    drop(project.pipe(&["build"]).ends(3).says("`thread` has no param `marc`: did you mean `mark`?"));
+    let told = project.pipe(&["check"]).ends(2).says("the function has no parameter `marc`").stderr;
+    assert!(
+        told.contains("did you mean `mark`?") && told.contains("site-packages/mailtools/threads.py"),
+        "{told}"
+    );
+    project.write("Pipelinefile", MAIL.replace("each =", "all ="));
+    drop(project.pipe(&["check"]).ends(2).says("the function takes one document (`doc`)"));
 }
 
 #[test]
@@ -134,4 +144,116 @@ fn a_folder_with_a_module_toml_is_a_module_in_any_language() {
     }
     project.write("modules/upper/module.toml", "version = \"1\"\n");
     drop(project.pipe(&["check"]).ends(2).says("modules/upper/module.toml: it has no `cmd`"));
+}
+
+#[test]
+fn batches_and_async_functions_of_a_package_are_shown_and_run_so() {
+    let project = project(
+        "[source.docs]\npath = \"docs\"\n[target.many]\neach = \"docs\"\nmodule = \"mail:many\"\n\
+         [target.waits]\neach = \"docs\"\nmodule = \"mail:waits\"\nworkers = 2\n",
+    );
+    let version =
+        std::fs::read_dir(project.root().join(".venv/lib")).unwrap().next().unwrap().unwrap().file_name();
+    let packages = format!(".venv/lib/{}/site-packages", version.to_str().unwrap());
+    // The package takes them from a file of its own, as packages do.
+    project.write(&format!("{packages}/mailtools/__init__.py"), "from .several import many, waits\n");
+    project.write(
+        &format!("{packages}/mailtools/several.py"),
+        "import asyncio\nfrom pipelinefile import module\ntogether = 0\n\
+         @module(batch=32)\ndef many(docs):\n    return [f'{doc.text()} of {len(docs)}' for doc in docs]\n\
+         @module\nasync def waits(doc):\n    global together\n    together += 1\n    \
+         while together < 2: await asyncio.sleep(0.01)\n    return 'both'\n",
+    );
+    project.write(
+        &format!("{packages}/mailtools-1.2.dist-info/entry_points.txt"),
+        "[pipelinefile.modules]\nmail:many = mailtools:many\nmail:waits = mailtools:waits\n",
+    );
+    let listed = project.pipe(&["modules"]).ends(0).stdout;
+    assert!(listed.contains("takes doc, batch 32, version mailtools==1.2"), "{listed}");
+    assert!(listed.contains("takes doc, async, version mailtools==1.2"), "{listed}");
+    let json = project.pipe(&["modules", "--json"]).ends(0).stdout;
+    assert!(json.contains("\"batch\":\"32\"") && json.contains("\"async\":true"), "{json}");
+    more_documents(&project);
+    drop(project.pipe(&["build", "-j1"]).ends(0));
+    assert!(largest_batch(&project, "many") > 1);
+    assert_eq!(project.pipe(&["cat", "waits", "docs/b.txt"]).ends(0).stdout, "both");
+}
+
+fn more_documents(project: &Project) {
+    (0..20).for_each(|n| project.write(&format!("docs/{n}.txt"), format!("text {n}")));
+}
+
+/// Of results that end with `of N`, the largest.
+fn largest_batch(project: &Project, target: &str) -> u64 {
+    let all = (0..20).map(|n| project.pipe(&["cat", target, &format!("docs/{n}.txt")]).ends(0).stdout);
+    all.map(|text| text.rsplit(' ').next().unwrap().parse().unwrap()).max().unwrap()
+}
+
+/// A worker that answers with what it was set up with, and how many documents came at once.
+const WORKER: &str = r#"#!/usr/bin/env python3
+import json, sys
+together = []
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "describe" in asked:
+        say = {"describe": {"name": "w", "batch": 4}}
+    elif "setup" in asked:
+        params = asked["setup"]["params"]
+        say = {"ready": 1}
+    else:
+        together.append(asked["id"])
+        if asked.get("more"):
+            continue
+        for id in together:
+            made = {"text": "%s of %d" % (json.dumps(params), len(together))}
+            print(json.dumps({"id": id, "output": made}), flush=True)
+        together = []
+        continue
+    print(json.dumps(say), flush=True)
+"#;
+
+#[test]
+fn what_is_said_beside_a_program_holds_for_its_builds() {
+    let project = Project::new().file("docs/a.txt", "a").file("docs/b.txt", "b").file(
+        "Pipelinefile",
+        "[source.docs]\npath = \"docs\"\n[target.up]\neach = \"docs\"\nmodule = \"upper\"\n\
+         [target.own]\neach = \"docs\"\nmodule = \"inside\"\nparams = { size = 5 }\n",
+    );
+    let said = "accepts = [\"*.txt\"]\nreturns = \"text\"\nversion = \"7\"\nbatch = 2\nparams = { size = 3, lang = \"de\" }\n";
+    for file in ["bin/pipe-module-upper", "modules/inside/main.py"] {
+        project.write(file, WORKER);
+        let path = project.root().join(file);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    project.write("bin/pipe-module-upper.toml", said);
+    project.write("modules/inside/module.toml", format!("cmd = \"python3 main.py\"\n{said}"));
+    more_documents(&project);
+    let path = format!("{}:{}", project.root().join("bin").display(), std::env::var("PATH").unwrap());
+    let project = project.env("PATH", &path);
+    let listed = project.pipe(&["modules"]).ends(0).stdout;
+    let told = "accepts [\"*.txt\"], returns text, lang = \"de\", size = 3, batch 2, version 7";
+    for head in ["upper   worker: pipe-module-upper", "inside  worker: python3 modules/inside/main.py"] {
+        assert!(listed.contains(&format!("{head}  {told}")), "{listed}");
+    }
+    assert!(!listed.contains("upper.toml"), "{listed}");
+    drop(project.pipe(&["build", "-j1"]).ends(0));
+    let cat = |target: &str| project.pipe(&["cat", target, "docs/a.txt"]).ends(0).stdout;
+    assert!(cat("up").starts_with("{\"lang\": \"de\", \"size\": 3} of "));
+    assert!(cat("own").starts_with("{\"lang\": \"de\", \"size\": 5} of "));
+    assert!(
+        [2, 2] == ["up", "own"].map(|target| largest_batch(&project, target)),
+        "four is what it could take"
+    );
+    drop(project.pipe(&["build"]).ends(0).says("Up to date"));
+    // A default is a param like any other.
+    project.write("bin/pipe-module-upper.toml", said.replace("\"de\"", "\"fr\""));
+    drop(project.pipe(&["build", "-j1"]).ends(0).says("22 built"));
+    assert!(cat("up").starts_with("{\"lang\": \"fr\", \"size\": 3} of "));
+    project.write("bin/pipe-module-upper.toml", "batsch = 2\n");
+    drop(
+        project
+            .pipe(&["check"])
+            .ends(2)
+            .says("pipe-module-upper.toml: `batsch` is not known: did you mean `batch`?"),
+    );
 }

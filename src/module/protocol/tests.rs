@@ -28,6 +28,7 @@ fn launch() -> Launch {
         at_once: None,
         ext: None,
         readable: Vec::new(),
+        code: Vec::new(),
         fingerprint: None,
         split: None,
     }

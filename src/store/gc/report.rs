@@ -26,7 +26,8 @@ pub struct Files {
 }
 
 impl Files {
-    pub(super) fn add(&mut self, bytes: u64) {
+    /// Counts one more.
+    pub fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes += bytes;
     }
@@ -65,6 +66,9 @@ pub struct Report {
     /// Pipelinefiles of runs that are known no more.
     #[serde(skip_serializing_if = "is_none")]
     pub pipelinefiles: Files,
+    /// Environments of Python modules that no module uses.
+    #[serde(skip_serializing_if = "is_none")]
+    pub environments: Files,
     /// Documents gone from their sources that are forgotten.
     pub forgotten: u64,
     /// Documents of sources and sets that the Pipelinefile does not have any more.

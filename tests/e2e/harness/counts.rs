@@ -45,6 +45,44 @@ impl Project {
         );
     }
 
+    /// Its interpreter waits before it begins, once there is a file `slow`.
+    #[allow(dead_code, reason = "for the tests of the command, which have this file too")]
+    pub(crate) fn with_held_interpreter(self) -> Project {
+        let python = super::runs::python();
+        let file = self.root().join("held-python");
+        let own = file.to_str().unwrap().to_owned();
+        self.write(
+            "held-python",
+            format!(
+                "#!/bin/sh\nif [ \"$1\" = -I ]; then {python} \"$@\" | head -n 1; echo {own}; exit; fi\n\
+                 if [ -e slow ]; then touch here-start; while [ ! -e go-start ]; do sleep 0.01; done; fi\n\
+                 exec {python} \"$@\"\n"
+            ),
+        );
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        self.env("PIPE_PYTHON", &own)
+    }
+
+    /// A worker starts and reads the code `new`, which says `hold('loaded')`; before it is ready, the code is `old` again.
+    #[allow(dead_code, reason = "for the tests of the command, which have this file too")]
+    pub(crate) fn edit_while_starting<T>(
+        &self,
+        module: &str,
+        old: &str,
+        new: &str,
+        start: impl FnOnce() -> T,
+    ) -> T {
+        self.write("slow", "");
+        let running = start();
+        self.wait_for_file("here-start");
+        self.edit_module(module, new);
+        self.write("go-start", "");
+        self.wait_for_file("here-loaded");
+        self.edit_module(module, old);
+        self.write("go-loaded", "");
+        running
+    }
+
     /// The runs that a module noted under a name, sorted.
     pub(crate) fn counts(&self, name: &str) -> Vec<String> {
         let path = self.root().join("runs").join(name);
