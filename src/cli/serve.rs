@@ -11,6 +11,7 @@ use crate::cli::global::Global;
 use crate::cli::interrupt;
 use crate::cli::output::Output;
 use crate::error::Result;
+use crate::model::pipeline::{Module, Program};
 use crate::project::Project;
 use crate::serve::{Limits, Server, Settings, Tls, Tokens};
 
@@ -77,6 +78,13 @@ impl Args {
             out.json_line("serving", &Started { url: server.url(), modules: server.modules() })?;
         } else {
             out.line(format!("Serving {} at {}", server.modules().join(", "), server.url()))?;
+            let is_elsewhere = |module: &&Module| matches!(module.program, Program::Url(_));
+            for module in project.pipeline().modules.iter().filter(is_elsewhere) {
+                let name = &module.name;
+                out.say(format!(
+                    "not offered: `{name}` runs on a server itself, which laptops can ask directly"
+                ));
+            }
             if is_open {
                 out.say("without a token: whoever is on this machine may use it (--token-file)");
             }

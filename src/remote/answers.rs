@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::remote::folders;
 
 /// The longest line of a reply; a result is no larger.
 const LONGEST: u64 = 256 << 20;
@@ -30,6 +34,18 @@ pub(super) struct Said {
     progress: Option<Box<RawValue>>,
     warn: Option<Box<RawValue>>,
     count: Option<BTreeMap<String, f64>>,
+}
+
+/// The folder that a result or a child is, with whatever else is said of it.
+fn take_folder(said: Option<&RawValue>) -> Option<(Value, Map<String, Value>)> {
+    let text = said?.get();
+    // Nearly none is one: it is not read for that.
+    if !text.contains("\"folder\"") {
+        return None;
+    }
+    let mut fields: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let folder = fields.remove("folder")?;
+    Some((folder, fields))
 }
 
 /// A frame as it is passed on, to which its log is added.
@@ -58,6 +74,20 @@ impl Said {
     /// Whether it says how its document ended.
     pub(super) fn is_answer(&self) -> bool {
         self.output.is_some() || self.skip.is_some() || self.error.is_some()
+    }
+
+    /// Writes the folder that it carries to `place`, where nothing is yet, and names that instead.
+    pub(super) fn unpack(&mut self, place: &dyn Fn() -> PathBuf) -> Result<(), String> {
+        for said in [&mut self.output, &mut self.child] {
+            let Some((folder, mut fields)) = take_folder(said.as_deref()) else { continue };
+            let place = place();
+            folders::write(&folder, &place)?;
+            // A folder has no extension but its own.
+            fields.remove("ext");
+            fields.insert("path".to_owned(), place.to_string_lossy().into());
+            *said = serde_json::value::to_raw_value(&fields).ok();
+        }
+        Ok(())
     }
 
     /// The frame for the document of this number.
@@ -138,5 +168,19 @@ mod tests {
     fn what_is_cut_off_or_no_json_is_said() {
         assert_eq!(lines("{\"id\":1"), [Err("its reply was cut off".to_owned())]);
         assert_eq!(lines("<html>\n"), [Err("its reply is not of the protocol".to_owned())]);
+    }
+
+    #[test]
+    fn a_folder_is_written_where_its_document_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reply = "{\"id\":1,\"output\":{\"folder\":{\"a\":{\"text\":\"x\"}},\"ext\":\"/\",\"meta\":{\"n\":1}}}\n{\"id\":2,\"output\":{\"folder\":{\"../a\":{\"text\":\"x\"}}}}\n".as_bytes();
+        let place = dir.path().join("made");
+        let Ok(Line::Said(mut said)) = next(&mut reply) else { panic!() };
+        said.unpack(&|| place.clone()).unwrap();
+        assert_eq!(crate::fs::read(&place.join("a")).unwrap(), b"x");
+        let expected = format!("{{\"id\":9,\"output\":{{\"meta\":{{\"n\":1}},\"path\":{place:?}}}}}");
+        assert_eq!(serde_json::to_string(&said.into_frame(9)).unwrap(), expected);
+        let Ok(Line::Said(mut said)) = next(&mut reply) else { panic!() };
+        assert!(said.unpack(&|| dir.path().join("other")).is_err());
     }
 }

@@ -3,9 +3,11 @@
 //! A few threads take what waits, a request each, and pass the lines of the reply on. What a server says under another
 //! fingerprint than the build was planned with is thrown away here.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,10 @@ struct Bridge {
     came: Condvar,
     /// One frame after the other.
     output: Mutex<()>,
+    /// Where each document in hand may write.
+    scratch: Mutex<HashMap<u64, PathBuf>>,
+    /// Folders that came are numbered.
+    folders: AtomicU64,
 }
 
 #[derive(Default, Clone)]
@@ -84,6 +90,8 @@ pub fn serve_worker(mut arguments: impl Iterator<Item = String>) -> ExitCode {
         waiting: Mutex::default(),
         came: Condvar::new(),
         output: Mutex::default(),
+        scratch: Mutex::default(),
+        folders: AtomicU64::new(0),
     };
     std::thread::scope(|threads| {
         for _ in 0..SENDERS {
@@ -128,6 +136,9 @@ impl Bridge {
         if let Some(Value::Object(setup)) = request.get_mut("setup") {
             self.set_up(setup);
         } else if let Some(id) = request.get("id").and_then(Value::as_u64) {
+            if let Some(Value::String(scratch)) = request.get("tmp") {
+                lock(&self.scratch).insert(id, scratch.into());
+            }
             match inline(&mut request, &mut LONGEST.clone()) {
                 Ok(()) => {
                     let line = Value::Object(request).to_string().into_bytes();
@@ -248,8 +259,14 @@ impl Bridge {
             {
                 self.changed();
             }
+            let number = || self.folders.fetch_add(1, Ordering::Relaxed);
+            let scratch = || lock(&self.scratch).get(&id).cloned().unwrap_or_default();
+            if let Err(problem) = said.unpack(&|| scratch().join(format!("folder-{}", number()))) {
+                return format!("a folder of its reply cannot be taken: {problem}");
+            }
             if is_answer {
                 left.remove(&id);
+                lock(&self.scratch).remove(&id);
             }
             let log = said.log.take();
             self.pass(said.into_frame(id), log.as_deref());

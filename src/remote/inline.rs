@@ -1,12 +1,10 @@
 //! Requests as they go over the wire: what a worker would read from files stands in them.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::model::folder;
-use crate::module::base64;
+use crate::remote::folders;
 
 /// Puts the contents of all files that a request, a setup or a manifest names into it. No more than `room` bytes are read.
 pub(super) fn inline(request: &mut Map<String, Value>, room: &mut u64) -> Result<(), String> {
@@ -31,22 +29,15 @@ pub(super) fn inline(request: &mut Map<String, Value>, room: &mut u64) -> Result
 /// One document.
 fn content(document: &mut Map<String, Value>, room: &mut u64) -> Result<(), String> {
     if let Some(Value::String(path)) = document.remove("path") {
-        if document.get("ext").and_then(Value::as_str) == Some(folder::EXT) || Path::new(&path).is_dir() {
-            return Err("a folder cannot be sent to a module server".to_owned());
+        let path = Path::new(&path);
+        if path.is_dir() {
+            document.insert("folder".to_owned(), folders::read(path, room)?);
+        } else if let Value::Object(content) = folders::content(folders::read_file(path, room)?) {
+            document.extend(content);
         }
-        let bytes = read(Path::new(&path), room)?;
-        let (name, text) = match String::from_utf8(bytes) {
-            Ok(text) => ("text", text),
-            Err(error) => {
-                let mut text = Vec::new();
-                base64::encode(error.as_bytes(), &mut text);
-                ("base64", String::from_utf8_lossy(&text).into_owned())
-            }
-        };
-        document.insert(name.to_owned(), Value::String(text));
     }
     if let Some(Value::String(path)) = document.remove("manifest") {
-        let lines = read(Path::new(&path), room)?;
+        let lines = folders::read_file(Path::new(&path), room)?;
         let mut members = Vec::new();
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let mut member: Map<String, Value> = serde_json::from_slice(line)
@@ -57,20 +48,6 @@ fn content(document: &mut Map<String, Value>, room: &mut u64) -> Result<(), Stri
         document.insert("manifest".to_owned(), Value::Array(members));
     }
     Ok(())
-}
-
-fn read(path: &Path, room: &mut u64) -> Result<Vec<u8>, String> {
-    let failed = |error: &std::io::Error| {
-        format!("cannot read `{}`: {}", path.display(), crate::error::io_text(error))
-    };
-    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
-    let mut bytes = Vec::new();
-    // One more than there is room for tells that it is too much.
-    file.take(*room + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-    *room = room
-        .checked_sub(bytes.len() as u64)
-        .ok_or_else(|| "it is larger than what a module server takes".to_owned())?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -110,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_a_folder_is_said() {
+    fn what_is_too_large_is_said_and_a_folder_is_sent_with_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         crate::fs::write_scratch(&path, &[b'x'; 100]).unwrap();
@@ -118,6 +95,8 @@ mod tests {
         assert!(inline(&mut request.clone(), &mut 99).unwrap_err().contains("larger"));
         assert!(inline(&mut request, &mut 100).is_ok());
         let mut folder = object(&json!({"id": 1, "path": dir.path()}));
-        assert!(inline(&mut folder, &mut 99).unwrap_err().contains("folder"));
+        assert!(inline(&mut folder.clone(), &mut 99).unwrap_err().contains("larger"));
+        inline(&mut folder, &mut 100).unwrap();
+        assert_eq!(Value::Object(folder), json!({"id": 1, "folder": {"a": {"text": "x".repeat(100)}}}));
     }
 }

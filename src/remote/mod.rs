@@ -9,12 +9,14 @@ mod answers;
 mod bridge;
 mod client;
 mod description;
+mod folders;
 mod inline;
 
 pub use address::{Address, module_url};
 pub use bridge::{ARGUMENT, serve_worker};
 pub use client::{Client, Trouble};
 pub use description::{Description, PROTOCOL, fingerprint};
+pub use folders::{content, sent as sent_folder, write as write_folder};
 
 /// The type of the failure by which a worker says that the server has other code now.
 pub const CHANGED: &str = "module changed";

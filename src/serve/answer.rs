@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::model::action::LogRange;
 use crate::model::failure::Failure;
-use crate::module::{Answer, Done, Output, OutputBody, base64};
+use crate::module::{Answer, Done, LargeFile, Output, OutputBody};
+use crate::remote::{content, sent_folder};
 use crate::serve::limits::LOG;
 
 /// A line: the document's name, and one thing that is said of it.
@@ -96,16 +97,16 @@ fn output(made: Output, most: u64) -> Result<Value, String> {
         OutputBody::File { path, length, .. } => {
             if length > most {
                 drop(crate::fs::remove_file(&path));
-                let size = crate::text::size(length);
-                return Err(format!("its result has {size}, more than this server sends"));
+                return Err(too_large(length));
             }
             let bytes = crate::fs::read(&path).map_err(|error| error.to_string())?;
             drop(crate::fs::remove_file(&path));
             content(bytes)
         }
-        OutputBody::Folder { large, .. } => {
+        OutputBody::Folder { bytes, large, .. } => {
+            let sent = folder(&bytes, &large, most);
             large.iter().for_each(|file| drop(crate::fs::remove_file(&file.path)));
-            return Err("its result is a folder, which cannot be sent".to_owned());
+            json!({ "folder": sent? })
         }
         OutputBody::Same => json!({ "same": true }),
         OutputBody::Children(count) => json!({ "children": count }),
@@ -119,15 +120,22 @@ fn output(made: Output, most: u64) -> Result<Value, String> {
     Ok(value)
 }
 
-fn content(bytes: Vec<u8>) -> Value {
-    match String::from_utf8(bytes) {
-        Ok(text) => json!({ "text": text }),
-        Err(error) => {
-            let mut text = Vec::new();
-            base64::encode(error.as_bytes(), &mut text);
-            json!({ "base64": String::from_utf8_lossy(&text) })
-        }
+fn too_large(length: u64) -> String {
+    format!("its result has {}, more than this server sends", crate::text::size(length))
+}
+
+/// A folder with all that is in it.
+fn folder(bytes: &[u8], large: &[LargeFile], most: u64) -> Result<Value, String> {
+    let folder = crate::model::folder::read(bytes).ok_or("its folder cannot be read")?;
+    if folder.bytes() > most {
+        return Err(too_large(folder.bytes()));
     }
+    let mut read = |file: &crate::model::folder::File| {
+        let found = large.iter().find(|one| one.digest == file.digest);
+        let found = found.ok_or_else(|| format!("`{}` of its folder is gone", file.shown()))?;
+        crate::fs::read(&found.path).map_err(|error| error.to_string())
+    };
+    sent_folder(&folder, bytes, &mut read)
 }
 
 /// What stands in a part of a log: its end, if it is long.

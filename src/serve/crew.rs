@@ -16,7 +16,7 @@ use crate::model::failure::{Failure, FailureKind};
 use crate::module::{Answer, Died, Host, Report, Request, Slot, Weight};
 use crate::serve::answer;
 use crate::serve::offer::Offered;
-use crate::serve::request::{Document, Setup};
+use crate::serve::request::{Document, Setup, Unpacked};
 
 /// So many documents a worker has in hand or waiting.
 const AHEAD: usize = 4;
@@ -45,6 +45,8 @@ struct Job {
     name: u64,
     to: UnboundedSender<Line>,
     losses: u32,
+    /// What was written to the disk for it goes with it.
+    _folders: Unpacked,
 }
 
 struct Place {
@@ -116,8 +118,8 @@ impl Crew {
         for document in documents {
             let id = DOCUMENTS.fetch_add(1, Ordering::Relaxed);
             let name = document.name;
-            let request = document.into_request(id, &folder)?;
-            jobs.push((id, Job { request, name, to: to.clone(), losses: 0 }));
+            let (request, folders) = document.into_request(id, &folder)?;
+            jobs.push((id, Job { request, name, to: to.clone(), losses: 0, _folders: folders }));
         }
         let ids: Vec<u64> = jobs.iter().map(|(id, _)| *id).collect();
         let mut state = self.state();

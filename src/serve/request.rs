@@ -1,16 +1,19 @@
 //! From the lines of a request to what slots take.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::hash::{Digest, FieldHasher};
+use crate::model::folder;
 use crate::model::pipeline::SplitLimits;
 use crate::module::{Body, Input, Request, Side, base64};
+use crate::remote::write_folder;
 
 /// The first line: what is the same for all documents. Unknown fields are from a later version and ignored.
 #[derive(Debug, Deserialize)]
@@ -46,6 +49,9 @@ struct Fields {
     text: Option<String>,
     #[serde(default)]
     base64: Option<String>,
+    /// Its files by their names.
+    #[serde(default)]
+    folder: Option<serde_json::Value>,
     #[serde(default)]
     manifest: Option<Vec<Box<RawValue>>>,
     #[serde(default)]
@@ -79,6 +85,8 @@ pub(super) struct Setup {
     pub(super) ext: Option<String>,
     pub(super) timeout: Option<Duration>,
     pub(super) split: Option<SplitLimits>,
+    /// Side inputs that are folders go with it.
+    _folders: Unpacked,
 }
 
 impl Setup {
@@ -93,9 +101,37 @@ impl Setup {
             ext: None,
             timeout: None,
             split: None,
+            _folders: Unpacked::default(),
         }
     }
 }
+
+/// Folders that were sent, as folders on disk; they go with whoever has a part in this.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unpacked(Option<Arc<Scratch>>);
+
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(crate::fs::remove_dir(&self.0));
+    }
+}
+
+impl Unpacked {
+    /// Writes a folder; `place` is where all of a server's lie.
+    fn write(&mut self, sent: &serde_json::Value, place: &Path) -> Result<PathBuf, String> {
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let scratch = self.0.get_or_insert_with(|| Arc::new(Scratch(place.join(format!("sent-{number}")))));
+        let folder = scratch.0.join(number.to_string());
+        write_folder(sent, &folder)?;
+        Ok(folder)
+    }
+}
+
+/// Folders are numbered for the whole server.
+static FOLDERS: AtomicU64 = AtomicU64::new(0);
 
 /// A document as it was sent.
 #[derive(Debug)]
@@ -106,6 +142,8 @@ pub(super) struct Document {
     with: Vec<(String, Side)>,
     /// The lines of its manifest.
     members: Option<Vec<Box<RawValue>>>,
+    /// It, its side inputs and its members that are folders.
+    folders: Unpacked,
 }
 
 /// A whole request.
@@ -114,36 +152,37 @@ pub(super) struct Asked {
     pub(super) documents: Vec<Document>,
 }
 
-/// Reads a request: the setup, then a document a line.
-pub(super) fn read(body: &[u8], most: usize) -> Result<Asked, String> {
+/// Reads a request: the setup, then a document a line. Folders go to the disk, into one of their own in `place`.
+pub(super) fn read(body: &[u8], most: usize, place: &Path) -> Result<Asked, String> {
     let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let first = lines.next().ok_or("the request is empty: a line with `setup`, then a document a line")?;
     let first: FirstLine<'_> =
         serde_json::from_slice(first).map_err(|error| format!("line 1 is no setup: {error}"))?;
-    let setup = read_setup(first.setup.get()).map_err(|problem| format!("line 1: {problem}"))?;
+    let setup = read_setup(first.setup.get(), place).map_err(|problem| format!("line 1: {problem}"))?;
     let mut documents = Vec::new();
     let mut names = std::collections::HashSet::new();
     for (number, line) in lines.enumerate() {
-        let place = |problem: String| format!("document {}: {problem}", number + 1);
+        let told = |problem: String| format!("document {}: {problem}", number + 1);
         if documents.len() == most {
             return Err(format!("more than {most} documents in one request"));
         }
-        let document = read_document(line).map_err(place)?;
+        let document = read_document(line, place).map_err(told)?;
         if !names.insert(document.name) {
-            return Err(place(format!("a second document with the id {}", document.name)));
+            return Err(told(format!("a second document with the id {}", document.name)));
         }
         documents.push(document);
     }
     Ok(Asked { setup, documents })
 }
 
-fn read_setup(text: &str) -> Result<Setup, String> {
+fn read_setup(text: &str, place: &Path) -> Result<Setup, String> {
     let fields: SetupFields = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let ext = fields.ext.filter(|ext| !ext.is_empty());
     if let Some(ext) = &ext {
         check_ext(ext)?;
     }
-    let with = sides(fields.with)?;
+    let mut folders = Unpacked::default();
+    let with = sides(fields.with, place, &mut folders)?;
     Ok(Setup {
         digest: FieldHasher::new("pipe served setup").text(text).finish(),
         params: fields.params,
@@ -153,10 +192,11 @@ fn read_setup(text: &str) -> Result<Setup, String> {
         ext,
         timeout: fields.timeout_ms.map(Duration::from_millis),
         split: fields.split.map(|[count, size, total]| SplitLimits { count, size, total }),
+        _folders: folders,
     })
 }
 
-fn read_document(line: &[u8]) -> Result<Document, String> {
+fn read_document(line: &[u8], place: &Path) -> Result<Document, String> {
     let mut fields: Fields = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let name = fields
         .id
@@ -165,41 +205,66 @@ fn read_document(line: &[u8]) -> Result<Document, String> {
         .and_then(serde_json::Value::as_u64)
         .ok_or("its `id` must be a whole number")?;
     let members = fields.manifest.take();
-    let with = sides(std::mem::take(&mut fields.with))?;
+    let mut folders = Unpacked::default();
+    let with = sides(std::mem::take(&mut fields.with), place, &mut folders)?;
     fields.id = fields.doc_id.take().map(serde_json::Value::String);
-    let input = if members.is_some() {
-        if fields.text.is_some() || fields.base64.is_some() {
-            return Err("it carries one of text, base64 or manifest".to_owned());
+    if members.is_some() {
+        if fields.text.is_some() || fields.base64.is_some() || fields.folder.is_some() {
+            return Err(CARRIES.to_owned());
         }
         fields.text = Some(String::new());
-        input(fields)?
-    } else {
-        input(fields)?
-    };
-    Ok(Document { name, input, with, members })
+    }
+    let input = input(fields, place, &mut folders)?;
+    let member = |line: Box<RawValue>| member(line, place, &mut folders);
+    let members = members.map(|lines| lines.into_iter().map(member).collect::<Result<_, _>>()).transpose()?;
+    Ok(Document { name, input, with, members, folders })
 }
 
-fn sides(with: BTreeMap<String, Option<SideFields>>) -> Result<Vec<(String, Side)>, String> {
-    let one = |(name, side): (String, Option<SideFields>)| {
+/// A line of a manifest. Of a folder it says where that is now.
+fn member(line: Box<RawValue>, place: &Path, folders: &mut Unpacked) -> Result<Box<RawValue>, String> {
+    if !line.get().contains("\"folder\"") {
+        return Ok(line);
+    }
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(line.get()).map_err(|error| error.to_string())?;
+    let Some(sent) = fields.remove("folder") else { return Ok(line) };
+    let folder = folders.write(&sent, place)?;
+    fields.insert("path".to_owned(), folder.to_string_lossy().into());
+    serde_json::value::to_raw_value(&fields).map_err(|error| error.to_string())
+}
+
+fn sides(
+    with: BTreeMap<String, Option<SideFields>>,
+    place: &Path,
+    folders: &mut Unpacked,
+) -> Result<Vec<(String, Side)>, String> {
+    let mut all = Vec::with_capacity(with.len());
+    for (name, side) in with {
         let side = match side {
             None => Side::Absent,
-            Some(SideFields::One(fields)) => Side::One(input(*fields)?),
+            Some(SideFields::One(fields)) => Side::One(input(*fields, place, folders)?),
             Some(SideFields::Many(many)) => {
-                Side::Many(many.into_iter().map(input).collect::<Result<Vec<_>, _>>()?)
+                let many = many.into_iter().map(|one| input(one, place, folders));
+                Side::Many(many.collect::<Result<Vec<_>, _>>()?)
             }
         };
-        Ok((name, side))
-    };
-    with.into_iter().map(one).collect()
+        all.push((name, side));
+    }
+    Ok(all)
 }
 
-fn input(fields: Fields) -> Result<Input, String> {
-    let bytes = match (fields.text, fields.base64) {
-        (Some(text), None) => text.into_bytes(),
-        (None, Some(text)) => base64::decode(&text)?,
-        _ => return Err("it carries one of text, base64 or manifest".to_owned()),
+/// What a document has too much or too little of.
+const CARRIES: &str = "it carries one of text, base64, folder or manifest";
+
+fn input(fields: Fields, place: &Path, folders: &mut Unpacked) -> Result<Input, String> {
+    let is_folder = fields.folder.is_some();
+    let body = match (fields.text, fields.base64, fields.folder) {
+        (Some(text), None, None) => Body::Bytes(Arc::from(text.into_bytes())),
+        (None, Some(text), None) => Body::Bytes(Arc::from(base64::decode(&text)?)),
+        (None, None, Some(sent)) => Body::Path(folders.write(&sent, place)?),
+        _ => return Err(CARRIES.to_owned()),
     };
-    if let Some(ext) = &fields.ext {
+    if let Some(ext) = fields.ext.as_deref().filter(|ext| !(is_folder && *ext == folder::EXT)) {
         check_ext(ext)?;
     }
     if let Some(meta) = &fields.meta
@@ -208,7 +273,7 @@ fn input(fields: Fields) -> Result<Input, String> {
         return Err("its `meta` must be an object".to_owned());
     }
     Ok(Input {
-        body: Body::Bytes(Arc::from(bytes)),
+        body,
         ext: fields.ext,
         digest: fields.digest,
         meta: fields.meta.map(|meta| meta.get().replace(['\n', '\r'], " ")),
@@ -230,7 +295,7 @@ fn check_ext(ext: &str) -> Result<(), String> {
 
 impl Document {
     /// As a slot takes it, under a number of ours. A manifest is written to a file in `folder`.
-    pub(super) fn into_request(mut self, id: u64, folder: &Path) -> Result<Request, String> {
+    pub(super) fn into_request(mut self, id: u64, folder: &Path) -> Result<(Request, Unpacked), String> {
         if let Some(lines) = self.members.take() {
             let mut text = String::new();
             for line in &lines {
@@ -241,7 +306,7 @@ impl Document {
             crate::fs::write_scratch(&path, text.as_bytes()).map_err(|error| error.to_string())?;
             self.input.body = Body::Manifest { path, members: lines.len() as u64 };
         }
-        Ok(Request { id, input: self.input, with: self.with })
+        Ok((Request { id, input: self.input, with: self.with }, self.folders))
     }
 }
 
@@ -258,14 +323,14 @@ mod tests {
 "text":"1"}],"doc_id":"inbox/a"}
 "#;
         let whole = String::from_utf8_lossy(body).replace("\"a\",\n", "\"a\",");
-        let asked = read(whole.as_bytes(), 9).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let asked = read(whole.as_bytes(), 9, dir.path()).unwrap();
         assert_eq!(asked.setup.params["n"], 1);
         assert_eq!(asked.setup.with.len(), 2);
         assert_eq!(asked.documents.iter().map(|one| one.name).collect::<Vec<_>>(), [7, 8]);
-        let dir = tempfile::tempdir().unwrap();
         let [first, second] = asked.documents.try_into().unwrap();
-        assert_eq!(first.into_request(1, dir.path()).unwrap().input.body, Body::Bytes(Arc::from(*b"hi")));
-        let second = second.into_request(2, dir.path()).unwrap();
+        assert_eq!(first.into_request(1, dir.path()).unwrap().0.input.body, Body::Bytes(Arc::from(*b"hi")));
+        let (second, _) = second.into_request(2, dir.path()).unwrap();
         assert_eq!(second.input.id.as_deref(), Some("inbox/a"));
         let Body::Manifest { path, members: 1 } = second.input.body else { panic!() };
         assert_eq!(crate::fs::read_text(&path).unwrap(), "{\"id\":\"a\",\"text\":\"1\"}\n");
@@ -273,7 +338,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_told_where() {
-        let refused = |body: &str| read(body.as_bytes(), 2).err().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |body: &str| read(body.as_bytes(), 2, dir.path()).err().unwrap();
         assert!(refused("").contains("empty"));
         assert!(refused("{}").contains("line 1"));
         let setup = "{\"setup\":{}}\n";
@@ -283,8 +349,36 @@ mod tests {
         assert!(with("{\"id\":1,\"text\":\"\"}\n{\"id\":1,\"text\":\"\"}").contains("second document"));
         assert!(with("{\"id\":1,\"text\":\"\",\"ext\":\"../x\"}").contains("no extension"));
         assert!(with("{\"id\":1,\"text\":\"\",\"meta\":3}").contains("object"));
+        assert!(with("{\"id\":1,\"text\":\"\",\"ext\":\"/\"}").contains("no extension"));
+        assert!(with("{\"id\":1,\"folder\":{\"../x\":{\"text\":\"\"}}}").contains("no name of a file"));
+        assert!(with("{\"id\":1,\"folder\":{},\"text\":\"\"}").contains("one of text"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing of a refused request stays");
         assert!(with(&"{\"id\":1,\"text\":\"\"}\n".repeat(3)).contains("second"));
         let three = "{\"id\":0,\"text\":\"\"}\n{\"id\":1,\"text\":\"\"}\n{\"id\":2,\"text\":\"\"}\n";
         assert!(with(three).contains("more than 2"));
+    }
+
+    #[test]
+    fn folders_lie_on_the_disk_until_their_document_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = "\"folder\":{\"a/b\":{\"text\":\"x\"}}";
+        let body = format!(
+            "{{\"setup\":{{\"with\":{{\"m\":{{{folder},\"ext\":\"/\"}}}}}}}}\n{{\"id\":1,{folder},\"ext\":\"/\"}}\n\
+             {{\"id\":2,\"manifest\":[{{\"id\":\"a\",{folder}}},{{\"id\":\"b\",\"text\":\"\\\"folder\\\"\"}}]}}\n"
+        );
+        let asked = read(body.as_bytes(), 9, dir.path()).unwrap();
+        let here = || std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(here(), 3);
+        let [first, second] = asked.documents.try_into().unwrap();
+        let (first, unpacked) = first.into_request(1, dir.path()).unwrap();
+        let Body::Path(path) = first.input.body else { panic!() };
+        assert_eq!(crate::fs::read(&path.join("a/b")).unwrap(), b"x");
+        drop(unpacked);
+        assert!(!path.exists());
+        let (second, _unpacked) = second.into_request(2, dir.path()).unwrap();
+        let Body::Manifest { path, .. } = second.input.body else { panic!() };
+        let lines = crate::fs::read_text(&path).unwrap();
+        let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        assert!(Path::new(first["path"].as_str().unwrap()).join("a/b").is_file(), "{lines}");
     }
 }

@@ -326,7 +326,7 @@ fn begin(
     memory: OwnedSemaphorePermit,
 ) -> Result<Begun, Refusal> {
     let most = DOCUMENTS_OF_A_REQUEST.min(app.limits.documents);
-    let asked = request::read(body, most)
+    let asked = request::read(body, most, &offered.scratch())
         .map_err(|problem| Refusal::new(StatusCode::BAD_REQUEST, "request", &problem))?;
     let bug = |problem: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "module", &problem);
     // What the worker says of itself is a part of its code: it is asked before anything is compared.

@@ -272,3 +272,26 @@ fn podman_runs_workers_and_filters_keeps_their_inputs_and_leaves_nothing() {
             .output(),
     );
 }
+
+#[test]
+fn a_module_in_a_container_can_be_served() {
+    let server = project("podman", &worker());
+    let mut child = server.command(&["serve", "--json", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let url = said["url"].as_str().unwrap();
+    let laptop = Project::new().file("docs/a.txt", "alpha");
+    pipelinefile(&laptop, &format!("url = \"{url}/modules/up\""));
+    let built = laptop.pipe(&["build"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(built.ends(0));
+    assert_eq!(laptop.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "in box: alpha");
+    let runs = lines(&server, "run");
+    assert!(runs.last().unwrap().contains(&IMAGE.to_owned()), "{runs:?}");
+    // The digest is a part of its fingerprint.
+    let program = laptop.pipe(&["modules", "up"]).ends(0).stdout;
+    assert!(program.contains(&"1".repeat(64)), "{program}");
+}

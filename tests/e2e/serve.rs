@@ -553,3 +553,121 @@ fn a_schema_fuzzer_finds_nothing_that_the_description_of_the_server_does_not_say
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
 }
+
+#[test]
+fn folders_go_there_and_back_as_inputs_and_as_results() {
+    let server = Project::new().counted(
+        "made",
+        "
+        @module
+        def made(doc):
+            folder = doc.tmp / 'made'
+            (folder / 'sub').mkdir(parents=True)
+            (folder / 'sub' / 'a.txt').write_text(doc.text().upper())
+            (folder / 'large.bin').write_bytes(b'\\xff' * 40_000)
+            return folder
+        ",
+    );
+    server.edit_module(
+        "seen",
+        "
+        @module
+        def seen(doc, *, files: Doc):
+            inside = sorted(str(file.relative_to(doc.path)) for file in doc.path.rglob('*') if file.is_file())
+            side = sorted(file.name for file in files.path.iterdir())
+            return ' '.join(inside) + ' ' + (doc.path / 'sub' / 'a.txt').read_text() + ' ' + ' '.join(side)
+        ",
+    );
+    server.edit_module(
+        "all",
+        "
+        @module
+        def all(docs):
+            return ' '.join((doc.path / 'sub' / 'a.txt').read_text() for doc in docs)
+        ",
+    );
+    server.write("Pipelinefile", "[source.none]\npath = \"none\"\n");
+    server.write("none/x", "");
+    let served = Served::start(&server, &[]);
+    let url = &served.url;
+    let target = |name: &str, more: &str| {
+        format!(
+            "[target.{name}]\n{more}\nmodule = \"{name}\"\n[module.{name}]\nurl = \"{url}/modules/{name}\"\n"
+        )
+    };
+    let pipelinefile = format!(
+        "[source.docs]\npath = \"docs\"\n{}{}{}",
+        target("made", "each = \"docs\"\npublish = true"),
+        target("seen", "each = \"made\"\nwith = { files = \"file:side\" }"),
+        target("all", "all = \"made\"")
+    );
+    let laptop = Project::new().file("docs/a.txt", "one").file("docs/b.txt", "two");
+    laptop.write("Pipelinefile", &pipelinefile);
+    laptop.write("side/x.txt", "");
+    laptop.write("side/.hidden", "");
+    laptop.pipe(&["build"]).ends(0);
+    assert_eq!(laptop.read("out/made/docs/a.txt/sub/a.txt"), "ONE");
+    assert_eq!(std::fs::read(laptop.root().join("out/made/docs/a.txt/large.bin")).unwrap().len(), 40_000);
+    laptop.pipe(&["cat", "seen", "docs/b.txt"]).ends(0).says("large.bin sub/a.txt TWO x.txt");
+    laptop.pipe(&["cat", "all"]).ends(0).says("ONE TWO");
+    // What was sent does not stay there.
+    let left = std::fs::read_dir(server.root().join(".pipe/serve/tmp")).unwrap();
+    let left: Vec<String> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(
+        left.iter().filter(|name| name.starts_with("sent-")).count() <= 1,
+        "one for the side input: {left:?}"
+    );
+    // The same at home is the same folder.
+    let home = pipelinefile.lines().filter(|line| !line.starts_with("url") && !line.starts_with("[module"));
+    for name in ["made", "seen", "all", "ran"] {
+        laptop.write(&format!("modules/{name}.py"), server.read(&format!("modules/{name}.py")));
+    }
+    laptop.write("Pipelinefile", home.collect::<Vec<_>>().join("\n"));
+    let outcome = laptop.pipe(&["build"]).ends(0);
+    assert!(!laptop.root().join("runs").exists(), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_server_that_sends_a_folder_which_leads_out_of_itself_is_not_believed() {
+    for files in ["{\"../../x\":{\"text\":\"\"}}", "{\"a\":{\"text\":\"\"},\"a/b\":{\"text\":\"\"}}", "[]"] {
+        let files = files.to_owned();
+        let url = lying(move |id| {
+            format!("{{\"id\":{id},\"output\":{{\"folder\":{files}}},\"fingerprint\":\"f\"}}\n")
+        });
+        let laptop = laptop(&format!("{url}/m"), "m", &["a"]);
+        laptop.replace("Pipelinefile", "publish = true", "publish = true\nretries = 0");
+        let ended = laptop.build().ends(1);
+        assert_eq!(ended.failures(), ["made docs/d0.txt: lost lost"], "{}", ended.text());
+        assert!(!laptop.root().join("out").exists());
+    }
+}
+
+#[test]
+fn an_edit_that_is_taken_back_while_a_worker_starts_is_seen() {
+    let server = Project::new().file("Pipelinefile", "[source.none]\npath = \"none\"\n").file("none/x", "");
+    let server = server.counted("read", OLD).with_held_interpreter();
+    let served = Served::start(&server, &[]);
+    let laptop = laptop(&format!("{}/modules/read", served.url), "read", &["a"]);
+    // What the module says of itself is known from here on: the next process is one that gets documents.
+    laptop.pipe(&["build"]).ends(0);
+    assert_eq!(published(&laptop), ["a old"]);
+    laptop.write("docs/d0.txt", "b");
+    laptop.replace("Pipelinefile", "publish = true", "publish = true\next = \"md\"");
+    let running = server.edit_while_starting("read", OLD, NEW, || laptop.start(&["build"]));
+    running.end().ends(0);
+    assert_eq!(published(&laptop), ["b old"]);
+}
+
+const OLD: &str = "
+    word = 'old'
+    @module
+    def read(doc):
+        return doc.text() + ' ' + word
+    ";
+const NEW: &str = "
+    word = 'new'
+    hold('loaded')
+    @module
+    def read(doc):
+        return doc.text() + ' ' + word
+    ";
