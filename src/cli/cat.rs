@@ -20,10 +20,10 @@ pub(super) struct Args {
     stream: String,
 
     /// The document; of an `all` target it can be left out
-    #[arg(value_name = "DOC", conflicts_with = "sample")]
+    #[arg(value_name = "DOC")]
     doc: Option<String>,
 
-    /// What a target over many documents came to in the last `pipe build --sample`
+    /// What a target over many documents, or behind one, came to in the last `pipe build --sample`
     #[arg(long)]
     sample: bool,
 }

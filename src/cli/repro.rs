@@ -45,7 +45,7 @@ impl Args {
         let ix = trial.chosen(&project)?;
         let host = Arc::new(Host::of_this_program());
         let mut scratch = None;
-        let prepared = trial.prepared(&project, ix, &host, &mut scratch, out)?.trial;
+        let prepared = trial.prepared(&project, ix, &host, &mut scratch, global.jobs(), out)?.trial;
         let target = project.pipeline().target(ix).name.clone();
         let name = format!("repro-{target}-{}", safe(prepared.doc.as_str()));
         let place = global.beside(self.output.as_deref().unwrap_or(Path::new(&name)));

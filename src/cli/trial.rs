@@ -1,5 +1,6 @@
 //! `pipe try`: one document through one target in this terminal, to see what the module makes of it; or a sample.
 
+mod anew;
 mod sample;
 mod save;
 
@@ -67,7 +68,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "sample")]
     diff: bool,
 
-    /// Run the targets before it on the document too, instead of taking what is stored
+    /// Run the targets before it too, instead of taking what is stored: on the document, or all of it for a set
     #[arg(long, conflicts_with = "sample")]
     fresh: bool,
 
@@ -151,13 +152,6 @@ impl Args {
         if let Some(size) = self.sample {
             return self.on_sample(&project, ix, size.get(), global.jobs(), out);
         }
-        if self.fresh && project.pipeline().target(ix).verb != Verb::Each {
-            let message =
-                format!("`--fresh` is for targets with `each`: `{}` takes many documents", self.target);
-            return Err(
-                Error::usage(message).hint(format!("pipe build {}     brings them up to date", self.target))
-            );
-        }
         let host = Arc::new(Host::of_this_program());
         let mut folder = None;
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -165,7 +159,7 @@ impl Args {
         signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
             .map_err(|e| Error::unfinished("cannot listen to signals").caused_by(e))?;
         let stop = || interrupted.load(Ordering::Relaxed);
-        let prepared = self.prepared(&project, ix, &host, &mut folder, out);
+        let prepared = self.prepared(&project, ix, &host, &mut folder, global.jobs(), out);
         if stop() {
             out.say("Stopped: nothing was recorded");
             return Ok(Exit::INTERRUPTED);
@@ -233,6 +227,7 @@ impl Args {
         ix: TargetIx,
         host: &Arc<Host>,
         folder: &mut Option<Folder>,
+        jobs: usize,
         out: &mut Output,
     ) -> Result<Prepared> {
         let store = owner::open(project, out)?;
@@ -242,23 +237,32 @@ impl Args {
             let modules = project.pipeline().modules_of(ix);
             parts.prepare(modules, &mut |message| out.say(format!("{message} …")))?;
             let folder = folder.insert(Folder::begin(&project.store_dir)?);
+            if self.fresh && project.pipeline().target(ix).verb != Verb::Each {
+                let trial = anew::prepared(&parts, ix, &doc, folder.path(), jobs, out)?;
+                return self.with_stored(trial, &store);
+            }
             let mut rerun = |target: &str, launch, request, folder: &Path| {
                 Self::rerun(target, host, launch, request, folder, out)
             };
             let rerun: Option<&mut Rerun<'_>> = if self.fresh { Some(&mut rerun) } else { None };
             let trial = prepare(&parts, ix, &doc, folder.path(), rerun)?;
-            let stored = match &trial.stored {
-                Some(Outcome::Output(output)) if self.diff && output.ext != folder::EXT => {
-                    let bytes = store.output_bytes(output)?;
-                    bytes.and_then(|bytes| golden::readable_text(&bytes, &output.ext))
-                }
-                _ => None,
-            };
-            Ok(Prepared { trial, stored })
+            self.with_stored(trial, &store)
         });
         let closed = store.close();
         let prepared = prepared?;
         closed.map(|()| prepared)
+    }
+
+    /// With the text of the stored result, if it is to be compared.
+    fn with_stored(&self, trial: Trial, store: &Store) -> Result<Prepared> {
+        let stored = match &trial.stored {
+            Some(Outcome::Output(output)) if self.diff && output.ext != folder::EXT => {
+                let bytes = store.output_bytes(output)?;
+                bytes.and_then(|bytes| golden::readable_text(&bytes, &output.ext))
+            }
+            _ => None,
+        };
+        Ok(Prepared { trial, stored })
     }
 
     /// Runs a target before the one that is tried.

@@ -17,7 +17,7 @@ use crate::model::event::Event;
 use crate::model::folder;
 use crate::model::pipeline::{Pipeline, Target, TargetIx};
 use crate::model::selection::{Field, Template};
-use crate::plan::family::{Family, Input, Origin};
+use crate::plan::family::{Family, Input, Origin, Step};
 use crate::store::Store;
 
 impl Build<'_> {
@@ -189,10 +189,11 @@ impl Build<'_> {
     fn remember_sample(&mut self, doc: DocIx) -> Result<()> {
         let Some(open) = self.open[doc.0 as usize].as_ref() else { return Ok(()) };
         let family = self.families.family(open.document.family);
-        if !family.is_set() {
-            return Ok(());
-        }
-        for (step, place) in family.steps.iter().enumerate() {
+        let id = open.document.id.as_str();
+        let doc = (!family.is_set()).then_some(id);
+        // A document before the set has results that count.
+        let is_sampled = |place: &Step| family.is_set() || place.stratum == open.document.stratum;
+        for (step, place) in family.steps.iter().enumerate().filter(|(_, place)| is_sampled(place)) {
             if let Some(result) = &open.document.results[step] {
                 let bytes = origin(family, &open.document, Input::Step(step));
                 let from =
@@ -200,7 +201,10 @@ impl Build<'_> {
                 let output = from.and_then(StepResult::output).cloned();
                 let at = from.and_then(|from| from.act).filter(|_| output.is_some());
                 let name = &self.pipeline.target(place.target).name;
-                crate::engine::past::keep_of_sample(self.store, name, at)?;
+                crate::engine::past::keep_of_sample(self.store, name, doc, at)?;
+                if doc.is_some() {
+                    continue;
+                }
                 self.outline.set_sample(place.target, (result.state, output, result.note.clone()));
             }
         }

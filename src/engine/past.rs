@@ -86,17 +86,46 @@ pub fn remember(store: &Store, pipeline: &Pipeline, ran: &[(Ran, BTreeMap<String
 /// The part of the index that holds what sets came to over a sample.
 const OF_SAMPLE: &str = "sample";
 
-/// Keeps where the result of a set over a sample is, or that there is none; derived data.
-pub(super) fn keep_of_sample(store: &Store, target: &str, at: Option<Position>) -> Result<()> {
+/// Keeps where the result of a set over a sample is, or that there is none; derived data. `doc`: a group, or a document
+/// behind a set; nothing for the one document of a set.
+pub(super) fn keep_of_sample(
+    store: &Store,
+    target: &str,
+    doc: Option<&str>,
+    at: Option<Position>,
+) -> Result<()> {
     let entry = serde_json::to_vec(&at.map(|at| at.0)).unwrap_or_default();
-    store.keep(OF_SAMPLE, target.as_bytes(), &entry)
+    store.keep(OF_SAMPLE, &key_of_sample(target, doc), &entry)
 }
 
-/// Where the result of a set over the last sample is.
-pub fn of_sample(store: &Store, target: &str) -> Result<Option<Position>> {
-    let kept = store.kept(OF_SAMPLE, target.as_bytes())?;
+/// Where the result of a set over the last sample is, of a group or of a document behind a set.
+pub fn of_sample(store: &Store, target: &str, doc: Option<&str>) -> Result<Option<Position>> {
+    let kept = store.kept(OF_SAMPLE, &key_of_sample(target, doc))?;
     let at: Option<u64> = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).flatten();
     Ok(at.map(Position))
+}
+
+/// The groups, or documents behind a set, of which a sample has a result in a target; some of them if they are many.
+pub fn docs_of_sample(store: &Store, target: &str, most: usize) -> Result<Vec<String>> {
+    let prefix = key_of_sample(target, Some(""));
+    let mut found = Vec::new();
+    store.kept_scan(OF_SAMPLE, &prefix, &mut |key, value| {
+        let has_result = matches!(serde_json::from_slice::<Option<u64>>(value), Ok(Some(_)));
+        let doc = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+        found.extend(Some(String::from_utf8_lossy(doc).into_owned()).filter(|_| has_result));
+        found.len() < most
+    })?;
+    Ok(found)
+}
+
+/// No name of a target has the byte between them.
+fn key_of_sample(target: &str, doc: Option<&str>) -> Vec<u8> {
+    let mut key = target.as_bytes().to_vec();
+    if let Some(doc) = doc {
+        key.push(0);
+        key.extend_from_slice(doc.as_bytes());
+    }
+    key
 }
 
 #[cfg(test)]

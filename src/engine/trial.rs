@@ -263,6 +263,44 @@ pub fn prepare_all(
     Ok(docs.iter().map(one).collect())
 }
 
+/// How a set stands in the store: the whole, or one group.
+fn stored_of_set(
+    parts: &Parts<'_>,
+    families: &Families,
+    ix: TargetIx,
+    doc: &DocId,
+) -> Result<Option<Outcome>> {
+    let (dir, name) = place_of(doc);
+    let mut entry = None;
+    for of in families.of_document(doc) {
+        let family = families.family(of);
+        if family.step_of(ix).is_some() && !family.is_merges() {
+            entry = parts.store.entry(&family.name, dir, name)?;
+        }
+    }
+    let Some(entry) = entry else { return Ok(None) };
+    let Some(before) = crate::engine::sets::before(parts.store, entry.story)? else { return Ok(None) };
+    let target = &parts.pipeline.target(ix).name;
+    let result = crate::engine::sets::result_of(parts.store, &before, target)?;
+    Ok(result.and_then(|result| result.record).map(|act| act.outcome.clone()))
+}
+
+/// Finds the inputs of a set as `made` has them, a store in which everything before it was made anew; what is stored of the
+/// set itself is that of the project.
+pub fn prepare_over(
+    parts: &Parts<'_>,
+    made: &Parts<'_>,
+    ix: TargetIx,
+    doc: &DocId,
+    folder: &Path,
+) -> Result<Trial> {
+    let families = Families::new(parts.pipeline, &Families::closure(parts.pipeline, [ix]));
+    let stored = stored_of_set(parts, &families, ix, doc)?;
+    let trial = prepare(made, ix, doc, folder, None)?;
+    let input = format!("{}, made anew", trial.input);
+    Ok(Trial { input, stored, ..trial })
+}
+
 #[derive(Clone, Copy)]
 struct Preparing<'a> {
     parts: &'a Parts<'a>,
@@ -499,18 +537,7 @@ impl Preparing<'_> {
         let request = made.map_err(|_| self.damaged(&doc))?;
         let of = &pipeline.target(self.plan.ix).streams;
         let of: Vec<String> = of.iter().map(|node| format!("`{}`", pipeline.node_name(*node))).collect();
-        let (dir, name) = place_of(&doc);
-        let mut entry = None;
-        for ix in self.families.of_document(&doc) {
-            let family = self.families.family(ix);
-            if family.step_of(self.plan.ix).is_some() && !family.is_merges() {
-                entry = store.entry(&family.name, dir, name)?;
-            }
-        }
-        let before =
-            entry.map(|entry| crate::engine::sets::before(store, entry.story)).transpose()?.flatten();
-        let result =
-            before.map(|before| crate::engine::sets::result_of(store, &before, self.name())).transpose()?;
+        let stored = stored_of_set(self.parts, self.families, self.plan.ix, &doc)?;
         Ok(Trial {
             input: format!("{} of {}", text::count(members, "document"), of.join(", ")),
             module: self.module_of(self.plan),
@@ -520,7 +547,7 @@ impl Preparing<'_> {
             code: self.code(self.plan)?,
             packages: self.packages(self.plan)?,
             request,
-            stored: result.flatten().and_then(|result| result.record).map(|act| act.outcome.clone()),
+            stored,
             passed_on: None,
         })
     }

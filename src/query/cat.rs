@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Document;
 use crate::engine::documents::{Bytes, Documents, state_at};
+use crate::engine::past;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::model::action::{Outcome, Place, State};
@@ -88,8 +89,12 @@ pub fn content(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
     }
 }
 
-/// What a set, or what is behind it, came to in the last build of a sample: that is never its present result.
-pub fn of_sample(asked: &Asked<'_>, stream: &str) -> Result<Content> {
+/// How many groups are named where one is to be chosen.
+const NAMED: usize = 5;
+
+/// What a set, or what is behind it, came to in the last build of a sample: that is never its present result. `doc` is the
+/// stream itself where nobody said which.
+pub fn of_sample(asked: &Asked<'_>, stream: &str, doc: &str) -> Result<Content> {
     let node = find::stream(asked.pipeline, stream)?;
     let is_each = |ix| asked.pipeline.target(ix).verb == crate::model::pipeline::Verb::Each;
     let none = |what: &str| {
@@ -100,18 +105,43 @@ pub fn of_sample(asked: &Asked<'_>, stream: &str) -> Result<Content> {
             }
         })
     };
-    let Some(at) = crate::engine::past::of_sample(asked.store, stream)? else {
-        return Err(none("was not made over a sample yet"));
+    let doc = Some(doc).filter(|doc| *doc != stream);
+    let mut at = past::of_sample(asked.store, stream, doc)?;
+    if let Some(doc) = doc.filter(|_| at.is_none()) {
+        // A group by its value alone.
+        at = past::of_sample(asked.store, stream, Some(&format!("{stream}/{doc}")))?;
+    }
+    let Some(at) = at else {
+        let docs = past::docs_of_sample(asked.store, stream, NAMED)?;
+        return Err(match (docs.as_slice(), doc) {
+            ([], _) => none("was not made over a sample yet"),
+            (some, Some(doc)) => choose(
+                Error::no_match(format!("`{stream}` has no result for `{doc}` of the last sample")),
+                stream,
+                some,
+            ),
+            (some, None) => choose(
+                Error::usage(format!("`{stream}` has a result for each of several: say which")),
+                stream,
+                some,
+            ),
+        });
     };
     // It may have been collected since.
     let act = asked.store.act(at).ok().flatten();
-    let Some(Outcome::Output(output)) = act.as_deref().map(|act| &act.outcome) else {
-        return Err(none("has no result of the last sample any more"));
-    };
-    match asked.store.output_bytes(output)? {
-        Some(bytes) => Ok(inline(&bytes)),
-        None => Err(none("has no result of the last sample any more")),
+    let gone = || none("has no result of the last sample any more");
+    let Some(Outcome::Output(output)) = act.as_deref().map(|act| &act.outcome) else { return Err(gone()) };
+    if output.ext == folder::EXT {
+        let (folder, _) = asked.store.folder(output)?.ok_or_else(gone)?;
+        return Ok(Content::Folder { files: folder.files });
     }
+    Ok(inline(&asked.store.output_bytes(output)?.ok_or_else(gone)?))
+}
+
+fn choose(error: Error, stream: &str, docs: &[String]) -> Error {
+    docs.iter().fold(error, |error, doc| {
+        error.hint(format!("pipe cat {stream} {} --sample", crate::text::shell_word(doc)))
+    })
 }
 
 fn inline(bytes: &[u8]) -> Content {

@@ -179,7 +179,9 @@ pub fn answer(asked: &Asked<'_>, question: &Question, tell: &mut Tell<'_>) -> Re
         Question::Report { run } => tell(Answer::Report(Box::new(report::report(asked, *run)?))),
         Question::Run { run, target } => run::run(asked, *run, target.as_deref(), tell),
         Question::Ls(ask) => ls::ls(asked, ask, tell),
-        Question::Cat { stream, sample: true, .. } => tell(Answer::Content(cat::of_sample(asked, stream)?)),
+        Question::Cat { stream, doc, sample: true } => {
+            tell(Answer::Content(cat::of_sample(asked, stream, doc)?))
+        }
         Question::Cat { stream, doc, .. } => tell(Answer::Content(cat::content(asked, stream, doc)?)),
     }
 }

@@ -169,3 +169,39 @@ fn a_build_on_trial_runs_and_writes_nothing() {
     project.build_with(&["-n"], 0, &[]).says("1 changed");
     project.build_runs(&["up x", "joined X B C", "behind", "behind", "behind"]);
 }
+
+#[test]
+fn groups_of_a_sample_and_what_is_behind_a_set_can_be_looked_at() {
+    let project = Project::new().file(
+        "Pipelinefile",
+        "
+        [source.inbox]
+        path = \"inbox\"
+        [target.joined]
+        group = \"inbox\"
+        by    = \"id.dir\"
+        shell = \"wc -l < {in} | tr -d ' ' > {out}\"
+        [target.doubled]
+        each  = \"joined\"
+        shell = \"cat {in} {in} > {out}\"
+        ",
+    );
+    for name in ["one/a.txt", "one/b.txt", "two/c.txt"] {
+        project.write(&format!("inbox/{name}"), name);
+    }
+    project.pipe(&["build", "--sample", "9"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "joined", "joined/one", "--sample"]).ends(0).stdout, "2\n");
+    assert_eq!(project.pipe(&["cat", "joined", "two", "--sample"]).ends(0).stdout, "1\n");
+    assert_eq!(project.pipe(&["cat", "doubled", "joined/one", "--sample"]).ends(0).stdout, "2\n2\n");
+    project.pipe(&["cat", "joined", "joined/one"]).ends(4);
+    project
+        .pipe(&["cat", "joined", "--sample"])
+        .ends(2)
+        .says("`joined` has a result for each of several: say which")
+        .says("hint: pipe cat joined joined/one --sample")
+        .says("hint: pipe cat joined joined/two --sample");
+    project
+        .pipe(&["cat", "joined", "three", "--sample"])
+        .ends(4)
+        .says("no result for `three` of the last sample");
+}

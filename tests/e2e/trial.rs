@@ -340,7 +340,38 @@ fn fresh_runs_the_targets_before_it_too_and_records_nothing() {
         .says("hint: pipe try words inbox/a.txt");
     project.write("inbox/a.txt", " ");
     project.pipe(&["try", "count", "a.txt", "--fresh"]).ends(4).says("skipped or left out before");
-    project.pipe(&["try", "total", "--fresh"]).ends(2).says("`--fresh` is for targets with `each`");
+}
+
+#[test]
+fn fresh_makes_all_that_is_before_a_set_anew() {
+    let project = built();
+    project.write("inbox/a.txt", "alpha beta gamma delta");
+    project.pipe(&["try", "total", "--fresh"]).shows(
+        "
+        status: 0
+        --- stdout
+        16
+        --- stderr
+          Fresh     words: 3 results, 1 skipped
+          Fresh     count: 3 results
+          Input     3 documents of `count`, made anew
+          Output    json, 2 B, differs from the stored one     --diff shows how
+          Done      [TIME]; nothing was recorded
+        ",
+    );
+    let before = project.pipe(&["cat", "total"]).ends(0).stdout;
+    assert_eq!(before, "14");
+    project.pipe(&["cat", "words", "a.txt"]).ends(0).says("one three two");
+    assert_eq!(std::fs::read_dir(project.root().join(".pipe/try")).unwrap().count(), 0, "it goes");
+    // What fails is told, and is no member.
+    project.write("inbox/a.txt", "boom");
+    project
+        .pipe(&["try", "total", "--fresh"])
+        .ends(0)
+        .says("  Fresh     words: 2 results, 1 skipped, 1 failed")
+        .says("warning: words on inbox/a.txt: ValueError: no boom here")
+        .says("warning: 1 document left out: failed, or not built yet");
+    project.pipe(&["status"]).ends(0);
 }
 
 #[test]
@@ -414,6 +445,24 @@ fn the_debugger_opens_at_the_line_that_fails() {
     let (status, said) = on_a_terminal(&project, &["try", "words", "inbox/a.txt", "--debug"], &talk);
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("-> raise ValueError(\"no boom here\")"), "{said}");
+}
+
+#[test]
+fn the_debugger_opens_in_a_batch_module_with_a_batch_of_one() {
+    let project = project();
+    project.write(
+        "modules/words.py",
+        project
+            .read("modules/words.py")
+            .replace("@module\ndef words(doc):\n", "@module(batch=8)\ndef words(docs):\n    doc, = docs\n")
+            .replace("return \" \".join(sorted(doc.text().split()))", "return [\"one of %d\" % len(docs)]"),
+    );
+    project.write("inbox/a.txt", "boom");
+    let talk = [("(Pdb)", "p doc.text() * 2, len(docs)\n"), ("('boomboom', 1)", "q\n")];
+    let (status, said) = on_a_terminal(&project, &["try", "words", "inbox/a.txt", "--debug"], &talk);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("-> raise ValueError(\"no boom here\")"), "{said}");
+    project.pipe(&["try", "words", "inbox/b.txt"]).ends(0).says("one of 1");
 }
 
 #[test]
