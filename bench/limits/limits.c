@@ -1,6 +1,7 @@
 // What the machine can do at all.
 //   limits walk DIR        two threads: readdir and statx of every file below DIR
 //   limits spawn N PROGRAM two threads: N processes with posix_spawn, waited for
+//   limits filter N PROGRAM IN  the same with `PROGRAM IN OUT`, whose OUT is read and removed
 //   limits read DIR        two threads: readdir, open, fstat, read, close
 // Prints the seconds and the count.
 #define _GNU_SOURCE
@@ -22,7 +23,7 @@ static char **folders;
 static size_t held, room;
 static int at_work, reading;
 static long files, left;
-static char *program;
+static char *program, *input;
 
 static void push(char *folder) {
     pthread_mutex_lock(&lock);
@@ -91,6 +92,24 @@ static void *spawner(void *unused) {
     return unused;
 }
 
+// OUT is in the folder at hand; its name is that of the thread.
+static void *filterer(void *unused) {
+    static _Thread_local char buffer[1 << 16];
+    char out[32], *arguments[] = {program, input, out, NULL}, *environment[] = {NULL};
+    snprintf(out, sizeof out, "out-%lx", (unsigned long)pthread_self());
+    while (__atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED) > 0) {
+        pid_t process;
+        int status;
+        if (posix_spawn(&process, program, NULL, NULL, arguments, environment)) abort();
+        waitpid(process, &status, 0);
+        int made = open(out, O_RDONLY);
+        if (status || made < 0 || read(made, buffer, sizeof buffer) < 0) abort();
+        close(made);
+        unlink(out);
+    }
+    return unused;
+}
+
 int main(int count, char **words) {
     struct timespec began, ended;
     pthread_t threads[2];
@@ -101,6 +120,11 @@ int main(int count, char **words) {
         files = left = atol(words[2]);
         program = words[3];
         work = spawner;
+    } else if (!strcmp(words[1], "filter") && count > 4) {
+        files = left = atol(words[2]);
+        program = words[3];
+        input = words[4];
+        work = filterer;
     } else {
         reading = !strcmp(words[1], "read");
         push(strdup(words[2]));

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,31 +32,48 @@ def rust(*words) -> dict:
 
 
 def native(work: Path, *words) -> dict:
-    """A limit in C: `walk DIR`, `read DIR`, `spawn N PROGRAM`."""
-    done = subprocess.run([work / "limits", *map(str, words)], capture_output=True, text=True, check=True)
+    """A limit in C: `walk DIR`, `read DIR`, `spawn N PROGRAM`, `filter N PROGRAM IN`."""
+    done = subprocess.run([work / "limits", *map(str, words)], cwd=work, capture_output=True, text=True, check=True)
     seconds, count = done.stdout.split()
     return {"wall": float(seconds), "count": int(count)}
 
 
 def echo(count: int) -> dict:
-    """The bare JSON loop in Python, fed as `pipe` feeds a worker: a window of requests, refilled at half."""
+    """The bare JSON loop in Python, fed as `pipe` feeds a worker."""
+    return fed([sys.executable, HERE / "limits/echo.py"], b"", count)
+
+
+def worker(count: int) -> dict:
+    """The worker that a build starts, with the module of the echo workload, fed in the same way."""
+    with tempfile.TemporaryDirectory() as log:
+        command = [sys.executable, "-c", "import pipelinefile; pipelinefile.worker()", "modules/echo.py", "echo"]
+        home = {**os.environ, "PYTHONPATH": str(HERE.parent / "python")}
+        with open(Path(log, "log"), "ab") as file:
+            return fed(command, b'{"setup":{}}\n', count, cwd=HERE / "echo", env=home, stderr=file)
+
+
+def fed(command: list, setup: bytes, count: int, **words) -> dict:
+    """A worker that gets a window of requests, refilled at half; the clock starts with its first answer."""
     requests = [b'{"id":%d,"text":"%s","ext":"txt"}\n' % (number, TINY.encode()) for number in range(count)]
-    worker = subprocess.Popen([sys.executable, HERE / "limits/echo.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              bufsize=0)
-    to, back = worker.stdin.fileno(), worker.stdout.fileno()
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **words)
+    to, back = process.stdin.fileno(), process.stdout.fileno()
+    if setup:
+        os.write(to, setup)
+        if not os.read(back, 1 << 16).startswith(b'{"ready"'):
+            sys.exit(f"{command} does not start")
     os.write(to, requests[0])
-    os.read(back, 1 << 16)                                  # it has started
+    os.read(back, 1 << 16)
     sent = answered = 1
-    before, began = cpu_of(worker.pid), time.perf_counter()
+    before, began = cpu_of(process.pid), time.perf_counter()
     while answered < count:
         if sent - answered <= WINDOW // 2 and sent < count:
             until = min(count, answered + WINDOW)
             os.write(to, b"".join(requests[sent:until]))
             sent = until
         answered += os.read(back, 1 << 18).count(b"\n")
-    wall, cpu = time.perf_counter() - began, cpu_of(worker.pid) - before
-    worker.stdin.close()
-    worker.wait()
+    wall, cpu = time.perf_counter() - began, cpu_of(process.pid) - before
+    process.stdin.close()
+    process.wait()
     return {"wall": round(wall, 4), "count": count, "cpu": round(cpu, 2)}
 
 

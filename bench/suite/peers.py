@@ -77,6 +77,14 @@ class Pipe(Peer):
         return [str(self.binary), "build", "--progress", "none", "--color", "never"]
 
 
+class Tree(Pipe):
+    name, what = "pipe-tree", "the same with its sum as a tree (`reduce`)"
+
+    def fill(self, folder: Path) -> None:
+        super().fill(folder)
+        shutil.copytree(HERE / "docs3/tree", folder, dirs_exist_ok=True)
+
+
 class Script(Peer):
     name, what = "script", "by hand: two Python processes, remembers nothing"
     phases = ["cold"]
@@ -147,7 +155,7 @@ class Snakemake(Peer):
         return [str(home / "bin/snakemake"), "-j2", "-q", "all"]
 
 
-ALL = [Pipe, Script, Ninja, NinjaNothing, Snakemake]
+ALL = [Pipe, Tree, Script, Ninja, NinjaNothing, Snakemake]
 CHOICES = {"script": [Script], "ninja": [Ninja, NinjaNothing], "snakemake": [Snakemake]}
 
 

@@ -3,7 +3,7 @@ import math
 
 from suite.report import PHASES, best
 
-COLOURS = {"pipe": "#0b6e99", "script": "#8a8a8a", "ninja": "#d98032", "ninja-c": "#e9b98a", "snakemake": "#7a9e59"}
+COLOURS = {"pipe": "#0b6e99", "pipe-tree": "#5aa9c4", "script": "#8a8a8a", "ninja": "#d98032", "ninja-c": "#e9b98a", "snakemake": "#7a9e59"}
 LEFT, WIDTH, BAR, GAP = 130, 620, 13, 12
 LOW, HIGH = 0.005, 1000
 
