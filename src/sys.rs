@@ -205,10 +205,9 @@ pub fn wait(number: u32) -> Option<Exit> {
 /// Whether this process, a subreaper, surely has no children that were others' before. They become those of its first
 /// thread, which must not start any itself. Not sure: a kernel that does not list children.
 pub fn has_no_orphans() -> bool {
-    let own = own_pid();
-    let list = format!("/proc/self/task/{own}/children");
-    let children = crate::fs::read(std::path::Path::new(&list));
-    children.is_ok_and(|children| children.is_empty())
+    let mut first = [0];
+    let children = File::open(format!("/proc/self/task/{}/children", own_pid()));
+    children.and_then(|mut children| children.read(&mut first)).is_ok_and(|read| read == 0)
 }
 
 /// Takes the end of a child if it has ended.
