@@ -79,6 +79,11 @@ impl Error {
         }
     }
 
+    /// Whether there is no more room: what comes next would fail, too.
+    pub fn is_about_room(&self) -> bool {
+        self.hints.iter().any(|hint| hint == ROOM_HINT)
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

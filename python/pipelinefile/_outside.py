@@ -4,7 +4,7 @@ Modules need none of it under `pipe`: whoever vendors only the first file has th
 """
 from __future__ import annotations
 
-import inspect, json, os, re, shutil, subprocess, sys, weakref
+import base64, inspect, json, os, re, shutil, subprocess, sys, weakref
 from pathlib import Path, PurePath
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +30,7 @@ class _Loaded(_Manifest):
     def _rows(self, at: int = 0):
         for doc in super()._rows(at):
             if "files" in doc._src: doc.__class__ = _Folder
+            if raw := doc._src.pop("path_base64", None): doc._src["path"] = os.fsdecode(base64.b64decode(raw))
             yield doc
 
 def _chmod(root: Path, mode: int) -> None:

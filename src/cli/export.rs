@@ -64,6 +64,8 @@ struct Told<'a> {
     without: u64,
     no_json: u64,
     damaged: u64,
+    /// Documents of which no file could be written.
+    unwritten: u64,
 }
 
 enum Work {
@@ -128,15 +130,16 @@ impl Args {
         }
         asked?;
         let Some(work) = work else { return Err(self.nothing()) };
-        let mut without = 0;
+        let (mut without, mut unwritten) = (0, Vec::new());
         let exported = match work {
-            Work::Files(files) => {
+            Work::Files(mut files) => {
                 without = files.without;
+                unwritten = std::mem::take(&mut files.unwritten);
                 files.end()
             }
             Work::Table(table) => table.end(&mut |bytes| out.bytes(bytes))?,
         };
-        self.tell(format, exported, without, &reader, out)
+        self.tell(format, exported, (without, &unwritten), &reader, out)
     }
 
     fn is_stdout(&self) -> bool {
@@ -209,7 +212,7 @@ impl Args {
         &self,
         format: Format,
         exported: Exported,
-        without: u64,
+        (without, unwritten): (u64, &[(String, String)]),
         reader: &Reader,
         out: &mut Output,
     ) -> Result<Exit> {
@@ -223,6 +226,7 @@ impl Args {
                 without,
                 no_json: reader.no_json.len() as u64,
                 damaged: reader.damaged.len() as u64,
+                unwritten: unwritten.len() as u64,
             };
             out.json_line("export", &told)?;
         } else if !self.is_stdout() {
@@ -238,12 +242,18 @@ impl Args {
         if let Some(named) = named(&reader.no_json) {
             out.warning(format!("{named} no JSON inside: without fields"));
         }
+        for (id, why) in unwritten.iter().take(NAMED) {
+            out.warning(format!("{} was not written: {}", text::printable(id), text::printable(why)));
+        }
+        if unwritten.len() > NAMED {
+            out.warning(format!("and {} more", text::thousands((unwritten.len() - NAMED) as u64)));
+        }
         if let Some(named) = named(&reader.damaged) {
             out.warning(format!("{named} not what the result was any more: without content"));
             out.hint("pipe build     makes it again");
             return Ok(Exit::FAILED);
         }
-        Ok(Exit::FINE)
+        Ok(if unwritten.is_empty() { Exit::FINE } else { Exit::FAILED })
     }
 
     fn nothing(&self) -> Error {

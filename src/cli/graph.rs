@@ -202,6 +202,10 @@ fn modules(pipeline: &Pipeline, target: &Target) -> Vec<String> {
 /// How many documents it has, and what became of the others; empty while nothing was built.
 fn counted(node: &Vertex) -> String {
     match (&node.counts, node.documents) {
+        (Some(counts), _) if node.publish.is_some() => {
+            let published = format!("{} published", text::thousands(counts.published));
+            [status::counted(counts), published].join("; ")
+        }
         (Some(counts), _) => status::counted(counts),
         (None, Some(documents)) => text::count(documents, "document"),
         (None, None) => String::new(),

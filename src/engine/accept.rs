@@ -59,6 +59,10 @@ pub fn accept(
     let mut looking =
         Looking { parts, present: PresentCode::new(&parts.pipeline.root), known: HashMap::new() };
     survey.visit(&mut |meant, standing| {
+        if standing.is_made {
+            // A child has no output of its own in the split that made it.
+            return Ok(false);
+        }
         let answer = answers.entry(meant.target.clone()).or_default();
         let entry = standing.entry;
         let act = Survey::act(parts, entry)?;

@@ -93,7 +93,7 @@ impl Streams<'_> {
     ) -> Result<Option<LineContent>> {
         let path = match (&member.path, member.output) {
             // The user's own path says where it lies: only for whoever sees that anyway.
-            (Some(path), _) if sees_id && !as_files => text_of(path),
+            (Some(path), _) if sees_id && !as_files && path.to_str().is_some() => text_of(path),
             (Some(path), _) => text_of(&inputs.link(path, &member.digest, &member.ext)?),
             (None, Some(output)) if as_files || output.ext == folder::EXT => {
                 match inputs.output(self.store, output)? {

@@ -24,6 +24,8 @@ pub struct Files {
     written: u64,
     /// Documents without a result: nothing is written of them.
     pub without: u64,
+    /// Documents that could not be written, each with why.
+    pub unwritten: Vec<(String, String)>,
 }
 
 impl Files {
@@ -36,16 +38,33 @@ impl Files {
         };
         let template = parse(if is_source { SOURCES } else { RESULTS })?;
         let folders = parse(SOURCES)?;
-        Ok(Files { folder: folder.to_owned(), template, folders, written: 0, without: 0 })
+        Ok(Files {
+            folder: folder.to_owned(),
+            template,
+            folders,
+            written: 0,
+            without: 0,
+            unwritten: Vec::new(),
+        })
     }
 
-    /// The next document, as a line of a manifest.
+    /// The next document, as a line of a manifest. One that cannot be written does not stop the others.
     pub fn add(&mut self, line: &str, reader: &mut Reader) -> Result<()> {
         let line = Reader::line(line)?;
         if !line.has_content() && !line.is_folder() {
             self.without += 1;
             return Ok(());
         }
+        match self.write(&line, reader) {
+            Err(error) if !error.is_about_room() => {
+                self.unwritten.push((line.id, error.message));
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn write(&mut self, line: &Line, reader: &mut Reader) -> Result<()> {
         let id = DocId::parse(line.id.as_str());
         let field = |field: &Field| field.of_id(&id);
         let template = if line.is_folder() { &self.folders } else { &self.template };
@@ -58,7 +77,7 @@ impl Files {
             return Ok(());
         }
         let whole = Unplaced::at(&full)?;
-        if write(&line, &whole, reader)? {
+        if write(line, &whole, reader)? {
             whole.place()?;
             self.written += 1;
         }

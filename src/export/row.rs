@@ -1,6 +1,7 @@
 //! A line of a manifest → a row of a table: names and values in their order, values as the JSON that they are.
 
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub(super) struct Line {
     base64: Option<String>,
     #[serde(default)]
     pub(super) path: Option<std::path::PathBuf>,
+    /// The same, where no text can hold it.
+    #[serde(default)]
+    path_base64: Option<String>,
     /// Of a folder.
     #[serde(default)]
     pub(super) files: Option<Vec<FileLine>>,
@@ -108,9 +112,14 @@ pub struct Reader {
 impl Reader {
     /// A line as it is.
     pub(super) fn line(line: &str) -> Result<Line> {
-        serde_json::from_str(line).map_err(|e| {
+        let mut line: Line = serde_json::from_str(line).map_err(|e| {
             Error::unfinished("the list of documents came in another form than it should").caused_by(e)
-        })
+        })?;
+        let bytes = line.path_base64.as_ref().and_then(|path| crate::module::base64::decode(path).ok());
+        if let Some(bytes) = bytes {
+            line.path = Some(std::ffi::OsString::from_vec(bytes).into());
+        }
+        Ok(line)
     }
 
     /// The row of a line.

@@ -341,6 +341,12 @@ fn file_line(asked: &Asked<'_>, file: &folder::File, small: Option<&[u8]>) -> Va
 
 fn put_path(line: &mut Meta, path: &Path) {
     line.insert("path".into(), path.to_string_lossy().into_owned().into());
+    if path.to_str().is_none() {
+        // No text can hold it.
+        let mut encoded = Vec::new();
+        crate::module::base64::encode(path.as_os_str().as_encoded_bytes(), &mut encoded);
+        line.insert("path_base64".into(), String::from_utf8_lossy(&encoded).into_owned().into());
+    }
 }
 
 fn put_bytes(line: &mut Meta, bytes: &[u8]) {

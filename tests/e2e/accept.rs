@@ -211,7 +211,8 @@ fn a_split_a_set_and_a_route_are_accepted_like_any_other() {
         let code = project.read(&format!("modules/{name}.py"));
         project.write(&format!("modules/{name}.py"), code + "'a text'\n");
     }
-    project.pipe(&["accept", "parts", "up", "joined"]).ends(0);
+    let told = project.pipe(&["accept", "parts", "up", "joined"]).ends(0).stdout;
+    assert!(told.contains("parts: accepted: 1 output\n"), "children are no outputs of it: {told}");
     project.build_runs(&[]);
     assert_eq!(project.read("out/joined.txt"), "Xy");
     project.is_as_built_clean();

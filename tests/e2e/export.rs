@@ -84,7 +84,7 @@ fn the_table_in_every_format() {
         r#"
         status: 0
         --- stdout
-        {"v":1,"type":"export","path":"x.csv","format":"csv","documents":1,"columns":2,"without":0,"no_json":0,"damaged":0}
+        {"v":1,"type":"export","path":"x.csv","format":"csv","documents":1,"columns":2,"without":0,"no_json":0,"damaged":0,"unwritten":0}
         "#,
     );
 }
@@ -239,4 +239,47 @@ fn an_export_never_goes_over_documents() {
     assert_eq!(project.read("inbox/a.txt"), "precious");
     drop(project.pipe(&["export", "t", "-o", "t.csv"]).ends(0));
     drop(project.pipe(&["export", "t", "-o", "copies"]).ends(0));
+}
+
+#[test]
+fn one_document_that_cannot_be_written_stops_no_other() {
+    let project = Project::new().file(
+        "Pipelinefile",
+        "[source.docs]\npath = \"docs\"\n[target.up]\neach = \"docs\"\nshell = \"tr a-z A-Z < {in} > {out}\"\n",
+    );
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        project.write(&format!("docs/{name}"), name);
+    }
+    project.pipe(&["build"]).ends(0);
+    project.write("made/docs/b.txt.txt/in-the-way", "");
+    let told = project.pipe(&["export", "up", "-o", "made/"]).ends(1);
+    told.says("Exported  2 documents to made/").says("warning: docs/b.txt was not written: cannot write");
+    assert_eq!(project.read("made/docs/c.txt.txt"), "C.TXT");
+    let json = project.pipe(&["export", "up", "-o", "made/", "--json"]).ends(1).stdout;
+    assert!(json.contains("\"unwritten\":1"), "{json}");
+}
+
+#[test]
+fn files_whose_names_are_no_text_are_exported_loaded_and_handed_to_sets() {
+    use std::os::unix::ffi::OsStrExt;
+    let project = Project::new().file(
+        "Pipelinefile",
+        "[source.docs]\npath = \"docs\"\n[target.sizes]\nall = \"docs\"\nmodule = \"sizes\"\n",
+    );
+    project.write("docs/b.txt", "b");
+    project.write(
+        "modules/sizes.py",
+        "from pipelinefile import module\n@module\ndef sizes(docs):\n    return {doc.id: len(doc.path.read_bytes()) for doc in docs}\n",
+    );
+    let odd = project.root().join("docs").join(std::ffi::OsStr::from_bytes(b"a\xff.txt"));
+    std::fs::write(&odd, vec![b'x'; 300_000]).unwrap();
+    project.pipe(&["build"]).ends(0);
+    let sizes = "{\"docs/a%FF.txt\":300000,\"docs/b.txt\":1}";
+    assert_eq!(project.pipe(&["cat", "sizes"]).ends(0).stdout, sizes);
+    project.pipe(&["export", "docs", "-o", "made/"]).ends(0);
+    let sizes: Vec<u64> = std::fs::read_dir(project.root().join("made/docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(sizes.iter().sum::<u64>(), 300_001);
 }

@@ -90,6 +90,7 @@ fn once_something_was_built_nothing_gets_lost_on_the_way() {
         where    = { id = "!**/b.*" }
         min_done = 0.5
         shell    = "wc -l < {in} > {out}"
+        publish  = "out/most.txt"
         "#,
     );
     for (name, text) in [
@@ -112,7 +113,7 @@ fn once_something_was_built_nothing_gets_lost_on_the_way() {
         └─ text     each md | skip | pass | fail  3 of 6; 1 skipped, 1 left out, 1 failed; by fail 1, md 2, pass 1, skip 1
            ├─ line  split its own command         3 of 4; 1 blocked; 4 children
            ├─ size  each its own command          3 of 4; 1 blocked; 2 without `who`                                        with who = people
-           └─ most  all its own command           one of 4 members; 1 left out; over 2 of 3
+           └─ most  all its own command           one of 4 members; 1 left out; over 2 of 3; 1 published                    → out/most.txt
         people      source                        2 documents                                                               people.csv
         ",
     );
@@ -125,6 +126,6 @@ fn once_something_was_built_nothing_gets_lost_on_the_way() {
     assert_eq!(text["counts"]["routed"], serde_json::json!({ "fail": 1, "md": 2, "pass": 1, "skip": 1 }));
     let status = project.pipe(&["status"]).ends(0);
     drop(status.says(
-        "text    each    6     3        1         1       1        -  by fail 1, md 2, pass 1, skip 1\n",
+        "text    each    6     3        1         1       1        -          -  by fail 1, md 2, pass 1, skip 1\n",
     ));
 }

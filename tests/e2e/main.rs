@@ -122,6 +122,7 @@ mod sets;
 mod several;
 /// All shapes at once, against an oracle.
 mod shapes;
+mod shared_shapes;
 /// The shared cache: `PIPE_CACHE`.
 mod sharing;
 /// Published files and people.

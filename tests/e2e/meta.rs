@@ -66,6 +66,42 @@ fn a_result_without_a_value_passes_the_input_on_unchanged() {
 }
 
 #[test]
+fn a_gigabyte_that_is_passed_on_is_not_copied() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.lang]\neach = \"inbox\"\nmodule = \"lang\"\n\
+             [target.size]\neach = \"lang\"\nmodule = \"lang:size\"\n",
+        )
+        .file("inbox/a.txt", "a")
+        .file(
+            "modules/lang.py",
+            "from pipelinefile import Result, module\n@module\ndef lang(doc):\n    return Result(meta={'lang': 'de'})\n\
+             @module\ndef size(doc):\n    return doc.path.stat().st_size\n",
+        );
+    let file = std::fs::File::create(project.root().join("inbox/giga.bin")).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let written = || {
+        let (mut open, mut blocks) = (vec![project.root().join(".pipe")], 0);
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                let metadata = entry.path().symlink_metadata().unwrap();
+                if metadata.is_dir() {
+                    open.push(entry.path());
+                } else {
+                    blocks += std::os::unix::fs::MetadataExt::blocks(&metadata);
+                }
+            }
+        }
+        blocks * 512
+    };
+    project.pipe(&["build"]).ends(0);
+    // The store has a reserve of 16 MiB.
+    assert!(written() < 20 << 20, "{}", written());
+    assert_eq!(project.pipe(&["cat", "size", "inbox/giga.bin"]).ends(0).stdout, "1073741824");
+}
+
+#[test]
 fn a_route_is_decided_again_when_a_value_that_it_reads_changes_though_bytes_do_not() {
     let project = project(GERMAN);
     project.build_runs(&["lang en one", "lang de eins", "words en one", "words de eins", "german"]);
