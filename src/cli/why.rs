@@ -311,6 +311,10 @@ fn reason_details(reason: &Reason) -> Vec<String> {
         Reason::Code { files } => {
             let change = |file: &crate::model::reason::FileChange| match (&file.old, &file.new) {
                 // A package is named with its version, and has no digest.
+                (None, None) if file.file.contains(" → ") => {
+                    let (name, versions) = file.file.split_once(' ').unwrap_or_default();
+                    format!("{name:<24}  {versions}")
+                }
                 (None, None) => format!("{:<24}  is not installed any more", file.file),
                 (old, new) => line(&file.file, &short(old.as_ref()), &short(new.as_ref())),
             };

@@ -56,8 +56,7 @@ pub fn accept(
     let mut survey = Survey::new(parts, targets, None)?;
     let mut answers: BTreeMap<String, AcceptedTarget> = BTreeMap::new();
     let mut found: BTreeMap<(String, Digest), Found> = BTreeMap::new();
-    let mut looking =
-        Looking { parts, present: PresentCode::new(&parts.pipeline.root), known: HashMap::new() };
+    let mut looking = Looking { parts, present: PresentCode::new(&parts.sites), known: HashMap::new() };
     survey.visit(&mut |meant, standing| {
         if standing.is_made {
             // A child has no output of its own in the split that made it.

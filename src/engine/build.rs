@@ -221,7 +221,7 @@ impl<'a> Build<'a> {
             scheduler: Scheduler::with_routes(families, &limits, options.jobs),
             open: Vec::new(),
             plans: vec![None; pipeline.targets.len()],
-            lookup: Lookup::new(crate::engine::loads::PresentCode::new(&pipeline.root)),
+            lookup: Lookup::new(crate::engine::loads::PresentCode::new(&parts.sites)),
             inputs: Inputs::new(parts.store)?,
             workers: Vec::new(),
             standing,

@@ -95,7 +95,7 @@ impl Streams<'_> {
     ) -> Result<Groups> {
         let target = self.pipeline.target(ix);
         let mut gate = Gate::new(self, target, sees);
-        let mut lookup = Lookup::new(PresentCode::new(&self.pipeline.root));
+        let mut lookup = Lookup::new(PresentCode::new(self.sites));
         let mut groups = Groups { path, ..Groups::default() };
         let mut sorter = Sorter::new(&groups.path);
         let needs = Needs { meta: gate.needs.meta || by.is_of_meta(), ..gate.needs };

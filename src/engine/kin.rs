@@ -253,7 +253,7 @@ fn of_member(
         }
         State::Skipped | State::LeftOut | State::Absent => return Ok(()),
     }
-    let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+    let mut lookup = Lookup::new(PresentCode::new(&parts.sites));
     let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
     let field = |field: &crate::model::selection::Field| deciding.field(member, place, field);
     if target.test.as_ref().is_some_and(|test| !test.passes(&field)) {

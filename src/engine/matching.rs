@@ -130,7 +130,7 @@ fn read(
 ) -> Result<(Table, Digest)> {
     let mut table = Table::default();
     let mut root = FieldHasher::new("pipe values");
-    let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+    let mut lookup = Lookup::new(PresentCode::new(&parts.sites));
     each(parts, families, node, only, &mut |ix, document, place, state| {
         let family = families.family(ix);
         if groups && !family.is_group() {
@@ -189,6 +189,7 @@ fn each(
         families,
         store: parts.store,
         roots: &parts.roots,
+        sites: &parts.sites,
         only: only.map(AsRef::as_ref),
         is_current: None,
         group: None,
@@ -233,7 +234,7 @@ impl Matching<'_> {
         for value in &plan.values {
             let with = &self.parts.pipeline.target(plan.ix).with[value.number];
             let (Some(table), Some((_, mine, theirs))) = (&value.table, terms(with)) else { continue };
-            let mut lookup = Lookup::new(PresentCode::new(&self.parts.pipeline.root));
+            let mut lookup = Lookup::new(PresentCode::new(&self.parts.sites));
             let (pipeline, store) = (self.parts.pipeline, self.parts.store);
             let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
             let own = deciding.field(document, main, mine);
@@ -289,7 +290,7 @@ impl Matching<'_> {
         if family.is_children() {
             document.above = above(parts.store, parts.pipeline, families, &parts.roots, ix, dir)?;
         }
-        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        let mut lookup = Lookup::new(PresentCode::new(&parts.sites));
         let deciding = Deciding { pipeline: parts.pipeline, family, store: parts.store, lookup: &mut lookup };
         let value = deciding.field(&document, place, theirs).as_ref().and_then(canonical);
         // Another value with the same hash.
@@ -329,7 +330,7 @@ fn looking(
     visit: &mut dyn FnMut(&DocId, Option<Value>) -> Result<()>,
 ) -> Result<u64> {
     let mut unknown = 0;
-    let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+    let mut lookup = Lookup::new(PresentCode::new(&parts.sites));
     for stream in &target.streams {
         each(parts, families, *stream, None, &mut |ix, document, place, state| {
             let family = families.family(ix);
@@ -452,7 +453,7 @@ pub fn unmatched(
             }
             Ok(())
         })?;
-        let mut lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        let mut lookup = Lookup::new(PresentCode::new(&parts.sites));
         each(parts, families, node, None, &mut |ix, document, place, state| {
             if state != State::Done {
                 return Ok(());

@@ -65,6 +65,7 @@ mod session;
 mod set_work;
 pub mod sets;
 mod sharing;
+pub mod sites;
 mod sources;
 mod split;
 pub mod stale;
@@ -89,6 +90,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::engine::sites::Sites;
 use crate::engine::target::TargetPlan;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -219,6 +221,8 @@ pub struct Parts<'a> {
     pub roots: Vec<Arc<Roots>>,
     /// The folder in which results are shared with others.
     pub cache: Option<PathBuf>,
+    /// Where modules find packages.
+    pub sites: Arc<Sites>,
 }
 
 /// What a program in a container may read: the project, its sources, the files beside them, the store.
@@ -251,7 +255,8 @@ impl<'a> Parts<'a> {
         };
         let roots = others::roots(pipeline);
         let cache = crate::env::cache_dir().map(|folder| pipeline.root.join(folder));
-        Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache })
+        let sites = Arc::new(Sites::new(pipeline, store));
+        Ok(Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache, sites })
     }
 
     /// The same for what starts no module: nothing is looked for.
@@ -259,7 +264,8 @@ impl<'a> Parts<'a> {
         let host = Arc::new(Host::of_this_program());
         let roots = others::roots(pipeline);
         let (python, interpreter, cache) = (None, String::new(), None);
-        Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache }
+        let sites = Arc::new(Sites::new(pipeline, store));
+        Parts { pipeline, pipelinefile, store, host, python, interpreter, roots, cache, sites }
     }
 
     /// The interpreter that runs a module, if there is one.

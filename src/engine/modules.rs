@@ -45,6 +45,29 @@ pub fn interpreter(root: &Path, store: &Store) -> Result<Interpreter> {
     Ok(found)
 }
 
+/// The import path of the interpreter at hand, and whether it is what was kept; it is asked if nothing was, or `now`.
+pub fn import_path(root: &Path, store: &Store, python: &Python, now: bool) -> (Vec<PathBuf>, bool) {
+    let key = python::selection_key(root);
+    let kept = if now { None } else { store.kept("import path", key.as_bytes()).ok().flatten() };
+    if let Some(folders) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+        return (folders, true);
+    }
+    let folders = python.import_path(root);
+    // What cannot be kept is asked again.
+    drop(store.keep("import path", key.as_bytes(), &serde_json::to_vec(&folders).unwrap_or_default()));
+    (folders, false)
+}
+
+/// The parts of a program that its identity is made of.
+pub fn program(
+    root: &Path,
+    store: &Store,
+    module: &Module,
+    interpreter: &str,
+) -> Result<Vec<(String, String)>> {
+    Ok(program_parts(module, interpreter, probe(root, store, module)?))
+}
+
 /// The facts of every module, by its number.
 pub fn facts(
     pipeline: &Pipeline,
@@ -64,8 +87,7 @@ pub fn facts(
         let files = tree
             .code_files(&Spec::of(module))
             .map_err(|error| error.context(format!("cannot read the code of module `{}`", module.name)))?;
-        let probe = probe(pipeline, store, module)?;
-        let program = program_parts(module, interpreter, probe);
+        let program = program(&pipeline.root, store, module, interpreter)?;
         let declares = if is_routed(pipeline, all.len()) { declares(pipeline, module)? } else { None };
         let (identity, files) = (identity(&program), files.files);
         all.push(ModuleFacts { identity, program, files, declares, service: None });
@@ -134,16 +156,15 @@ pub fn withheld(pipeline: &Pipeline, own: &[String]) -> Vec<String> {
 }
 
 /// The output of a module's probe, asked again when the program's stamp changes.
-fn probe(pipeline: &Pipeline, store: &Store, module: &Module) -> Result<Option<String>> {
+fn probe(root: &Path, store: &Store, module: &Module) -> Result<Option<String>> {
     let Some(command) = &module.probe else { return Ok(None) };
     let program = command.split_whitespace().next().unwrap_or_default();
-    let stamp =
-        find_program(program, &pipeline.root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
+    let stamp = find_program(program, root).and_then(|path| Some((path.clone(), file_stamp(&path)?)));
     let key = FieldHasher::new("pipe probe").text(command).text(&format!("{stamp:?}")).finish();
     if let Some(kept) = store.kept("probe", &key.0)? {
         return Ok(Some(String::from_utf8_lossy(&kept).into_owned()));
     }
-    let text = run_probe(&pipeline.root, &module.name, command)?;
+    let text = run_probe(root, &module.name, command)?;
     store.keep("probe", &key.0, text.as_bytes())?;
     Ok(Some(text))
 }

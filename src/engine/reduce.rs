@@ -225,6 +225,7 @@ impl Tree<'_> {
             families: self.families,
             store: self.parts.store,
             roots: &self.parts.roots,
+            sites: &self.parts.sites,
             only,
             is_current: None,
             group: None,

@@ -302,7 +302,7 @@ fn asks_content(pipeline: &Pipeline, options: &Options) -> bool {
 
 /// Plans every target with the sets as they are now: what must be so if nothing has changed.
 fn predict(parts: &Parts<'_>, families: &Families, options: &Options, outline: &mut Outline) -> Result<()> {
-    let mut present = PresentCode::new(&parts.pipeline.root);
+    let mut present = PresentCode::new(&parts.sites);
     let mut inputs = Inputs::new(parts.store)?;
     for ix in &options.wanted {
         outline.plan(parts, families, *ix, &mut present, &mut inputs)?;

@@ -64,6 +64,7 @@ pub(super) fn set_work(
         families,
         store: parts.store,
         roots: &parts.roots,
+        sites: &parts.sites,
         only: only.as_deref(),
         is_current: options.docs.is_some().then_some(&is_current),
         group: None,

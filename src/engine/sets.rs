@@ -13,6 +13,7 @@ use crate::engine::decide::Deciding;
 use crate::engine::document::{Before, Content, Document, Facts, MainInput, StepResult};
 use crate::engine::lookup::Lookup;
 use crate::engine::members::{Group, visit_group};
+use crate::engine::sites::Sites;
 use crate::error::Result;
 use crate::hash::Digest;
 use crate::model::action::{Output, Place, Position, State};
@@ -117,6 +118,8 @@ pub struct Streams<'a> {
     pub store: &'a Store,
     /// By source: where it lies.
     pub roots: &'a [Arc<Roots>],
+    /// Where modules find packages.
+    pub sites: &'a Arc<Sites>,
     /// Only documents that this lets in: a sample.
     pub only: Option<&'a (dyn Fn(&DocId) -> bool + Sync)>,
     /// For targets of a partial build: whether an entry's definition is up to date for the stream.
@@ -164,7 +167,7 @@ impl<'a> Gate<'a> {
             sees,
             needs,
             coverage: Coverage::default(),
-            lookup: Lookup::new(crate::engine::loads::PresentCode::new(&streams.pipeline.root)),
+            lookup: Lookup::new(crate::engine::loads::PresentCode::new(streams.sites)),
         }
     }
 

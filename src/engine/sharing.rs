@@ -3,8 +3,7 @@
 //! Also what is remembered of the cache within a build. What is taken from it is `taking`'s. Without a cache nothing of
 //! this runs. See `docs/design/cache.md`.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::cache::{Bytes, Cache, Entry};
 use crate::error::{Error, Result, io_text};
-use crate::model::action::{Extras, Origin, Outcome, Output, Package, Place, Position};
+use crate::model::action::{Extras, Origin, Outcome, Output, Place, Position};
 use crate::model::event::Event;
 use crate::model::folder;
 use crate::plan::key::{action_key, recipe_digest};
@@ -23,9 +22,6 @@ pub(super) struct Sharing {
     pub(super) cache: Arc<Cache>,
     jobs: Sender<(Position, String)>,
     thread: JoinHandle<Failures>,
-    /// Where the interpreter finds packages; asked when the first result that loaded any is met.
-    python_path: Option<Vec<PathBuf>>,
-    packages: HashMap<Package, Option<Package>>,
     /// Results that were taken.
     pub(super) taken: u64,
     pub(super) serial: u64,
@@ -63,8 +59,7 @@ impl Sharing {
         let thread = started.map_err(|e| {
             Error::unfinished("cannot start the thread that shares results").caused_by(io_text(&e))
         })?;
-        let (python_path, packages) = (None, HashMap::new());
-        Ok(Sharing { cache, jobs, thread, stop, python_path, packages, taken: 0, serial: 0 })
+        Ok(Sharing { cache, jobs, thread, stop, taken: 0, serial: 0 })
     }
 
     /// Gives a record that is on disk.
@@ -98,23 +93,6 @@ impl Sharing {
             notices.push(Event::Notice { message, hint });
         }
         (self.taken, notices)
-    }
-
-    /// The package as it is installed here in the same version; nothing if it is not.
-    pub(super) fn package(
-        &mut self,
-        package: &Package,
-        python: &dyn Fn() -> Vec<PathBuf>,
-    ) -> Option<Package> {
-        if let Some(known) = self.packages.get(package) {
-            return known.clone();
-        }
-        let folders = self.python_path.get_or_insert_with(python);
-        let name = Path::new(&package.path).file_name().unwrap_or_default();
-        let here = folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());
-        let here = here.map(|path| Package { path: path.display().to_string(), ..package.clone() });
-        self.packages.insert(package.clone(), here.clone());
-        here
     }
 }
 

@@ -79,7 +79,7 @@ impl<'a> Survey<'a> {
         let families = Families::new(parts.pipeline, &wanted);
         let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Nobody)?;
         let mut outline = Outline::new(parts, facts)?;
-        let mut present = PresentCode::new(&parts.pipeline.root);
+        let mut present = PresentCode::new(&parts.sites);
         let mut inputs = Inputs::new(parts.store)?;
         let mut meant = Vec::new();
         for ix in targets {
@@ -111,6 +111,7 @@ impl<'a> Survey<'a> {
             families: &self.families,
             store,
             roots: &self.parts.roots,
+            sites: &self.parts.sites,
             only: None,
             is_current: None,
             group: None,

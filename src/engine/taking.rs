@@ -87,14 +87,10 @@ impl Build<'_> {
     /// What the maker's worker had loaded, against what it would load here.
     fn loads_here(&mut self, loads: Option<&Loads>, identity: Digest) -> Result<Here> {
         let Some(loads) = loads else { return Ok(Here::Equal(None)) };
-        let python = self.parts.python.as_ref();
-        let asked = || python.map_or_else(Vec::new, |python| python.import_path(&self.pipeline.root));
         let mut here = Loads { module: identity, files: loads.files.clone(), packages: Vec::new() };
-        if let Some(sharing) = &mut self.sharing {
-            for package in &loads.packages {
-                let Some(package) = sharing.package(package, &asked) else { return Ok(Here::Other) };
-                here.packages.push(package);
-            }
+        for package in &loads.packages {
+            let Some(package) = self.parts.sites.here(&identity, package) else { return Ok(Here::Other) };
+            here.packages.push(package);
         }
         here.packages.sort();
         if !self.lookup.present.changes(&here, &mut self.store.code_cache()).is_empty() {

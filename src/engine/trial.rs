@@ -202,7 +202,7 @@ pub fn prepare(
     )?;
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
-    let mut present = PresentCode::new(&parts.pipeline.root);
+    let mut present = PresentCode::new(&parts.sites);
     let mut plan_of = |ix| -> Result<TargetPlan> {
         let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
         matching::load(parts, &families, &mut plan, None)?;
@@ -251,7 +251,7 @@ pub fn prepare_all(
     )?;
     let mut outline = Outline::new(parts, facts)?;
     let mut inputs = Inputs::in_folder(folder.join("in"))?;
-    let mut present = PresentCode::new(&parts.pipeline.root);
+    let mut present = PresentCode::new(&parts.sites);
     let mut plan = outline.plan(parts, &families, ix, &mut present, &mut inputs)?;
     matching::load(parts, &families, &mut plan, None)?;
     let preparing = Preparing { parts, families: &families, plan: &plan, folder };
@@ -452,6 +452,7 @@ impl Preparing<'_> {
             families: self.families,
             store,
             roots: &self.parts.roots,
+            sites: &self.parts.sites,
             only: None,
             is_current: None,
             group: None,
@@ -475,7 +476,7 @@ impl Preparing<'_> {
             let step = family.step_of(self.plan.ix).unwrap_or_default();
             let group = crate::engine::members::children_of(store, &document, family, step)?;
             let mut trial = self.set(doc, Some(&group), inputs)?;
-            let mut lookup = Lookup::new(PresentCode::new(&pipeline.root));
+            let mut lookup = Lookup::new(PresentCode::new(&self.parts.sites));
             let deciding = Deciding { pipeline, family, store, lookup: &mut lookup };
             let matching = Matching { parts: self.parts, families: self.families };
             let found = matching.of_document(self.plan, &document, step)?;
@@ -518,6 +519,7 @@ impl Preparing<'_> {
             families: self.families,
             store,
             roots: &self.parts.roots,
+            sites: &self.parts.sites,
             only: None,
             is_current: None,
             group,

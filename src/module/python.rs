@@ -37,7 +37,7 @@ pub struct Python {
 impl Python {
     /// The folders in which the interpreter finds packages, as workers at `root` see them; empty if it does not say.
     pub fn import_path(&self, root: &Path) -> Vec<PathBuf> {
-        let ask = "import sys; print('\\n'.join(sys.path[1:]))";
+        let ask = "import sys; print('\\n'.join(sys.path))";
         let asked =
             Command::new(&self.executable).args(["-c", ask]).current_dir(root).stdin(Stdio::null()).output();
         let text =
@@ -90,18 +90,26 @@ fn selected(root: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The environment that Python modules of the project at `root` run in, so far as they have none of their own; nothing: the
-/// interpreter lies in no virtual environment. A few stats, no process.
-pub fn environment(root: &Path) -> Option<PathBuf> {
-    environment_of(&selected(root).ok()?)
+/// The folders of packages of the environment that an interpreter lies in.
+pub fn packages_of(executable: &Path) -> Vec<PathBuf> {
+    let lib = executable.parent().and_then(Path::parent).map(|folder| folder.join("lib"));
+    let entries = lib.and_then(|lib| std::fs::read_dir(lib).ok()).into_iter().flatten().flatten();
+    let folders = entries.map(|entry| entry.path().join("site-packages"));
+    let mut folders: Vec<PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
+    folders.sort();
+    let declared = env::declared("PYTHONPATH").unwrap_or_default();
+    folders.splice(0..0, std::env::split_paths(&declared).filter(|folder| folder.is_absolute()));
+    folders
 }
 
-/// The virtual environment that a file lies in.
-pub fn environment_of(file: &Path) -> Option<PathBuf> {
-    // `lib/python3.11/site-packages/NAME` is the deepest that is asked about.
-    let mut above = file.ancestors().skip(1).take(5);
-    let found = above.find(|folder| folder.join("pyvenv.cfg").is_file())?;
-    std::fs::canonicalize(found).ok()
+/// Whether a folder of packages is that of an interpreter: `PREFIX/lib/…` beside `PREFIX/bin/python3`.
+pub fn has_interpreter(packages: &Path) -> bool {
+    let is_prefix = |folder: &&Path| {
+        let below = packages.strip_prefix(folder).ok().and_then(|below| below.components().next());
+        let below = below.map(|first| first.as_os_str().to_owned());
+        below.is_some_and(|first| ["lib", "lib64", "local"].iter().any(|name| first == *name))
+    };
+    packages.ancestors().skip(1).filter(is_prefix).any(|folder| folder.join("bin/python3").is_file())
 }
 
 /// Finds the interpreter for the project at `root` and asks it who it is; 20 ms or more, so keep the answer under
@@ -148,13 +156,16 @@ fn is_script(path: &Path) -> bool {
 /// Changes when [`find`] might give another answer: the selected file, the variables and the files that shims go by.
 /// A few stats, no process. Of this machine only: never part of a key of a result.
 pub fn selection_key(root: &Path) -> String {
-    let mut hasher = FieldHasher::new("pipe python selection 1");
+    let mut hasher = FieldHasher::new("pipe python selection 2");
     match selected(root) {
         Err(error) => hasher.text(&error.to_string()),
         Ok(path) => {
             hasher.bytes(path.as_os_str().as_bytes());
             // Both the link and what it leads to: a virtual environment's is a link.
-            for meta in [std::fs::symlink_metadata(&path), std::fs::metadata(&path)] {
+            let settings = path.parent().and_then(Path::parent).unwrap_or(root).join("pyvenv.cfg");
+            let files =
+                [std::fs::symlink_metadata(&path), std::fs::metadata(&path), std::fs::metadata(settings)];
+            for meta in files {
                 let stamp = meta.map_or((0, 0, 0), |meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
                 hasher.number(stamp.0).number(stamp.1 as u64).number(stamp.2 as u64);
             }
@@ -163,6 +174,10 @@ pub fn selection_key(root: &Path) -> String {
     };
     for variable in env::python_selection() {
         hasher.option(variable.as_deref().map(OsStrExt::as_bytes));
+    }
+    // What makes its import path.
+    for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "HOME"] {
+        hasher.option(env::declared(name).as_deref().map(OsStrExt::as_bytes));
     }
     let up_the_tree = root.ancestors().map(|folder| folder.join(".python-version"));
     let global = env::declared("PYENV_ROOT")

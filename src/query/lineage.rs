@@ -135,7 +135,7 @@ pub fn members_of(asked: &Asked<'_>, documents: &Documents<'_>, document: &Docum
         name: document.name.clone(),
         entry: asked.store.entry(&family.name, &document.dir, &document.name)?,
     };
-    let lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+    let lookup = Lookup::new(PresentCode::of(asked.pipeline, asked.store));
     let mut tracer = Tracer { asked, documents, lookup };
     let count = tracer.member_count(&found, target)?;
     tracer.members(target, value, count)
@@ -151,7 +151,7 @@ pub fn project_of(source: &Source, id: &DocId) -> Option<Link> {
 /// The lineage of a document.
 pub fn lineage(asked: &Asked<'_>, documents: &Documents<'_>, found: &Found) -> Result<Lineage> {
     let Some(ix) = found.family(documents) else { return Ok(Lineage::default()) };
-    let lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+    let lookup = Lookup::new(PresentCode::of(asked.pipeline, asked.store));
     let mut tracer = Tracer { asked, documents, lookup };
     let from = tracer.back(ix, found)?;
     let (made, cut) = tracer.forward(ix, found)?;

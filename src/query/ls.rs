@@ -158,7 +158,7 @@ fn each(
     let asks_meta = test.fields().any(|field| matches!(field, Field::Meta(_)));
     let asks_look = test.fields().any(|field| matches!(field, Field::Size | Field::Mime));
     let depth = if asks_meta || ask.manifest || ask.pairs { Depth::All } else { Depth::Place };
-    let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+    let mut lookup = Lookup::new(PresentCode::of(asked.pipeline, asked.store));
     documents.visit(node, depth, &mut |passing| {
         if glob.as_ref().is_some_and(|glob| !covers(glob, &passing.document.id)) {
             return Ok(true);

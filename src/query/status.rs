@@ -523,7 +523,7 @@ fn members(asked: &Asked<'_>, targets: &mut [TargetStatus]) -> Result<()> {
         targets[ix].came = target.streams.iter().map(size).sum();
         let Some(test) = &target.test else { continue };
         let documents = Documents::new(asked.pipeline, asked.store);
-        let mut lookup = Lookup::new(PresentCode::new(&asked.pipeline.root));
+        let mut lookup = Lookup::new(PresentCode::of(asked.pipeline, asked.store));
         let mut left_out = 0;
         for stream in &target.streams {
             documents.visit(*stream, Depth::All, &mut |passing| {

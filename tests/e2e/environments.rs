@@ -285,3 +285,54 @@ fn environments_that_no_module_uses_are_collected() {
     assert!(!project.pipe(&["gc"]).ends(0).stdout.contains("environment"));
     assert!(!project.pipe(&["build"]).ends(0).stderr.contains("built"));
 }
+
+/// The first that says what it needs is not the last: each time, what is loaded now is what counts.
+#[test]
+fn a_module_that_says_another_way_what_it_needs_runs_with_that() {
+    if uv().is_none() {
+        return;
+    }
+    // At hand there is another version.
+    let project = project();
+    let at_hand = environment(&project, "at-hand", "7").join("bin/python3");
+    let project = project.env("PIPE_PYTHON", at_hand.to_str().unwrap());
+    let plain = "from pipelinefile import module\nimport thelib\n\
+                 @module\ndef up(doc):\n    return doc.text() + ' by ' + thelib.VERSION\n";
+    let with = |table: &str| project.write("Pipelinefile", format!("{PIPELINEFILE}{table}"));
+    let expect = |says: &str, result: &str| {
+        drop(project.pipe(&["build"]).ends(0).says(says));
+        assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, result);
+        drop(project.pipe(&["build"]).ends(0).says("Up to date"));
+    };
+    script(&project, &["thelib==1"]);
+    expect("2 built", "a by 1");
+    project.write("modules/up.py", plain);
+    expect("2 built", "a by 7");
+    script(&project, &["thelib==1"]);
+    expect("2 reused", "a by 1");
+    project.write("modules/up.py", plain);
+    project.write("one.txt", "thelib==1\n");
+    project.write("two.txt", "thelib==2\n");
+    with("[module.up]\nrequirements = \"two.txt\"\n");
+    expect("2 built", "a by 2");
+    with("[module.up]\nrequirements = \"one.txt\"\n");
+    expect("2 reused", "a by 1");
+    project.write("one.txt", "thelib==2\n");
+    expect("2 reused", "a by 2");
+}
+
+#[test]
+fn a_store_elsewhere_has_its_environments_there() {
+    if uv().is_none() {
+        return;
+    }
+    let project = project().env("PIPE_DIR", "elsewhere/state");
+    script(&project, &["thelib==1"]);
+    assert_eq!(project.build().ends(0).all("done").len(), 2);
+    project.write("docs/c.txt", "a");
+    drop(project.pipe(&["build"]).ends(0).says("1 reused"));
+    script(&project, &["thelib==2"]);
+    // Two of them are the same.
+    assert_eq!(project.build().ends(0).all("done").len(), 2);
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 2");
+}

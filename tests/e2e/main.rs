@@ -61,6 +61,8 @@ mod ids;
 mod init;
 /// Modules that are installed, and the environment at hand.
 mod installed;
+/// Versions of packages, wherever they are.
+mod installed_packages;
 /// What is in a key beside the code: params, side files, variables, versions, what a module sees.
 mod keys;
 /// `kill -9` at random moments.

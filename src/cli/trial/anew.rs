@@ -56,6 +56,7 @@ pub(super) fn prepared(
         python: parts.python.clone(),
         interpreter: parts.interpreter.clone(),
         roots: parts.roots.clone(),
+        sites: Arc::clone(&parts.sites),
         // What others made is not made anew.
         cache: None,
     };

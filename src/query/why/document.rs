@@ -424,6 +424,7 @@ impl Asker<'_> {
             families: &self.documents.families,
             store: self.asked.store,
             roots: &self.present.parts.roots,
+            sites: &self.present.parts.sites,
             only: None,
             is_current: None,
             group: None,

@@ -37,13 +37,13 @@ impl<'a> Present<'a> {
         let parts = Parts::new(asked.pipeline, asked.pipelinefile, asked.store, host)?;
         let facts = modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Nobody)?;
         let mut outline = Outline::new(&parts, facts)?;
-        let mut present = PresentCode::new(&parts.pipeline.root);
+        let mut present = PresentCode::new(&parts.sites);
         // Not the folder of a build, which may be running beside this.
         let mut inputs = Inputs::in_folder(asked.store.tmp().join("asked"))?;
         let targets = (0..asked.pipeline.targets.len()).map(TargetIx);
         let plan = |ix| outline.plan(&parts, families, ix, &mut present, &mut inputs);
         let plans = targets.map(plan).collect::<Result<Vec<_>>>()?;
-        let lookup = Lookup::new(PresentCode::new(&parts.pipeline.root));
+        let lookup = Lookup::new(PresentCode::new(&parts.sites));
         Ok(Present { parts, outline, plans, lookup })
     }
 

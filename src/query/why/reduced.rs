@@ -85,8 +85,9 @@ pub(super) fn tree(
     let family = families.family(ix);
     let Present { parts, outline, plans, lookup } = present;
     let plan = &plans[target.0];
+    let (roots, sites) = (&parts.roots, &parts.sites);
     let streams =
-        Streams { pipeline, families, store, roots: &parts.roots, only: None, is_current: None, group: None };
+        Streams { pipeline, families, store, roots, sites, only: None, is_current: None, group: None };
     let covers = |at| outline.covers_family(parts, at, family, family.last_stratum());
     let asked_of = AskedOf { is_touched: touched, new };
     let coverage = visit_merges(&streams, target, &asked_of, Some(&covers), &mut |merge: &Merge| {
