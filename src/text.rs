@@ -1,5 +1,6 @@
 //! Words for people: counts, durations, sizes, near names. Knows nothing of pipelines.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 /// `1 document`, `2 documents`, `1,234 documents`.
@@ -28,16 +29,19 @@ pub fn amount(name: &str, amount: f64) -> String {
     if name == "usd" {
         let digits =
             if size > 0.0 && size < 0.1 { (1.0 - size.log10().floor()).clamp(2.0, 9.0) as usize } else { 2 };
-        return format!("{sign}${}", with_thousands(size, digits));
+        let shown = with_thousands(size, digits);
+        let cents = shown.find('.').map_or(shown.len(), |point| point + 3);
+        let (sure, rest) = shown.split_at(cents.min(shown.len()));
+        return format!("{sign}${sure}{}", rest.trim_end_matches('0'));
     }
     let digits = if size.fract() == 0.0 { 0 } else { 2 };
     format!("{sign}{} {name}", with_thousands(size, digits))
 }
 
 /// Several of them: `$1.20, 48,000 tokens`.
-pub fn amounts<N: AsRef<str>>(amounts: impl IntoIterator<Item = (N, f64)>) -> String {
-    let parts: Vec<String> = amounts.into_iter().map(|(name, sum)| amount(name.as_ref(), sum)).collect();
-    parts.join(", ")
+pub fn amounts<N: AsRef<str>, S: Borrow<f64>>(amounts: impl IntoIterator<Item = (N, S)>) -> String {
+    let each = amounts.into_iter().map(|(name, sum)| amount(name.as_ref(), *sum.borrow()));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn with_thousands(amount: f64, digits: usize) -> String {

@@ -10,8 +10,8 @@ The same function is a worker under `pipe`, a program (`clean.main()`), and an o
 """
 from __future__ import annotations
 
-import base64, collections, contextlib, contextvars, functools, importlib.util, inspect, io, json, math, mmap, os, re, sys, threading, time
-import weakref
+import base64, collections, contextlib, contextvars, functools, importlib.util, inspect, io, itertools, json, math, mmap, os, re, sys
+import threading, time, weakref
 from importlib.machinery import SourceFileLoader
 from pathlib import Path, PurePath
 from typing import Any, Iterable, Iterator, Mapping
@@ -85,7 +85,7 @@ class _Apart(io.TextIOWrapper):
     def write(self, text):
         run = _RUN.get()
         if run is None: return super().write(text)
-        run.printed.append(text)
+        run.printed.append((text, int(time.time() * 10)))
         return len(text)
 
 class _Meta(Mapping):
@@ -723,11 +723,12 @@ class _Worker:
             else: self._say(run, self.mod._answer(req, run, self.code, values[i])[0], (self.at, self.position()))
             self.wake.set()
         self.at = self.position()               # the log of a batch is that of each
-    def _say(self, run: _Run, body: bytes, log: tuple[int, int]) -> None:
+    def _say(self, run: _Run, body: bytes, log: tuple) -> None:
         if self.child: os._exit(1)              # the author's os.fork(), come back to us instead of ending
         run.close()
         rid = b"%d" % run.req["id"] if type(run.req["id"]) is int else _dump(run.req["id"])
-        place = b',"log":[%d,%d]' % log if self.log >= 0 else b""
+        place = b',"log":[%d,%d]' % log[:2] if self.log >= 0 else b""
+        if place and log[2:] and log[2]: place += b',"times":' + _dump(log[2])
         self.hold(b'{"id":%b,%b%b%b}\n%b' % (rid, body, place, self.code.grew(), run.raw))
     async def _side_by_side(self, first: dict) -> None:
         """From the first document on: each request is begun as it comes, and answered when it is done."""
@@ -754,11 +755,13 @@ class _Worker:
         loop.add_reader(self.rx, read)
         begin(first, *self._requests(b""))
         await over.wait()
-    def _print(self, run: _Run) -> tuple[int, int]:
-        """Writes in one piece what a document printed; where that is in the log."""
-        text, run.printed, end = "".join(run.printed).encode("utf-8", "backslashreplace"), [], self.position()
+    def _print(self, run: _Run) -> tuple:
+        """Writes in one piece what a document printed; where that is in the log, and when it was printed, to a tenth of a second."""
+        parts, run.printed, end = [(text.encode("utf-8", "backslashreplace"), at) for text, at in run.printed], [], self.position()
+        text, ends = b"".join(part for part, _ in parts), itertools.accumulate(len(part) for part, _ in parts)
+        times = [[upto, at * 100] for at, upto in {at: upto for upto, (_, at) in zip(ends, parts)}.items()]
         if text and os.write(2, text) and self.log >= 0: end = os.lseek(2, 0, os.SEEK_CUR)
-        return end - len(text), end
+        return end - len(text), end, times[::-(len(times) // 100 + 1)][::-1]
     def _handshake(self, req: dict) -> None:
         spoken = req.get("protocol", PROTOCOL)
         _require(spoken == PROTOCOL, f"this pipelinefile speaks protocol {PROTOCOL}, not {spoken}: "
@@ -793,5 +796,5 @@ def worker() -> None:
     os._exit(failed)                            # at once: a model's tear-down is nobody's business now
 
 def try_one() -> None:
-    """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug]; the terminal is the author's, the answer goes to OUT."""
+    """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug] [--tell]; the terminal is the author's, the answer goes to OUT."""
     _rest().try_one()

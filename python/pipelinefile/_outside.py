@@ -109,8 +109,9 @@ def _post_mortem(e: BaseException, code: _Code) -> None:
     if tb is not None: pdb.post_mortem(tb)
 
 def try_one() -> None:
-    """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug]; the terminal is the author's, the answer goes to OUT."""
-    (file, name, request, out), debug = sys.argv[1:5], "--debug" in sys.argv[5:]
+    """`pipe try`: FILE FUNCTION REQUEST.json OUT [--debug] [--tell]; the terminal is the author's, the answer goes to OUT.
+    --tell: what went wrong goes to the terminal, too, for whoever has nobody who reads OUT."""
+    (file, name, request, out), debug, tell = sys.argv[1:5], "--debug" in sys.argv[5:], "--tell" in sys.argv[5:]
     out, sys.argv = os.path.abspath(out), [file]
     code, terminal, failure = _Code(os.getcwd()), _Terminal(), None
     req = {"id": 1, **json.loads(Path(request).read_bytes())}
@@ -122,6 +123,9 @@ def try_one() -> None:
     except BaseException as e:
         failure, answer = e, {"fatal": _error(e, code)}
     if debug and failure is not None and not isinstance(failure, Skip): _post_mortem(failure, code)
+    if tell and failure is not None:
+        said = answer.get("error") or answer.get("fatal") or {"traceback": f"skipped: {answer.get('skip')}"}
+        print((said.get("traceback") or f"{said['type']}: {said['message']}").rstrip(), file=sys.stderr)
     code.grew()
     Path(out).write_bytes(_dump({**answer, "files": code.files, "packages": code.packages}) + b"\n")
     sys.exit(0 if failure is None else 77 if isinstance(failure, Skip) else 1)

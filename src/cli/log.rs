@@ -17,7 +17,7 @@ use crate::model::failure::Failure;
 use crate::model::folder;
 use crate::project::Project;
 use crate::query::lineage::{Lineage, Link};
-use crate::query::log::{ContentChange, Decision, Only, RunBlock, Shown, Step, Timeline, Try};
+use crate::query::log::{ContentChange, Decision, Only, RunBlock, Said, Shown, Step, Timeline, Try};
 use crate::query::printed::{LogPart, Printed};
 use crate::query::run::Action;
 use crate::query::{Answer, Question};
@@ -64,6 +64,9 @@ pub(super) struct Args {
 
 /// How often a followed build is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// So many steps of a module's progress are shown; `--json` has all.
+const STEPS: usize = 8;
 
 /// How wide the time of a line is.
 const CLOCK: usize = 10;
@@ -360,7 +363,7 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         }
         Decision::Split { parent } => first.push(format!("split from {parent}")),
         Decision::InHand { worker, since, behind: 0 } => {
-            let far = report::far(step.progress);
+            let far = report::far(step.said.progress);
             first.push(format!("on worker {worker} since {}{far}", since.clock()));
         }
         Decision::InHand { worker, since, behind } => {
@@ -392,28 +395,48 @@ fn step_lines(step: &Step, width: usize) -> Vec<String> {
         Shown::Skip { .. } | Shown::Nothing { .. } => {}
         Shown::Failed { failure } => lines.extend(failure_lines(failure)),
     }
-    let is_over = !matches!(step.decision, Decision::InHand { .. });
-    if let Some((done, total)) = step.progress.filter(|_| is_over) {
-        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        lines.push(format!("it had said that {done}{of} was done"));
-    }
     if step.set_aside {
         let again = format!("pipe retry {}", step.target);
         lines.push(format!(
             "set aside: not tried again until code, params, input or limits change, or {again}"
         ));
     }
-    lines.extend(step.warnings.iter().map(|warning| format!("warning: {}", warning_text(warning))));
-    if !step.counts.is_empty() {
-        let counts: Vec<String> = step.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        lines.push(format!("counted {}", counts.join(", ")));
-    }
+    lines.extend(said_lines(&step.said, !matches!(step.decision, Decision::InHand { .. })));
     lines.extend(step.published.iter().map(|path| format!("published as {path}")));
     let first = format!("  {:width$}  {}", step.target, first.join(", "));
     std::iter::once(first)
         .chain(lines.into_iter().map(|line| format!("{below}{line}")))
         .map(|l| text::printable(&l))
         .collect()
+}
+
+/// What the module said beside its answer, each with its time.
+fn said_lines(said: &Said, is_over: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let of = |done: &f64, total: &Option<f64>| match total {
+        Some(total) => format!("{done} of {total}"),
+        None => done.to_string(),
+    };
+    if !said.reached.is_empty() {
+        let more = said.reached.len().saturating_sub(STEPS);
+        let cut = (more > 0).then(|| format!("… {}", text::count(more as u64, "step")));
+        let step = |(at, done, total): &(Millis, f64, Option<f64>)| {
+            format!("{} at {}", of(done, total), at.clock_tenths())
+        };
+        let (first, last) = said.reached.split_at(if more > 0 { STEPS / 2 } else { said.reached.len() });
+        let steps = first.iter().map(step).chain(cut).chain(last.iter().skip(more).map(step));
+        lines.push(format!("progress {}", steps.collect::<Vec<_>>().join(", ")));
+    } else if let Some((done, total)) = said.progress.as_ref().filter(|_| is_over) {
+        lines.push(format!("progress {}", of(done, total)));
+    }
+    for (ix, warning) in said.warnings.iter().enumerate() {
+        let at = said.warned.get(ix).map(|at| format!(" at {}", at.clock_tenths())).unwrap_or_default();
+        lines.push(format!("warning{at}: {}", warning_text(warning)));
+    }
+    if !said.counts.is_empty() {
+        lines.push(format!("counted {}", text::amounts(&said.counts)));
+    }
+    lines
 }
 
 /// When, how long, by whom.
@@ -439,7 +462,7 @@ fn try_lines(target: &str, tried: &Try, width: usize) -> Vec<String> {
     let when = if tried.attempt == 1 { format!("{when}, attempt 1") } else { when };
     let used = tried.used.map(|used| format!(", {}", used_words(used))).unwrap_or_default();
     let first = format!("  {target:width$}  tried ({}), {when}{used}", tried.failure.kind.words());
-    let lines = failure_lines(&tried.failure).into_iter();
+    let lines = failure_lines(&tried.failure).into_iter().chain(said_lines(&tried.said, true));
     std::iter::once(first)
         .chain(lines.map(|line| format!("{below}{line}")))
         .map(|line| text::printable(&line))
@@ -570,10 +593,8 @@ mod tests {
             decision,
             outcome,
             tries: Vec::new(),
-            progress: None,
-            warnings: Vec::new(),
+            said: Said::default(),
             set_aside: false,
-            counts: std::collections::BTreeMap::new(),
             log: None,
             published: None,
             act: None,

@@ -205,7 +205,7 @@ fn remarks(target: &TargetStatus) -> String {
     let matched = (!matched.is_empty()).then(|| matched.join(", "));
     let held = (target.held > 0)
         .then(|| format!("{} held: pipe build --update {}", text::thousands(target.held), target.target));
-    let counted = text::amounts(target.counts.iter().map(|(name, sum)| (name, *sum)));
+    let counted = text::amounts(&target.counts);
     let counted = (!counted.is_empty()).then_some(counted);
     [note, routed, matched, counted, held, plan].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -26,6 +26,10 @@ use crate::time::Millis;
 
 /// How often a document is begun anew because its file changed under its module.
 const RESTARTS: u32 = 3;
+/// Of what takes less time, in microseconds, nobody asks how far it was when.
+const LONG: u64 = 1_000_000;
+/// At most so many times are kept at which a module said how far it was.
+const REACHED: usize = 40;
 /// At most so many warnings are kept with a record.
 const WARNINGS: usize = 100;
 
@@ -70,17 +74,19 @@ impl Build<'_> {
                 Ok(())
             }
             Report::Child { id, name, output, weight: _ } => self.child(worker, id, &name, output),
-            Report::Progress { id, done, total } => {
+            Report::Progress { id, done, total, at } => {
                 if let Some((doc, target)) = self.names(id) {
                     self.sink.event(&Event::Progress { doc, target, done, total });
                 }
                 if let Some(request) = self.in_hand.get_mut(&id) {
                     request.extras.progress = Some((done, total));
+                    request.extras.reached.push((at.0, done, total));
+                    thin(&mut request.extras.reached);
                 }
                 Ok(())
             }
-            Report::Warn { id, warning } => {
-                self.warned(worker, id, warning);
+            Report::Warn { id, warning, at } => {
+                self.warned(worker, id, warning, at);
                 Ok(())
             }
             Report::Count { id, counts } => {
@@ -113,7 +119,7 @@ impl Build<'_> {
         Some((open.document.id.to_string(), self.pipeline.target(request.target).name.clone()))
     }
 
-    fn warned(&mut self, worker: WorkerIx, request: Option<u64>, warning: serde_json::Value) {
+    fn warned(&mut self, worker: WorkerIx, request: Option<u64>, warning: serde_json::Value, at: Millis) {
         let message = match warning.get("message").and_then(serde_json::Value::as_str) {
             Some(message) => message.to_owned(),
             None => warning.to_string(),
@@ -128,6 +134,7 @@ impl Build<'_> {
             && request.extras.warnings.len() < WARNINGS
         {
             request.extras.warnings.push(warning);
+            request.extras.warned.push(at.0);
         }
     }
 
@@ -372,6 +379,9 @@ impl Build<'_> {
         let after = |(at, time): &(u64, Millis)| (*at, time.0.saturating_sub(ended.start.0));
         let times = ended.times.iter().map(after).collect();
         let mut extras = Extras { used: ended.used, times, ..request.extras.clone() };
+        // While it was in hand, when it began was not settled.
+        let moments = extras.warned.iter_mut().chain(extras.reached.iter_mut().map(|(at, ..)| at));
+        moments.for_each(|at| *at = at.saturating_sub(ended.start.0));
         if work.reasons != [crate::model::reason::Reason::NeverRun] {
             extras.reasons.clone_from(&work.reasons);
         }
@@ -380,6 +390,9 @@ impl Build<'_> {
         } else {
             // What is done was done to the end.
             extras.progress = None;
+            if ended.duration < LONG {
+                extras.reached.clear();
+            }
         }
         let extras = if extras == Extras::default() {
             String::new()
@@ -539,6 +552,17 @@ impl Build<'_> {
         let state = self.record(Some(worker), &request, ended)?;
         self.scheduler.settle_fault(ticket, state);
         Ok(())
+    }
+}
+
+/// Leaves out every second of too many, never the last.
+fn thin(reached: &mut Vec<(u64, f64, Option<f64>)>) {
+    if reached.len() > REACHED {
+        let mut at = 0;
+        reached.retain(|_| {
+            at += 1;
+            at % 2 == 1
+        });
     }
 }
 

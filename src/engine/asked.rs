@@ -50,6 +50,7 @@ impl Build<'_> {
             self.in_hand.values().map(|request| (request.ticket, request)).collect();
         let mut held = Vec::new();
         for ix in (0..self.workers.len() as u32).map(WorkerIx) {
+            let times = self.workers[ix.0 as usize].as_ref().map(Worker::log_times).unwrap_or_default();
             let log = self.workers[ix.0 as usize].as_ref().map(Worker::log);
             let log = log.zip(self.asked.answered.get(&ix).and_then(|(_, length)| *length));
             for (behind, ticket) in self.scheduler.in_hand(ix).enumerate() {
@@ -68,6 +69,7 @@ impl Build<'_> {
                     behind,
                     progress: request.extras.progress,
                     log: log.filter(|_| is_first).map(|(file, from)| (file.to_owned(), from)),
+                    times: if is_first { times.clone() } else { Vec::new() },
                 });
             }
         }

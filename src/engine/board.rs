@@ -35,6 +35,9 @@ pub struct Held {
     /// Where the worker's log is, and from where on it is about this document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<(PathBuf, u64)>,
+    /// When that log was how long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<(u64, Millis)>,
 }
 
 /// Where a build tells what it has in hand.
@@ -134,6 +137,7 @@ mod tests {
             behind: 0,
             progress: None,
             log: None,
+            times: Vec::new(),
         }
     }
 

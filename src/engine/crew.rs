@@ -81,6 +81,11 @@ impl Worker {
         &self.log
     }
 
+    /// When that was how long.
+    pub(super) fn log_times(&self) -> Vec<(u64, crate::time::Millis)> {
+        self.slot.log_times()
+    }
+
     pub(super) fn join(self) {
         self.slot.join();
     }

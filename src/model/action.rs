@@ -4,6 +4,8 @@
 //! what its `Recipe` holds for all documents alike, so a record proves itself: the key is computed again and compared.
 //! How they lie on disk is `store::frame`'s; how a key is made of them is `plan::key`'s.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
@@ -243,6 +245,13 @@ pub struct Extras {
     /// Of a failure: how far the module had said that it was, and of how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<(f64, Option<f64>)>,
+    /// When it warned, warning by warning: so many milliseconds after its start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warned: Vec<u64>,
+    /// When it said how far it was: so many milliseconds after its start, so much was done, of so much. Of what failed, and
+    /// of work of a second or more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<(u64, f64, Option<f64>)>,
     /// When it printed what it printed: up to so many bytes of that by so many milliseconds after its start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<(u64, u64)>,
@@ -371,7 +380,7 @@ pub struct Run {
 }
 
 /// How a run ended. A run without it was killed, or is still going on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its number.
     pub run: u32,
@@ -397,6 +406,9 @@ pub struct Ended {
     /// The listings that are ours: they are known again when the index is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listings: Vec<OwnListing>,
+    /// What modules counted in it, by target and name: with what was counted for tries that left no record.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counted: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// A listing of published files, as it was written.

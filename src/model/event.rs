@@ -534,6 +534,10 @@ impl Summary {
             failed: self.failed(),
             blocked: self.blocked,
             listings: Vec::new(),
+            counted: (self.targets.iter())
+                .filter(|target| !target.counts.is_empty())
+                .map(|target| (target.target.clone(), target.counts.clone()))
+                .collect(),
         }
     }
 

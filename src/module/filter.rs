@@ -178,7 +178,7 @@ impl Filter {
         let memory_kills = minder.memory_kills();
         minder.last_exit = None;
         let mark = log.length();
-        let mut times = Times::from(mark);
+        let mut times = Times::from(mark, &minder.grown);
         let folder = scratch.folder(request.id);
         let (out, ext) = self.output(&request.input, &folder);
         let (end, input) = match self.begin(minder, log, request, &folder, &out) {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::action::LogRange;
@@ -154,19 +155,35 @@ impl Endless {
     }
 }
 
+/// When a log was how long, for whoever looks from another thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Grown(Arc<Mutex<Vec<(u64, Millis)>>>);
+
+impl Grown {
+    /// What is known now.
+    pub(super) fn known(&self) -> Vec<(u64, Millis)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Millis)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// When a log was how long: by that its lines get their times. It is looked at now and then, so a line has the time at
 /// which it was seen, at most [`LOOK`] too late.
 #[derive(Debug)]
 pub(super) struct Times {
     seen: u64,
-    grown: Vec<(u64, Millis)>,
+    grown: Grown,
     next: Instant,
 }
 
 impl Times {
     /// From this length on.
-    pub(super) fn from(length: u64) -> Self {
-        Times { seen: length, grown: Vec::new(), next: Instant::now() + LOOK }
+    pub(super) fn from(length: u64, grown: &Grown) -> Self {
+        grown.lock().clear();
+        Times { seen: length, grown: grown.clone(), next: Instant::now() + LOOK }
     }
 
     /// How long until the log is to be looked at.
@@ -186,8 +203,9 @@ impl Times {
         let length = log.length();
         if length > self.seen {
             self.seen = length;
-            self.grown.push((length, time::now()));
-            thin(&mut self.grown);
+            let mut grown = self.grown.lock();
+            grown.push((length, time::now()));
+            thin(&mut grown);
         }
     }
 
@@ -198,13 +216,14 @@ impl Times {
         self.look(log);
         let end = range.from + range.length;
         let mut taken = Vec::new();
-        for (at, when) in self.grown.iter().filter(|(at, _)| *at > range.from) {
+        let mut grown = self.grown.lock();
+        for (at, when) in grown.iter().filter(|(at, _)| *at > range.from) {
             taken.push(((*at).min(end) - range.from, *when));
             if *at >= end {
                 break;
             }
         }
-        self.grown.retain(|(at, _)| *at > end);
+        grown.retain(|(at, _)| *at > end);
         taken
     }
 }
@@ -244,7 +263,8 @@ mod tests {
     #[test]
     fn a_part_of_a_log_has_the_times_at_which_it_grew() {
         let times = |known: &[(u64, u64)]| {
-            let grown = known.iter().map(|(at, when)| (*at, Millis(*when))).collect();
+            let grown = Grown::default();
+            grown.lock().extend(known.iter().map(|(at, when)| (*at, Millis(*when))));
             Times { seen: 1000, grown, next: Instant::now() }
         };
         let dir = tempfile::tempdir().unwrap();

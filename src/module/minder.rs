@@ -11,6 +11,7 @@ use crate::module::children::Unheard;
 use crate::module::command::cannot_start;
 use crate::module::host::{Channel, Host, Order, Told};
 use crate::module::launch::{Launch, Request};
+use crate::module::log::Grown;
 use crate::module::report::Report;
 use crate::module::secrets::Secrets;
 use crate::sys::{self, Bell, Exit, Wish};
@@ -89,6 +90,8 @@ pub(super) struct Minder {
     pub(super) unheard: Unheard,
     /// How many processes the kernel had killed for want of memory, and when it was asked.
     pub(super) memory_kills: Option<(Instant, Option<u64>)>,
+    /// When its log was how long.
+    pub(super) grown: Grown,
     /// How the last process ended, until somebody asks.
     pub(super) last_exit: Option<Exit>,
     /// The slot's own scratch folder; that of a document lies in it.

@@ -219,6 +219,8 @@ pub(super) struct Frame<'a> {
     pub(super) warn: Option<serde_json::Value>,
     pub(super) count: Option<BTreeMap<String, f64>>,
     pub(super) log: Option<[u64; 2]>,
+    /// When that was printed: so many bytes of it, by so many milliseconds since 1970.
+    pub(super) times: Option<Vec<(u64, u64)>>,
     pub(super) files: Option<Vec<String>>,
     pub(super) packages: Option<Vec<PackageFrame>>,
 }

@@ -32,6 +32,8 @@ pub enum Report {
         done: f64,
         /// Of so many.
         total: Option<f64>,
+        /// When it said so.
+        at: Millis,
     },
     /// The module warns.
     Warn {
@@ -39,6 +41,8 @@ pub enum Report {
         id: Option<u64>,
         /// `{"message": …}` and what else it says.
         warning: serde_json::Value,
+        /// When it did.
+        at: Millis,
     },
     /// Where the process stands, innermost first.
     Stack {

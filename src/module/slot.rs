@@ -8,16 +8,19 @@ use crate::error::{Error, Result, io_text};
 use crate::module::children::Unheard;
 use crate::module::host::Host;
 use crate::module::launch::{Launch, Request};
+use crate::module::log::Grown;
 use crate::module::minder::{Command, Minder, Queue};
 use crate::module::report::Report;
 use crate::module::secrets::Secrets;
 use crate::module::{filter, worker};
+use crate::time::Millis;
 
 /// A place where one program runs for one document after the other. Dropping it ends what runs.
 #[derive(Debug)]
 pub struct Slot {
     number: u32,
     queue: Arc<Queue>,
+    grown: Grown,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -35,6 +38,7 @@ impl Slot {
             Error::unfinished("cannot begin a slot for a module").caused_by(io_text(&error))
         };
         let queue = Arc::new(Queue::new().map_err(refused)?);
+        let grown = Grown::default();
         let mut minder = Minder {
             host,
             number,
@@ -50,6 +54,7 @@ impl Slot {
             channel: None,
             unheard: Unheard::default(),
             memory_kills: None,
+            grown: grown.clone(),
             last_exit: None,
             scratch: launch.tmp.join(number.to_string()),
             secrets: Secrets::of(&launch.secrets),
@@ -66,7 +71,7 @@ impl Slot {
                 minder.end(in_hand);
             })
             .map_err(refused)?;
-        Ok(Slot { number, queue, thread: Some(thread) })
+        Ok(Slot { number, queue, grown, thread: Some(thread) })
     }
 
     /// The worker's number.
@@ -98,6 +103,11 @@ impl Slot {
     /// Ends the process at once; what was not answered comes back with [`Report::Ended`].
     pub fn kill(&self) {
         self.queue.push(Command::Kill);
+    }
+
+    /// When its log was how long, as far as documents are not answered.
+    pub fn log_times(&self) -> Vec<(u64, Millis)> {
+        self.grown.known()
     }
 
     /// Waits until the slot has said its last word. Before: [`Slot::finish`] or [`Slot::kill`].

@@ -232,7 +232,7 @@ impl Worker {
             answered_last: None,
             spoke_twice: false,
             log_mark,
-            times: Times::from(log_mark),
+            times: Times::from(log_mark, &minder.grown),
             endless: Endless::from(log_mark),
             stray: 0,
             flooded: None,
@@ -549,10 +549,11 @@ impl Worker {
                 return self.take_child(minder, id, child, line);
             }
             if let Some(progress) = frame.progress {
-                minder.reports.push(Report::Progress { id, done: progress.done, total: progress.total });
+                let (done, total, at) = (progress.done, progress.total, time::now());
+                minder.reports.push(Report::Progress { id, done, total, at });
             }
             if let Some(warning) = frame.warn {
-                minder.reports.push(Report::Warn { id: Some(id), warning });
+                minder.reports.push(Report::Warn { id: Some(id), warning, at: time::now() });
             }
             if let Some(counts) = frame.count {
                 minder.reports.push(Report::Count { id, counts });
@@ -664,10 +665,13 @@ impl Worker {
         if *self.scratch_is_used.get_or_insert_with(|| scratch_is_used(minder)) {
             drop(crate::fs::remove_dir(&minder.scratch.join(id.to_string())));
         }
+        let seen = self.times.take(&self.log, log);
+        // What is printed side by side is written when its document is done.
+        let said = frame.times.map(|times| times.into_iter().map(|(at, when)| (at, Millis(when))).collect());
         let answer = Answer {
             id,
             done,
-            times: self.times.take(&self.log, log),
+            times: said.unwrap_or(seen),
             log,
             start: hand.start,
             duration_us: hand.sent.elapsed().as_micros() as u64,
@@ -716,7 +720,7 @@ impl Worker {
         if self.stray == 0 {
             let message = "prints to standard output, where frames belong: such lines are in its log";
             let warning = serde_json::json!({ "message": message });
-            minder.reports.push(Report::Warn { id: None, warning });
+            minder.reports.push(Report::Warn { id: None, warning, at: time::now() });
         }
         let room = STRAY_LIMIT.saturating_sub(self.stray);
         if room == 0 {

@@ -1,6 +1,6 @@
 //! The story of one document: every run in which anything happened to it, in all targets, from records alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,18 +126,12 @@ pub struct Step {
     /// The tries of this run before the one that counts, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<Try>,
-    /// Of a failure, or in hand: how far the module says that it is, and of how much.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<(f64, Option<f64>)>,
-    /// Warnings of the module.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Value>,
+    /// What the module said beside its answer.
+    #[serde(flatten)]
+    pub said: Said,
     /// It was the end of its worker too often, and is not tried again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub set_aside: bool,
-    /// What the module counted.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub counts: std::collections::BTreeMap<String, f64>,
     /// What the module printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogPart>,
@@ -147,6 +141,44 @@ pub struct Step {
     /// What tells this step from others of the same target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Position>,
+}
+
+/// What a module said beside its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// Of a failure, or in hand: how far it says that it is, and of how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(f64, Option<f64>)>,
+    /// When it said how far it was, and of how much. Of what failed, and of work of a second or more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<(Millis, f64, Option<f64>)>,
+    /// Its warnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Value>,
+    /// When it warned, warning by warning; records of before this was kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warned: Vec<Millis>,
+    /// What it counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, f64>,
+}
+
+impl Said {
+    /// What a record says that began at `start`.
+    fn of(extras: Extras, start: Millis) -> Self {
+        let at = |after: u64| Millis(start.0.saturating_add(after));
+        Said {
+            progress: extras.progress,
+            reached: extras
+                .reached
+                .into_iter()
+                .map(|(after, done, total)| (at(after), done, total))
+                .collect(),
+            warnings: extras.warnings,
+            warned: extras.warned.into_iter().map(at).collect(),
+            counts: extras.counts,
+        }
+    }
 }
 
 /// A try that met a passing fault.
@@ -165,6 +197,9 @@ pub struct Try {
     /// What it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
+    /// What the module said beside its answer.
+    #[serde(flatten)]
+    pub said: Said,
     /// What the module printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogPart>,
@@ -313,10 +348,17 @@ fn only_attempt(timeline: &mut Timeline, number: u32) {
             let tries = std::mem::take(&mut step.tries);
             let Some(tried) = tries.into_iter().find(|tried| tried.attempt == number) else { return false };
             let Decision::Ran { reasons, .. } = &step.decision else { return false };
-            let Try { attempt, start, duration, worker, failure, used, log } = tried;
+            let Try { attempt, start, duration, worker, failure, used, said, log } = tried;
             let decision = Decision::Ran { reasons: reasons.clone(), start, duration, worker, attempt, used };
             let outcome = Shown::Failed { failure };
-            *step = Step { decision, outcome, log, by: step.by.take(), ..bare(&step.target, State::Failed) };
+            *step = Step {
+                decision,
+                outcome,
+                said,
+                log,
+                by: step.by.take(),
+                ..bare(&step.target, State::Failed)
+            };
             true
         });
     }
@@ -482,16 +524,15 @@ impl Reader<'_> {
             step.by = self.store().recipe(act.recipe)?.map(|recipe| recipe.module.clone());
         }
         if let (true, Some(origin)) = (ran, &extras.origin) {
-            step.warnings = extras.warnings;
+            step.said.warnings = extras.warnings;
             step.decision = Decision::Taken { origin: origin.clone() };
         } else if ran {
-            let reasons = if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons };
+            let reasons = extras.reasons.clone();
+            let reasons = if reasons.is_empty() { vec![Reason::NeverRun] } else { reasons };
             let (start, duration, worker, attempt) = (act.start, act.duration, act.worker, act.attempt);
             step.decision = Decision::Ran { reasons, start, duration, worker, attempt, used: extras.used };
-            step.warnings = extras.warnings;
-            step.counts = extras.counts;
-            step.progress = extras.progress;
             step.log = log_part(self.store(), act, &extras.times);
+            step.said = Said::of(extras, start);
         } else {
             step.decision = Decision::Reused { run: act.run, doc: self.name_of(act.doc)? };
         }
@@ -517,6 +558,7 @@ impl Reader<'_> {
                     failure: failure.clone(),
                     used: extras.used,
                     log: log_part(self.store(), &act, &extras.times),
+                    said: Said::of(extras, act.start),
                 });
             }
         }
@@ -544,14 +586,19 @@ impl Reader<'_> {
     fn held_steps(&self) -> Vec<Step> {
         let its = self.asked.in_hand().into_iter().filter(|held| held.doc == self.found.id.as_str());
         let step = |held: Held| {
-            let Held { target, worker, since, behind, progress, log, .. } = held;
+            let Held { target, worker, since, behind, progress, log, times, .. } = held;
             let log = log.and_then(|(file, from)| {
                 let length =
                     std::fs::metadata(&file).ok()?.len().checked_sub(from).filter(|length| *length > 0)?;
-                Some(LogPart { file, from, length, times: Vec::new() })
+                let times = times.into_iter().filter(|(at, _)| *at > from);
+                let mut times: Vec<_> = times.map(|(at, when)| ((at - from).min(length), when)).collect();
+                // What nobody has seen before is new.
+                times.push((length, crate::time::now()));
+                Some(LogPart { file, from, length, times })
             });
             let decision = Decision::InHand { worker, since, behind };
-            Step { decision, progress, log, ..bare(&target, State::Unfinished) }
+            let said = Said { progress, ..Said::default() };
+            Step { decision, said, log, ..bare(&target, State::Unfinished) }
         };
         its.map(step).collect()
     }
@@ -621,10 +668,8 @@ fn bare(target: &str, state: State) -> Step {
         decision: Decision::Decided,
         outcome: Shown::Nothing { note: String::new() },
         tries: Vec::new(),
-        progress: None,
-        warnings: Vec::new(),
+        said: Said::default(),
         set_aside: false,
-        counts: std::collections::BTreeMap::new(),
         log: None,
         published: None,
         act: None,

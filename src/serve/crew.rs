@@ -249,10 +249,10 @@ impl Crew {
                     drop(job.to.send(line));
                 }
             }
-            Report::Progress { id, done, total } => {
+            Report::Progress { id, done, total, .. } => {
                 say(state, id, "progress", &json!({ "done": done, "total": total }));
             }
-            Report::Warn { id: Some(id), warning } => say(state, id, "warn", &warning),
+            Report::Warn { id: Some(id), warning, .. } => say(state, id, "warn", &warning),
             Report::Count { id, counts } => say(state, id, "count", &json!(counts)),
             Report::Warn { id: None, .. }
             | Report::Ready { .. }

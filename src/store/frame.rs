@@ -78,7 +78,7 @@ impl Kind {
 }
 
 /// A frame, decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// New documents of a directory.
     Names(Names),

@@ -1,5 +1,7 @@
 //! Golden bytes of every kind of frame, and round trips.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -175,7 +177,7 @@ pub(crate) fn samples() -> Vec<Frame> {
             reused: 4,
             failed: 3,
             blocked: 2,
-            listings: Vec::new(),
+            ..Ended::default()
         }),
         Frame::Ended(Ended {
             run: 3,
@@ -184,6 +186,11 @@ pub(crate) fn samples() -> Vec<Frame> {
                 target: "text".to_owned(),
                 digest: Digest([0x99; 32]),
             }],
+            ..Ended::default()
+        }),
+        Frame::Ended(Ended {
+            run: 4,
+            counted: BTreeMap::from([("text".to_owned(), BTreeMap::from([("usd".to_owned(), 0.25)]))]),
             ..Ended::default()
         }),
     ]
