@@ -212,6 +212,15 @@ impl Project {
         Report { place, loaded, mistakes, warnings, taken: Vec::new() }.into_project(Need::Text)
     }
 
+    /// The project whose Pipelinefile need not be understood, for what was recorded beside it. Its pipeline is empty if not.
+    pub fn for_runs(locate: &Locate) -> Result<Project> {
+        Project::for_reading(locate).or_else(|_| {
+            let place = Place::find(locate)?;
+            let loaded = Loaded::nothing(&place.file);
+            Ok(Project::new(place, loaded))
+        })
+    }
+
     /// Everything that can be said of it without running any of it; an error only where there is no Pipelinefile.
     pub fn check(locate: &Locate) -> Result<Report> {
         Ok(Report::of(Place::find(locate)?))

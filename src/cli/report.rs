@@ -1,6 +1,6 @@
 //! `pipe report`: runs, one run in numbers, two compared, and the Pipelinefile that each ran.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -22,8 +22,8 @@ use crate::text;
 
 /// List runs; tell of one in numbers, compare two, show what they ran
 ///
-/// Without RUN: all runs. With it: per target how much was done, hits, failures, how long it took (p50, p95, p99), the
-/// slowest documents. Each run keeps the Pipelinefile that it ran.
+/// Without RUN: all runs. With it: per target how much was done, hits, failures, how long it took (p50, p95, p99), what
+/// it counted, the slowest documents. Each run keeps the Pipelinefile that it ran.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A run: a number, or `last`
@@ -60,17 +60,23 @@ enum Format {
     Md,
     /// One page that needs nothing else, with a picture of throughput
     Html,
-    /// `JUnit` XML: a suite per target, a case per failed document
+    /// `JUnit` XML: a suite per target, a case per failed document; compared, only what failed anew is a failure
     Junit,
     /// All numbers
     Json,
-    /// A trace for ui.perfetto.dev
+    /// A trace for ui.perfetto.dev; compared, both runs from their begin
     Perfetto,
 }
 
 impl Args {
     pub(super) fn run(&self, global: &Global, out: &mut Output) -> Result<Exit> {
-        let project = ask::project(global, out)?;
+        let is_of_files = self.run.is_none() || self.restore || self.pipelinefile;
+        let project = if is_of_files {
+            // Whoever has spoiled the present one wants an earlier one.
+            Project::for_runs(&global.locate(out.talk_has_colour()))?
+        } else {
+            ask::project(global, out)?
+        };
         let (runs, ended) = runs(&project, out)?;
         let Some(wanted) = self.run else { return list(&project, &runs, &ended, out) };
         let run = find(&runs, wanted)?;
@@ -79,7 +85,7 @@ impl Args {
             return restore(&project, run, out);
         }
         if self.pipelinefile {
-            let text = of_pipelinefiles(&project, run, other)?;
+            let text = of_pipelinefiles(&project, run, other, out.is_json())?;
             return self.give(global, &text, out);
         }
         let format = match (out.is_json(), self.format) {
@@ -90,39 +96,33 @@ impl Args {
             (_, format) => format.unwrap_or(Format::Text),
         };
         if format == Format::Perfetto {
-            if other.is_some() {
-                return Err(Error::usage("a trace is of one run: leave `--compare` out"));
-            }
-            return self.trace(&project, global, run, out);
+            return self.trace(&project, global, run, other, out);
         }
         let report = numbers(&project, run.number, out)?;
-        let other = other.map(|other| numbers(&project, other.number, out)).transpose()?;
-        let text = match (format, &other) {
-            (Format::Json, _) => {
-                let json = |report: &RunReport| {
-                    serde_json::to_string(report)
-                        .map_err(|e| Error::unfinished("cannot write this as JSON").caused_by(e))
-                };
-                let mut text = String::new();
-                for report in other.iter().chain([&report]) {
-                    text.push_str(&json(report)?.replacen('{', "{\"v\":1,\"type\":\"report\",", 1));
-                    text.push('\n');
-                }
-                text
-            }
+        let before = other.map(|other| numbers(&project, other.number, out)).transpose()?;
+        let text = match (format, &before) {
+            (Format::Json, _) => as_json(before.iter().chain([&report]))?,
             (Format::Text, None) => shown::text(&report),
+            (Format::Text, Some(before)) => shown::text_of_two(&report, before),
             (Format::Md, None) => shown::markdown(&report),
-            (Format::Text | Format::Md, Some(other)) => shown::compared(&report, other, format == Format::Md),
-            (Format::Html, None) => {
-                let kept = kept_pipelinefile(&project.store_dir, &run.pipelinefile)?;
-                shown::html(&report, &command(&run.command), kept.as_deref())
+            (Format::Md, Some(before)) => shown::markdown_of_two(&report, before),
+            (Format::Html, _) => {
+                let of = |run: &Run| {
+                    let ran = kept_pipelinefile(&project.store_dir, &run.pipelinefile)?;
+                    Ok::<_, Error>((command(&run.command), ran))
+                };
+                let (words, ran) = of(run)?;
+                let this = (&report, words.as_str(), ran.as_deref());
+                match &before {
+                    None => shown::html(this.0, this.1, this.2),
+                    Some(before) => {
+                        let (words, ran) = of(&before.run)?;
+                        shown::html_of_two(this, (before, &words, ran.as_deref()))
+                    }
+                }
             }
-            (Format::Junit, None) => shown::junit(&report),
-            (Format::Html | Format::Junit | Format::Perfetto, _) => {
-                return Err(Error::usage("this format is of one run").hint(
-                    "two are compared as text, md or json: pipe report RUN --compare OTHER --format md",
-                ));
-            }
+            (Format::Junit | Format::Perfetto, None) => shown::junit(&report),
+            (Format::Junit | Format::Perfetto, Some(before)) => shown::junit_of_two(&report, before),
         };
         self.give(global, &text, out)
     }
@@ -136,31 +136,83 @@ impl Args {
         Ok(Exit::FINE)
     }
 
-    fn trace(&self, project: &Project, global: &Global, run: &Run, out: &mut Output) -> Result<Exit> {
+    /// A trace; compared with another run, both in one, as if they had begun together.
+    fn trace(
+        &self,
+        project: &Project,
+        global: &Global,
+        run: &Run,
+        other: Option<&Run>,
+        out: &mut Output,
+    ) -> Result<Exit> {
         let (mut trace, mut text) = shown::Perfetto::begin(run.number, &command(&run.command));
+        if other.is_some() {
+            trace = trace.from(run.start);
+        }
+        self.trace_run(project, run, &mut trace, &mut text, out)?;
+        if let Some(other) = other {
+            let (mut beside, name) = trace.beside(other.number, other.start, &command(&other.command));
+            text.push_str(&name);
+            self.trace_run(project, other, &mut beside, &mut text, out)?;
+        }
+        text.push_str(shown::Perfetto::end());
+        self.give(global, &text, out)
+    }
+
+    fn trace_run(
+        &self,
+        project: &Project,
+        run: &Run,
+        trace: &mut shown::Perfetto,
+        text: &mut String,
+        out: &mut Output,
+    ) -> Result<()> {
         let question = Question::Run { run: Some(run.number), target: None };
         let to_file = self.output.is_some();
         ask::ask(project, &question, out, &mut |out, answer| {
             if let Answer::Action(action) = answer {
                 text.push_str(&trace.action(&action));
                 if !to_file {
-                    out.bytes(std::mem::take(&mut text).as_bytes())?;
+                    out.bytes(std::mem::take(text).as_bytes())?;
                 }
             }
             Ok(())
         })?;
-        text.push_str(shown::Perfetto::end());
-        self.give(global, &text, out)
+        Ok(())
     }
 }
 
+/// A line for each run.
+fn as_json<'a>(reports: impl Iterator<Item = &'a RunReport>) -> Result<String> {
+    let mut text = String::new();
+    for report in reports {
+        let json = serde_json::to_string(report)
+            .map_err(|e| Error::unfinished("cannot write this as JSON").caused_by(e))?;
+        text.push_str(&json.replacen('{', "{\"v\":1,\"type\":\"report\",", 1));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// What a run ran; compared with another, what differs.
-fn of_pipelinefiles(project: &Project, run: &Run, other: Option<&Run>) -> Result<String> {
+fn of_pipelinefiles(project: &Project, run: &Run, other: Option<&Run>, as_json: bool) -> Result<String> {
     let text = kept(project, run)?;
-    let Some(other) = other else { return Ok(text) };
+    let number = run.number;
+    let line = |value: serde_json::Value| value.to_string() + "\n";
+    let Some(other) = other else {
+        let value = serde_json::json!({ "v": 1, "type": "pipelinefile", "run": number, "text": text });
+        return Ok(if as_json { line(value) } else { text });
+    };
     let lines = shown::difference(&kept(project, other)?, &text);
+    if as_json {
+        let other = other.number;
+        let kind = "pipelinefile-difference";
+        return Ok(line(
+            serde_json::json!({ "v": 1, "type": kind, "run": number, "other": other, "lines": lines }),
+        ));
+    }
     if lines.is_empty() {
-        return Ok(format!("run {} and run {} ran the same Pipelinefile\n", other.number, run.number));
+        return Ok(format!("run {} and run {number} ran the same Pipelinefile\n", other.number));
     }
     Ok(lines.iter().map(|line| text::printable(line) + "\n").collect())
 }
@@ -224,6 +276,11 @@ fn outcome(run: &Run, ended: &Ended) -> String {
     let counts = [(ended.built, "built"), (ended.reused, "reused"), (ended.failed, "failed")];
     let counts = counts.iter().filter(|(n, _)| *n > 0);
     let mut parts: Vec<String> = counts.map(|(n, word)| format!("{} {word}", text::thousands(*n))).collect();
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, count) in ended.counted.values().flatten() {
+        *sums.entry(name).or_default() += count;
+    }
+    parts.extend((!sums.is_empty()).then(|| text::amounts(sums)));
     if !ended.why.is_empty() {
         parts.push(format!("did not finish: {}", ended.why.lines().next().unwrap_or_default()));
     }

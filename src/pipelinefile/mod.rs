@@ -91,6 +91,25 @@ pub struct Loaded {
     name: String,
 }
 
+impl Loaded {
+    /// Of a file that cannot be understood: a pipeline of nothing, in its place.
+    pub fn nothing(file: &Path) -> Loaded {
+        let digest = fs::read(file).map(|bytes| Digest::of(&bytes)).unwrap_or_default();
+        let root = file.parent().unwrap_or(file).to_owned();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pipeline = Pipeline {
+            root,
+            file: file.to_owned(),
+            sources: Vec::new(),
+            targets: Vec::new(),
+            modules: Vec::new(),
+            log_to: Vec::new(),
+            notify: None,
+        };
+        Loaded { pipeline, warnings: Vec::new(), digest, spans: Spans::default(), text: "".into(), name }
+    }
+}
+
 /// The nearest Pipelinefile at or above a folder.
 pub fn discover(from: &Path) -> Option<PathBuf> {
     let from = std::path::absolute(from).ok()?;

@@ -80,7 +80,8 @@ pub struct TargetReport {
     pub p99: u64,
     /// The longest.
     pub max: u64,
-    /// Sums of what the module counted.
+    /// Sums of what the module counted, by name: `usd`, `tokens`. Of a build that is over, also for tries that left no
+    /// record.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, f64>,
 }
@@ -122,6 +123,15 @@ impl RunReport {
     /// All actions that ran, the failed ones included.
     pub fn ran(&self) -> u64 {
         self.targets.iter().map(|target| target.done + target.skipped + target.failed).sum()
+    }
+
+    /// What modules counted in all targets.
+    pub fn counts(&self) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for (name, count) in self.targets.iter().flat_map(|target| &target.counts) {
+            *sums.entry(name.clone()).or_default() += count;
+        }
+        sums
     }
 }
 
@@ -219,6 +229,11 @@ impl Counting {
         names: &mut Names<'_>,
     ) -> Result<RunReport> {
         self.keep_slowest();
+        let ended = asked.store.end_of(run.number)?;
+        for (name, counts) in ended.iter().flat_map(|ended| &ended.counted) {
+            let at = self.target(name);
+            self.targets[at].counts.clone_from(counts);
+        }
         for (target, durations) in self.targets.iter_mut().zip(&mut self.durations) {
             durations.sort_unstable();
             target.p50 = percentile(durations, 50);
@@ -244,7 +259,6 @@ impl Counting {
             |target: &TargetReport| asked.pipeline.find_target(&target.target).map_or(usize::MAX, |ix| ix.0);
         let mut order: Vec<usize> = (0..self.targets.len()).collect();
         order.sort_by_key(|at| place(&self.targets[*at]));
-        let ended = asked.store.end_of(run.number)?;
         Ok(RunReport {
             run,
             ended,

@@ -2,7 +2,7 @@
 //!
 //! Looks as a build would that only plans; beside a running build the sources are left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -382,6 +382,8 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
         .map(|target| Ok(Past::of(asked.store, &target.name)?.has_extras()))
         .collect::<Result<_>>()?;
     let mut partial = vec![0; targets.len()];
+    // Records that counted anything, each once.
+    let mut counted = HashSet::new();
     for family in &families {
         let family = family.as_str();
         let split = family.strip_suffix(CHILDREN).and_then(|target| asked.pipeline.find_target(target));
@@ -444,7 +446,11 @@ fn counted(asked: &Asked<'_>) -> Result<Vec<TargetStatus>> {
                 }
                 if let Some(at) = entry.act.filter(|_| has_extras[place]) {
                     match asked.store.act(at) {
-                        Ok(act) => act.iter().for_each(|act| add_extras(of, &act.extras)),
+                        Ok(act) => {
+                            // A copy takes a result over: that costs nothing.
+                            let mut is_first = || counted.insert(at);
+                            act.iter().for_each(|act| add_extras(of, &act.extras, &mut is_first));
+                        }
                         Err(error) => failed = Some(error),
                     }
                 }
@@ -541,12 +547,15 @@ fn members(asked: &Asked<'_>, targets: &mut [TargetStatus]) -> Result<()> {
 }
 
 /// Adds what a record holds beside its result.
-fn add_extras(of: &mut TargetStatus, extras: &str) {
+fn add_extras(of: &mut TargetStatus, extras: &str, is_first: &mut dyn FnMut() -> bool) {
     if extras.is_empty() {
         return;
     }
     let extras: Extras = serde_json::from_str(extras).unwrap_or_default();
     of.warned += u64::from(!extras.warnings.is_empty());
+    if extras.counts.is_empty() || !is_first() {
+        return;
+    }
     for (name, count) in extras.counts {
         *of.counts.entry(name).or_default() += count;
     }

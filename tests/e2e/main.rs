@@ -64,6 +64,7 @@ mod installed;
 /// Versions of packages, wherever they are.
 mod installed_packages;
 /// What is in a key beside the code: params, side files, variables, versions, what a module sees.
+mod junit;
 mod keys;
 /// `kill -9` at random moments.
 mod kills;

@@ -289,3 +289,126 @@ fn junit_of_a_later_run_counts_earlier_failures() {
     let junit = project.pipe(&["report", "last", "--format", "junit"]).ends(0).text();
     assert!(junit.contains("failures=\"1\"") && !junit.contains("earlier"), "{junit}");
 }
+
+/// What modules counted is in every report, also what was counted for tries that left no record; a copy costs nothing.
+#[test]
+fn what_a_build_counted_is_in_every_report() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.ask]\neach = \"inbox\"\nmodule = \"ask\"\nretries = 1\n",
+        )
+        .module(
+            "ask",
+            "import os\n@module\ndef ask(doc):\n    doc.count(usd=0.25, tokens=100)\n    if 'boom' in doc.text():\n        \
+             os.abort()\n    return doc.text()\n",
+        )
+        .file("inbox/a.txt", "a")
+        .file("inbox/b.txt", "a")
+        .file("inbox/boom.txt", "boom");
+    drop(project.pipe(&["build"]).ends(1));
+    // One good one, its copy, and three tries of the bad one: with others in hand or not, then alone.
+    let spent = |command: &[&str]| {
+        let said = project.pipe(command).ends(0).text();
+        let at = said.find('$').unwrap_or_else(|| panic!("{command:?}: {said}"));
+        said[at..].chars().take_while(|c| !",\n <|\\;".contains(*c)).collect::<String>()
+    };
+    let all = spent(&["report", "last"]);
+    assert!(["$0.75", "$1.00"].contains(&all.as_str()), "{all}");
+    for format in ["text", "md", "html"] {
+        assert_eq!(spent(&["report", "last", "--format", format]), all, "{format}");
+    }
+    assert_eq!(spent(&["report"]), all);
+    assert_eq!(spent(&["status"]), "$0.50");
+    let json: serde_json::Value =
+        serde_json::from_str(&project.pipe(&["report", "last", "--json"]).ends(0).stdout).unwrap();
+    assert_eq!(format!("${:.2}", json["targets"][0]["counts"]["usd"].as_f64().unwrap()), all);
+    project.write("inbox/c.txt", "c");
+    drop(project.pipe(&["build"]).ends(1));
+    assert!(
+        project.pipe(&["report", "2", "--compare", "1"]).ends(0).text().contains(&format!("{all} → $0.25"))
+    );
+    let page = project.pipe(&["report", "2", "--compare", "1", "--format", "html"]).ends(0).stdout;
+    assert!(page.contains(&format!("{all} → $0.25")) && page.contains("Both ran the same."), "{page}");
+    let trace = project.pipe(&["report", "2", "--compare", "1", "--format", "perfetto"]).ends(0).stdout;
+    let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
+    let pids: std::collections::BTreeSet<u64> =
+        trace["traceEvents"].as_array().unwrap().iter().filter_map(|event| event["pid"].as_u64()).collect();
+    assert_eq!(pids.into_iter().collect::<Vec<_>>(), [1, 2]);
+    // What stood failed before is nothing that the second run broke.
+    let junit = project.pipe(&["report", "2", "--compare", "1", "--format", "junit"]).ends(0).stdout;
+    assert!(
+        junit.contains("failures=\"0\" errors=\"0\"")
+            && junit.contains("<skipped message=\"1 document failed")
+    );
+}
+
+/// An earlier Pipelinefile is wanted most where the present one is spoiled.
+#[test]
+fn a_spoiled_pipelinefile_is_no_reason_not_to_take_one_back() {
+    let project = project();
+    let first = project.read("Pipelinefile");
+    drop(project.pipe(&["build"]).ends(0));
+    project.write("Pipelinefile", "[target.upper\n");
+    drop(project.pipe(&["report", "1"]).ends(2));
+    drop(project.pipe(&["report"]).ends(0).says("pipe build"));
+    assert_eq!(project.pipe(&["report", "1", "--pipelinefile"]).ends(0).stdout, first);
+    let kept: serde_json::Value =
+        serde_json::from_str(&project.pipe(&["report", "1", "--pipelinefile", "--json"]).ends(0).stdout)
+            .unwrap();
+    assert_eq!(
+        (&kept["type"], &kept["run"], &kept["text"]),
+        (&"pipelinefile".into(), &1.into(), &first.clone().into())
+    );
+    drop(project.pipe(&["report", "1", "--restore"]).ends(0));
+    assert_eq!(
+        (project.read("Pipelinefile"), project.read(".Pipelinefile.before")),
+        (first, "[target.upper\n".to_owned())
+    );
+}
+
+/// What a module said, and when: its progress, its warnings, its lines; also where documents are done side by side and
+/// their lines are written when they are done.
+#[test]
+fn what_a_module_says_has_its_time() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.slow]\neach = \"inbox\"\nmodule = \"say:slow\"\n\
+             [target.later]\neach = \"inbox\"\nmodule = \"say:later\"\n",
+        )
+        .module(
+            "say",
+            "import asyncio, time\n@module\ndef slow(doc):\n    print('first')\n    doc.progress(1, 3)\n    time.sleep(1.1)\n    \
+             doc.progress(2, 3)\n    doc.warn('late')\n    print('second')\n    return 'x'\n\
+             @module\nasync def later(doc):\n    print('first')\n    await asyncio.sleep(0.6)\n    print('second')\n    return 'x'\n",
+        )
+        .file("inbox/a.txt", "a")
+        // By the real clock.
+        .env("PIPE_NOW", "");
+    drop(project.pipe(&["build"]).ends(0));
+    let story: serde_json::Value =
+        serde_json::from_str(&project.pipe(&["log", "a.txt", "--json"]).ends(0).stdout).unwrap();
+    let step = |name: &str| {
+        let steps = story["runs"][0]["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["target"] == name).unwrap().clone()
+    };
+    let slow = step("slow");
+    let start = slow["decision"]["start"].as_u64().unwrap();
+    let reached: Vec<(u64, f64)> = slow["reached"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reached| (reached[0].as_u64().unwrap() - start, reached[1].as_f64().unwrap()))
+        .collect();
+    assert!(matches!(reached[..], [(early, 1.0), (late, 2.0)] if early < 900 && late >= 1000), "{reached:?}");
+    assert!(slow["warned"][0].as_u64().unwrap() - start >= 1000, "{slow}");
+    let later = step("later");
+    let times: Vec<(u64, u64)> = serde_json::from_value(later["log"]["times"].clone()).unwrap();
+    assert!(matches!(times[..], [(6, first), (13, second)] if second - first >= 400), "{times:?}");
+    let said = project.pipe(&["log", "a.txt", "--target", "slow"]).ends(0);
+    let said = said.text();
+    for what in ["progress 1 of 3 at ", ", 2 of 3 at ", "warning at "] {
+        assert!(said.contains(what), "{said}");
+    }
+}

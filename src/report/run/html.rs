@@ -1,7 +1,10 @@
 //! A run as one HTML page that needs nothing else: numbers, a picture of throughput over time, failures, the
-//! Pipelinefile. No script, nothing from elsewhere.
+//! Pipelinefile; or two runs side by side. No script, nothing from elsewhere.
 
-use super::{COLUMNS, causes, headline, micros, row};
+use super::compare::Compared;
+use super::diff::difference;
+use super::markdown::{NEWS, news, title};
+use super::{causes, headline, micros};
 use crate::query::report::RunReport;
 use crate::text;
 
@@ -29,24 +32,13 @@ overflow-x:auto;font-size:13px}svg{width:100%;height:auto}svg text{font-size:11p
 
 /// The page. `pipelinefile`: the file that it ran, if it was kept.
 pub fn html(report: &RunReport, command: &str, pipelinefile: Option<&str>) -> String {
-    let run = report.run.number;
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>pipe: run {run}</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<h1>Run {run}</h1>\n"
-    );
-    let host = if report.run.host.is_empty() { String::new() } else { format!(" on {}", report.run.host) };
-    let begun = format!("{}{host}, pipe {}", report.run.start.date_time(), report.run.version);
-    out.extend([format!(
-        "<p><code>{}</code></p>\n<p>{}</p>\n<p>{}</p>\n",
-        escaped(command),
-        escaped(&begun),
-        escaped(&headline(report))
-    )]);
+    let mut out = head(&format!("Run {}", report.run.number));
+    out.push_str(&about(report, command));
     out.push_str("<h2>Throughput</h2>\n");
-    out.push_str(&picture(report));
+    out.push_str(&picture(report, top(report)));
     out.push_str("<h2>Targets</h2>\n");
-    out.push_str(&table("", &COLUMNS, report.targets.iter().map(|target| row(target).to_vec())));
+    let targets = super::table(report);
+    out.push_str(&table("", &targets.heads, targets.rows.into_iter()));
     let failures = causes(report);
     if !failures.is_empty() {
         out.push_str("<h2 class=\"bad\">Failed</h2>\n");
@@ -64,8 +56,62 @@ pub fn html(report: &RunReport, command: &str, pipelinefile: Option<&str>) -> St
     if let Some(pipelinefile) = pipelinefile {
         out.extend([format!("<h2>Pipelinefile</h2>\n<pre>{}</pre>\n", escaped(pipelinefile))]);
     }
-    out.push_str("</body>\n</html>\n");
+    out.push_str(END);
     out
+}
+
+/// A run, the command that it was, and the Pipelinefile that it ran if it was kept.
+pub type OfRun<'a> = (&'a RunReport, &'a str, Option<&'a str>);
+
+/// The page of two runs side by side, the earlier one first in all pairs.
+pub fn html_of_two((report, command, ran): OfRun<'_>, (other, before, ran_before): OfRun<'_>) -> String {
+    let compared = Compared::of(report, other);
+    let mut out = head(&title(report, other).replacen('r', "R", 1));
+    for (run, command) in [(other, before), (report, command)] {
+        out.extend([format!("<h2>Run {}</h2>\n", run.run.number)]);
+        out.push_str(&about(run, command));
+        // Of the same height, so that they can be compared.
+        out.push_str(&picture(run, top(other).max(top(report))));
+    }
+    out.push_str("<h2>Targets</h2>\n");
+    let words = compared.words(other);
+    out.push_str(&table("", &compared.table.heads, compared.table.rows.into_iter()));
+    if !words.is_empty() {
+        out.extend([format!("<h2 class=\"bad\">Failed</h2>\n<p>{}</p>\n", escaped(&words))]);
+    }
+    if !compared.anew.is_empty() {
+        out.push_str(&table("text", &NEWS, compared.anew.iter().map(|failed| news(failed))));
+    }
+    if let (Some(old), Some(new)) = (ran_before, ran) {
+        let lines = difference(old, new);
+        let shown = if lines.is_empty() {
+            "<p>Both ran the same.</p>".to_owned()
+        } else {
+            format!("<pre>{}</pre>", escaped(&lines.join("\n")))
+        };
+        out.extend([format!("<h2>Pipelinefile</h2>\n{shown}\n")]);
+    }
+    out.push_str(END);
+    out
+}
+
+const END: &str = "</body>\n</html>\n";
+
+fn head(title: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>pipe: {title}</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    )
+}
+
+/// What was run, when, and what came of it.
+fn about(report: &RunReport, command: &str) -> String {
+    let host = if report.run.host.is_empty() { String::new() } else { format!(" on {}", report.run.host) };
+    let begun = format!("{}{host}, pipe {}", report.run.start.date_time(), report.run.version);
+    let lines = [escaped(&begun), escaped(&headline(report))];
+    format!("<p><code>{}</code></p>\n<p>{}</p>\n", escaped(command), lines.join("</p>\n<p>"))
 }
 
 fn table(class: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
@@ -82,16 +128,24 @@ fn table(class: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
     out
 }
 
-/// Actions a second over time, the targets one upon the other.
-fn picture(report: &RunReport) -> String {
+/// The most actions a second that ended in a run.
+fn top(report: &RunReport) -> f64 {
+    let ended = &report.throughput.ended;
+    let stretches = ended.first().map_or(0, Vec::len);
+    let seconds = report.throughput.every as f64 / 1000.0;
+    let sum = |at: usize| ended.iter().map(|of| of[at]).sum::<u64>() as f64 / seconds;
+    (0..stretches).map(sum).fold(0.0, f64::max)
+}
+
+/// Actions a second over time, the targets one upon the other. `top`: what its height is enough for.
+fn picture(report: &RunReport, top: f64) -> String {
     let ended = &report.throughput.ended;
     let stretches = ended.first().map_or(0, Vec::len);
     if stretches == 0 || report.ran() == 0 {
         return "<p>No module ran.</p>\n".to_owned();
     }
     let seconds = report.throughput.every as f64 / 1000.0;
-    let sum = |at: usize| ended.iter().map(|of| of[at]).sum::<u64>() as f64 / seconds;
-    let top = nice((0..stretches).map(sum).fold(0.0, f64::max));
+    let top = nice(top);
     let (plot_width, plot_height) = (WIDTH - LEFT, HEIGHT - BELOW);
     let bar = plot_width / stretches as f64;
     let mut out = format!(

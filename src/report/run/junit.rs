@@ -1,107 +1,166 @@
 //! A run as `JUnit` XML: a suite for each target, a case for each document that failed, one more for all that went well.
 //!
-//! The shape is that of the schema which Jenkins and GitLab read; `tests` checks it.
+//! The shape is that of the schema which Jenkins and GitLab read; `tests/schemas` has it, and tests hold files against it.
 
+use std::collections::HashSet;
+
+use super::compare::{name, names};
 use crate::model::action::Ended;
 use crate::query::report::{FailedDoc, RunReport, TargetReport};
 use crate::text;
 
 /// The whole file.
 pub fn junit(report: &RunReport) -> String {
-    let (mut suites, mut tests, mut failures) = (String::new(), 0, 0);
+    file(report, &HashSet::new(), None)
+}
+
+/// The file of a run compared with another: only what failed anew is a failure. What failed in the other run too, and
+/// failures of earlier builds that still stand, are skipped cases.
+pub fn junit_of_two(report: &RunReport, other: &RunReport) -> String {
+    file(report, &names(other), Some(other.run.number))
+}
+
+/// `known`: failures of run `other`.
+fn file(report: &RunReport, known: &HashSet<(&str, &str)>, other: Option<u32>) -> String {
+    let mut sums = Sums::default();
+    let mut suites = String::new();
     for target in &report.targets {
         let of_target = report.failed.iter().filter(|failed| failed.target == target.target);
-        let (cases, failed) = suite(&mut suites, target, &of_target.collect::<Vec<_>>());
-        tests += cases;
-        failures += failed;
+        let suite = suite(target, &of_target.collect::<Vec<_>>(), known, other);
+        suite.write(&mut suites, &target.target, target.total);
+        sums.add(&suite.sums);
     }
-    let mut errors = 0;
     if let Some(ended) = &report.ended {
         let here: u64 = report.targets.iter().map(|target| target.failed).sum();
-        let before = ended.failed.saturating_sub(here);
-        let cases = whole(ended, before);
-        if !cases.is_empty() {
-            errors = u64::from(!ended.why.is_empty());
-            let failed = u64::from(before > 0);
-            tests += errors + failed;
-            failures += failed;
-            suites.extend([format!(
-                "  <testsuite name=\"pipe build\" tests=\"{}\" failures=\"{failed}\" errors=\"{errors}\" \
-                 skipped=\"0\" time=\"0.000\">\n{cases}  </testsuite>\n",
-                errors + failed
-            )]);
+        let suite = whole(ended, ended.failed.saturating_sub(here), other.is_some());
+        if suite.sums.tests > 0 {
+            suite.write(&mut suites, BUILD, 0);
+            sums.add(&suite.sums);
         }
     }
+    let compared = other.map(|other| format!(", compared with run {other}")).unwrap_or_default();
     let (run, seconds) = (report.run.number, report.milliseconds as f64 / 1000.0);
+    let Sums { tests, failures, errors, .. } = sums;
     format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pipe run {run}\" tests=\"{tests}\" \
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pipe run {run}{compared}\" tests=\"{tests}\" \
          failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
     )
 }
 
-/// What concerns the whole build: that it did not finish, and failures of earlier builds that still stand.
-fn whole(ended: &Ended, before: u64) -> String {
-    let mut cases = String::new();
-    if !ended.why.is_empty() {
-        cases.extend([format!(
-            "    <testcase name=\"finished\" classname=\"pipe build\" time=\"0.000\">\n      <error message=\"{}\" \
-             type=\"did not finish\">pipe status</error>\n    </testcase>\n",
-            attribute(&ended.why)
+/// The suite of what concerns the whole build.
+const BUILD: &str = "pipe build";
+
+/// Cases, and those of them that did not go well.
+#[derive(Default)]
+struct Sums {
+    tests: u64,
+    failures: u64,
+    errors: u64,
+    skipped: u64,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Sums) {
+        self.tests += other.tests;
+        self.failures += other.failures;
+        self.errors += other.errors;
+        self.skipped += other.skipped;
+    }
+}
+
+#[derive(Default)]
+struct Suite {
+    cases: String,
+    sums: Sums,
+}
+
+impl Suite {
+    /// A case of a class; `inside`: what says that it did not go well.
+    fn case(&mut self, name: &str, class: &str, micros: u64, inside: &str) {
+        self.sums.tests += 1;
+        let (name, class, time) = (attribute(name), attribute(class), seconds(micros));
+        let head = format!("    <testcase name=\"{name}\" classname=\"{class}\" time=\"{time:.3}\"");
+        self.cases.extend([if inside.is_empty() {
+            format!("{head}/>\n")
+        } else {
+            format!("{head}>\n      {inside}\n    </testcase>\n")
+        }]);
+    }
+
+    fn write(&self, out: &mut String, name: &str, micros: u64) {
+        let Suite { cases, sums: Sums { tests, failures, errors, skipped } } = self;
+        let (name, time) = (attribute(name), seconds(micros));
+        out.extend([format!(
+            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" \
+             skipped=\"{skipped}\" time=\"{time:.3}\">\n{cases}  </testsuite>\n"
         )]);
+    }
+}
+
+/// What concerns the whole build: that it did not finish, and failures of earlier builds that still stand.
+fn whole(ended: &Ended, before: u64, is_compared: bool) -> Suite {
+    let mut suite = Suite::default();
+    if !ended.why.is_empty() {
+        suite.sums.errors += 1;
+        let message = attribute(&ended.why);
+        let inside = format!("<error message=\"{message}\" type=\"did not finish\">pipe status</error>");
+        suite.case("finished", BUILD, 0, &inside);
     }
     if before > 0 {
         let message = format!("{} failed in earlier builds: pipe failed", text::count(before, "document"));
-        cases.extend([format!(
-            "    <testcase name=\"earlier failures\" classname=\"pipe build\" time=\"0.000\">\n      <failure \
-             message=\"{message}\" type=\"earlier\">pipe failed</failure>\n    </testcase>\n"
-        )]);
+        let inside = if is_compared {
+            suite.sums.skipped += 1;
+            format!("<skipped message=\"{message}\"/>")
+        } else {
+            suite.sums.failures += 1;
+            format!("<failure message=\"{message}\" type=\"earlier\">pipe failed</failure>")
+        };
+        suite.case("earlier failures", BUILD, 0, &inside);
     }
-    cases
+    suite
 }
 
 fn well(target: &TargetReport) -> u64 {
     target.done + target.skipped + target.hits
 }
 
-/// One target; how many cases it has, and how many of them failed.
-fn suite(out: &mut String, target: &TargetReport, failed: &[&FailedDoc]) -> (u64, u64) {
-    let name = attribute(&target.target);
-    // Of very many failures not all are named; the counts are those of the cases that stand here.
-    let named = failed.len() as u64;
-    let rest = target.failed - named.min(target.failed);
-    let failures = named + u64::from(rest > 0);
-    let cases = failures + u64::from(well(target) > 0);
-    out.extend([format!(
-        "  <testsuite name=\"{name}\" tests=\"{cases}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\" \
-         time=\"{:.3}\">\n",
-        seconds(target.total)
-    )]);
+/// One target.
+fn suite(
+    target: &TargetReport,
+    failed: &[&FailedDoc],
+    known: &HashSet<(&str, &str)>,
+    other: Option<u32>,
+) -> Suite {
+    let mut suite = Suite::default();
+    let name = &target.target;
     if well(target) > 0 {
-        let good = text::count(well(target), "document");
-        out.extend([format!("    <testcase name=\"{good}\" classname=\"{name}\" time=\"0.000\"/>\n")]);
+        suite.case(&text::count(well(target), "document"), name, 0, "");
     }
     for document in failed {
         let failure = &document.failure;
-        out.extend([format!(
-            "    <testcase name=\"{}\" classname=\"{name}\" time=\"{:.3}\">\n      \
-             <failure message=\"{}\" type=\"{}\">{}</failure>\n    </testcase>\n",
-            attribute(&document.doc),
-            seconds(document.duration),
-            attribute(&failure.summary()),
-            attribute(failure.kind.words()),
-            content(&details(document)),
-        )]);
+        let summary = attribute(&failure.summary());
+        let inside = if let Some(other) = other.filter(|_| known.contains(&self::name(document))) {
+            suite.sums.skipped += 1;
+            format!("<skipped message=\"it failed in run {other}, too: {summary}\"/>")
+        } else {
+            suite.sums.failures += 1;
+            let (kind, details) = (attribute(failure.kind.words()), content(&details(document)));
+            format!("<failure message=\"{summary}\" type=\"{kind}\">{details}</failure>")
+        };
+        suite.case(&document.doc, name, document.duration, &inside);
     }
+    // Of very many failures not all are named; the counts are those of the cases that stand here.
+    let rest = target.failed.saturating_sub(failed.len() as u64);
     if rest > 0 {
-        out.extend([format!(
-            "    <testcase name=\"{} more\" classname=\"{name}\" time=\"0.000\">\n      \
-             <failure message=\"{} more failed\" type=\"more\">pipe failed {name}</failure>\n    </testcase>\n",
-            text::thousands(rest),
-            text::thousands(rest)
-        )]);
+        let rest = text::thousands(rest);
+        suite.sums.failures += 1;
+        let inside = format!(
+            "<failure message=\"{rest} more failed\" type=\"more\">pipe failed {}</failure>",
+            content(name)
+        );
+        suite.case(&format!("{rest} more"), name, 0, &inside);
     }
-    out.push_str("  </testsuite>\n");
-    (cases, failures)
+    suite
 }
 
 fn details(document: &FailedDoc) -> String {

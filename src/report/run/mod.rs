@@ -1,7 +1,9 @@
-//! A run that is over, for people and programs: text, Markdown, one HTML page, `JUnit`, and a trace for Perfetto.
+//! A run that is over, or two of them side by side, for people and programs: text, Markdown, one HTML page, `JUnit`, and
+//! a trace for Perfetto.
 //!
 //! Makes texts of a `RunReport`; reads no store and prints nothing. JSON needs nothing of this: the report is data.
 
+mod compare;
 mod diff;
 mod html;
 mod junit;
@@ -12,9 +14,9 @@ mod tests;
 
 pub use diff::difference;
 pub(in crate::report) use html::escaped;
-pub use html::html;
-pub use junit::junit;
-pub use markdown::{compared, markdown, text};
+pub use html::{OfRun, html, html_of_two};
+pub use junit::{junit, junit_of_two};
+pub use markdown::{markdown, markdown_of_two, text, text_of_two};
 pub use perfetto::Perfetto;
 
 use std::time::Duration;
@@ -22,11 +24,23 @@ use std::time::Duration;
 use crate::query::report::{RunReport, TargetReport};
 use crate::text;
 
-/// The columns that every table of targets has.
-const COLUMNS: [&str; 9] = ["target", "done", "hits", "skipped", "failed", "p50", "p95", "p99", "total"];
+/// Rows of cells under their heads.
+struct Table {
+    heads: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+/// The targets of a run.
+fn table(report: &RunReport) -> Table {
+    let mut heads = vec!["target", "done", "hits", "skipped", "failed", "p50", "p95", "p99", "total"];
+    let has_counts = report.targets.iter().any(|target| !target.counts.is_empty());
+    heads.extend(has_counts.then_some("counted"));
+    let rows = report.targets.iter().map(|target| row(target).into_iter().take(heads.len()).collect());
+    Table { rows: rows.collect(), heads }
+}
 
 /// A row of the table of targets.
-fn row(target: &TargetReport) -> [String; 9] {
+fn row(target: &TargetReport) -> [String; 10] {
     let number = |n: u64| if n == 0 { "-".to_owned() } else { text::thousands(n) };
     let ran = target.done + target.skipped + target.failed > 0;
     let time = |n: u64| if ran { micros(n) } else { "-".to_owned() };
@@ -40,6 +54,7 @@ fn row(target: &TargetReport) -> [String; 9] {
         time(target.p95),
         time(target.p99),
         time(target.total),
+        if target.counts.is_empty() { "-".to_owned() } else { text::amounts(&target.counts) },
     ]
 }
 
@@ -72,7 +87,10 @@ fn headline(report: &RunReport) -> String {
     let under_way = if report.building { ", under way" } else { "" };
     let why = report.ended.as_ref().map(|ended| ended.why.as_str()).filter(|why| !why.is_empty());
     let why = why.map_or_else(String::new, |why| format!("; it did not finish: {}", text::printable(why)));
-    format!("{} in {took}{rate}{under_way}{why}", parts.join(", "))
+    let counts = report.counts();
+    let counted =
+        if counts.is_empty() { String::new() } else { format!("; counted {}", text::amounts(&counts)) };
+    format!("{} in {took}{rate}{under_way}{counted}{why}", parts.join(", "))
 }
 
 /// Failures with one cause, the most frequent first: (target, summary, place, how many, a sample).

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::query::log::Shown;
 use crate::query::run::Action;
+use crate::time::Millis;
 
 /// Writes a trace piece by piece, in the JSON format of trace events.
 ///
@@ -15,6 +16,8 @@ use crate::query::run::Action;
 #[derive(Debug)]
 pub struct Perfetto {
     run: u32,
+    /// What is taken from every time, in milliseconds: of two runs, both begin at 0.
+    zero: u64,
     /// By worker: when the last action in each of its rows ended, in microseconds.
     rows: BTreeMap<u32, Vec<u64>>,
 }
@@ -25,13 +28,27 @@ const ROWS: u64 = 1_000_000;
 impl Perfetto {
     /// Begins it: what stands first.
     pub fn begin(run: u32, command: &str) -> (Self, String) {
-        let name = json!({
-            "ph": "M", "pid": run, "name": "process_name", "args": { "name": format!("run {run}: {command}") }
-        });
-        (
-            Perfetto { run, rows: BTreeMap::new() },
-            format!("{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{name}"),
-        )
+        let begun = Perfetto { run, zero: 0, rows: BTreeMap::new() };
+        let name = begun.name(command);
+        (begun, format!("{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{name}"))
+    }
+
+    /// From here on another run, as a process beside the first; both begin at 0.
+    pub fn beside(&self, run: u32, begun: Millis, command: &str) -> (Self, String) {
+        let other = Perfetto { run, zero: begun.0, rows: BTreeMap::new() };
+        let name = other.name(command);
+        (other, format!(",\n{name}"))
+    }
+
+    /// Counts its times from its begin.
+    #[must_use]
+    pub fn from(self, begun: Millis) -> Self {
+        Perfetto { zero: begun.0, ..self }
+    }
+
+    fn name(&self, command: &str) -> Value {
+        let name = format!("run {}: {command}", self.run);
+        json!({ "ph": "M", "pid": self.run, "name": "process_name", "args": { "name": name } })
     }
 
     /// One action.
@@ -47,7 +64,8 @@ impl Perfetto {
             args["cpu_us"] = json!(used.cpu);
             args["peak_kib"] = json!(used.peak);
         }
-        let (row, start) = self.place(action.worker, action.start.0 * 1000, action.duration);
+        let (row, start) =
+            self.place(action.worker, action.start.0.saturating_sub(self.zero) * 1000, action.duration);
         let event = json!({
             "ph": "X", "pid": self.run, "tid": row, "ts": start, "dur": action.duration,
             "name": action.target, "cat": action.state.word(), "args": args,
