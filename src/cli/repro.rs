@@ -12,7 +12,7 @@ use crate::cli::trial;
 use crate::error::{Error, Result};
 use crate::module::{Host, repro};
 use crate::project::Project;
-use crate::query::log::{Only, Timeline};
+use crate::query::log::{Only, Step, Timeline};
 use crate::query::printed::LogPart;
 use crate::query::{Answer, Question};
 
@@ -98,7 +98,9 @@ impl Args {
         else {
             return Ok(());
         };
-        let text = serde_json::to_string_pretty(step).unwrap_or_default() + "\n";
+        // Where the log lies is of this machine; what is in it stands beside this.
+        let data = Step { log: None, ..step.clone() };
+        let text = serde_json::to_string_pretty(&data).unwrap_or_default() + "\n";
         crate::fs::write_scratch(&folder.join("last.json"), text.as_bytes())?;
         let printed = step.log.as_ref().map(LogPart::read).transpose()?.unwrap_or_default();
         crate::fs::write_scratch(&folder.join("last.log"), &printed.bytes())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::failure::Failure;
-use crate::model::pipeline::Program;
+use crate::model::pipeline::{Container, Program};
 use crate::module::command::Command;
 use crate::module::filter::Filter;
 use crate::module::launch::{Body, Input, Launch, Request, Side};
@@ -31,7 +31,7 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
         ..request.clone()
     };
     let refused = |failure: Failure| Error::unfinished(failure.summary());
-    let (command, redirected, result) = match launch.program.inside() {
+    let (command, redirected, end) = match launch.program.inside() {
         Program::Python { file, function } => {
             if let Some(python) = &mut launch.python {
                 copy(&python.sdk, &folder.join("python"))?;
@@ -43,8 +43,8 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
             let mut bytes = Vec::new();
             protocol::write_alone(&mut bytes, &launch, &folder.join("tmp"), &request);
             crate::fs::write_scratch(&question, writer.moved(&String::from_utf8_lossy(&bytes)).as_bytes())?;
-            command.words.extend([question.into_os_string(), answer.into_os_string()]);
-            (command, String::new(), "out/answer.json")
+            command.words.extend([question.into_os_string(), answer.into_os_string(), "--tell".into()]);
+            (command, String::new(), End { result: "out/answer.json", lines: Vec::new() })
         }
         Program::Filter(_) | Program::Shell(_) => {
             let filter = Filter::new(Arc::new(launch.clone()), &folder.join("inputs")).map_err(refused)?;
@@ -57,9 +57,15 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
             if !filter.makes_file {
                 redirected.extend([format!(" > {}", quoted(&out.to_string_lossy()))]);
             }
-            (command, redirected, "out/")
+            (command, redirected, End { result: "out/", lines: Vec::new() })
         }
-        Program::Worker(_) | Program::Url(_) | Program::Image(..) => {
+        Program::Url(service) => {
+            let message = format!("the module runs on a server, {}: its code is not here", service.url);
+            return Err(Error::usage(message)
+                .hint("pipe repro      in the project of the server")
+                .hint("pipe try        asks the server"));
+        }
+        Program::Worker(_) | Program::Image(..) => {
             let command = Command::of_worker(&launch, &folder.join("tmp")).map_err(refused)?;
             let mut bytes = protocol::DESCRIBE.to_vec();
             protocol::write_setup(&mut bytes, &launch, None, false);
@@ -72,21 +78,49 @@ pub fn write(launch: &Launch, request: &Request, folder: &Path, what: &str) -> R
             );
             let text = writer.moved(&String::from_utf8_lossy(&bytes));
             crate::fs::write_scratch(&folder.join("request.jsonl"), text.as_bytes())?;
-            (command, " < ../request.jsonl > ../out/answer.jsonl".to_owned(), "out/answer.jsonl")
+            let redirected = " < ../request.jsonl > ../out/answer.jsonl".to_owned();
+            (command, redirected, End { result: "out/answer.jsonl", lines: worker_says() })
         }
     };
-    let script = script(&command, &launch.secrets, &redirected, result, what, &writer);
+    let script = script(&launch, &command, &redirected, &end, what, &writer);
     let path = folder.join(SCRIPT);
     crate::fs::write_scratch(&path, script.as_bytes())?;
     let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&path, runs).map_err(|e| Error::io("make executable", &path, &e))
 }
 
+/// What the script does when the module has ended.
+struct End {
+    /// Where its result is.
+    result: &'static str,
+    /// Lines that say what came of it, and set `code`.
+    lines: Vec<String>,
+}
+
+/// A worker ends well whatever it says of a document: its answer tells.
+fn worker_says() -> Vec<String> {
+    // The key of a failure comes before any object within the line.
+    let test = r#"grep -q '^{[^{]*"\(error\|fatal\)" *:' ../out/answer.jsonl"#;
+    vec![
+        format!("if {test}; then"),
+        "    [ $code -ne 0 ] || code=1".to_owned(),
+        "    cat ../out/answer.jsonl >&2".to_owned(),
+        "fi".to_owned(),
+    ]
+}
+
+/// Takes the interpreter that it ran with where there is one, else what the machine has.
+const INTERPRETER: [&str; 3] = [
+    "# PYTHON=… takes another interpreter; what else it had loaded is in environment.txt.",
+    "python=${PYTHON:-$(sed -n 's/^python //p' ../environment.txt)}",
+    "command -v \"$python\" >/dev/null || python=python3",
+];
+
 fn script(
+    launch: &Launch,
     command: &Command,
-    secrets: &[String],
     redirected: &str,
-    result: &str,
+    end: &End,
     what: &str,
     writer: &Writer<'_>,
 ) -> String {
@@ -97,23 +131,64 @@ fn script(
         "mkdir -p ../out ../tmp".to_owned(),
     ];
     // Their values are nowhere in the folder.
-    lines.extend(
-        secrets.iter().map(|name| format!(": \"${{{name}:?is a secret of this module: set it first}}\"")),
-    );
-    for variable in &command.environment {
-        let text = variable.to_string_lossy();
-        let Some((name, value)) = text.split_once('=') else {
-            lines.push(format!("unset {text}"));
-            continue;
-        };
-        lines.push(writer.moved(&format!("export {name}={}", quoted(value))));
+    let secret = |name: &String| format!(": \"${{{name}:?is a secret of this module: set it first}}\"");
+    lines.extend(launch.secrets.iter().map(secret));
+    let mut words: Vec<String> = command.words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    if let Some(container) = launch.program.container() {
+        lines.extend(engine());
+        // What stands before the image is how this machine runs it.
+        let image = quoted(&container.image);
+        let at = words.iter().position(|word| *word == image).unwrap_or_default();
+        words.drain(..at);
+        words.splice(0..0, enclosed(launch, container));
+    } else {
+        for variable in &command.environment {
+            let text = variable.to_string_lossy();
+            lines.push(match text.split_once('=') {
+                Some((name, value)) => format!("export {name}={}", quoted(value)),
+                None => format!("unset {text}"),
+            });
+        }
     }
-    let words: Vec<String> = command.words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-    lines.push(writer.moved(&format!("{}{redirected}", words.join(" "))));
+    if matches!(launch.program.inside(), Program::Python { .. }) {
+        lines.extend(INTERPRETER.map(str::to_owned));
+        words[0] = "\"$python\"".to_owned();
+    }
+    lines.push(format!("{}{redirected}", words.join(" ")));
     lines.push("code=$?".to_owned());
-    lines.push(format!("echo \"exit $code; what it made is in {result}\" >&2"));
+    lines.extend(end.lines.iter().cloned());
+    lines.push(format!("echo \"exit $code; what it made is in {}\" >&2", end.result));
     lines.push("exit $code".to_owned());
-    lines.join("\n") + "\n"
+    // Of the project, what it needs lies in `code/`, where it stands.
+    let root = launch.root.to_string_lossy();
+    let text = writer.moved(&lines.join("\n")).replace(&format!("{root}/"), "./");
+    text.replace(&*root, ".") + "\n"
+}
+
+/// What runs containers here.
+fn engine() -> [String; 3] {
+    [
+        "engine=${PIPE_CONTAINER_ENGINE:-podman}; command -v \"$engine\" >/dev/null || engine=docker"
+            .to_owned(),
+        // What docker runs as root would leave files of root.
+        "case $engine in *docker*) user=--user=$(id -u):$(id -g) ;; *) user=--userns=host ;; esac".to_owned(),
+        "here=$(cd .. && pwd)".to_owned(),
+    ]
+}
+
+/// The words before an image: this folder is all that the container sees, and it stands in `code/` there, too.
+fn enclosed(launch: &Launch, container: &Container) -> Vec<String> {
+    let mut words: Vec<String> =
+        ["\"$engine\"", "run", "--rm", "--interactive", "\"$user\""].map(str::to_owned).to_vec();
+    if !container.network {
+        words.push("--network=none".to_owned());
+    }
+    words.push("--security-opt=label=disable".to_owned());
+    words.extend(["--volume=\"$here\":/repro".to_owned(), "--workdir=/repro/code".to_owned()]);
+    words.extend(launch.env.iter().map(|(name, value)| quoted(&format!("--env={name}={value}"))));
+    words.extend(launch.secrets.iter().map(|name| format!("--env={name}")));
+    words.push("--env=PIPE_TMP=../tmp".to_owned());
+    words
 }
 
 /// A word for a shell.
