@@ -91,6 +91,8 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
     let mut all = AllFailed::default();
     // By what notes of blocked documents say: which cause it is.
     let mut known: Map<u64, usize> = Map::default();
+    // By what failed: sets and groups name only their first member.
+    let mut members: Map<u64, usize> = Map::default();
     let families = families(store, pipeline);
     for family in &families {
         let sums = store.sums(family)?;
@@ -109,6 +111,7 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
                 let said = said_of(&failed.target, id);
                 let at = add(&mut all.causes, failed, id.as_str());
                 known.insert(said, at);
+                members.entry(Digest::of(id.as_str().as_bytes()).prefix()).or_insert(at);
             }
             Ok(())
         })?;
@@ -120,7 +123,9 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
             }
             each(store, family, &|entry| entry.flags.blocked, &|_| true, &mut |_, found| {
                 for (waits, note) in behind(found) {
-                    let at = known.get(&Digest::of(note.as_bytes()).prefix());
+                    let named = |text: &str| Digest::of(text.as_bytes()).prefix();
+                    let member = || members.get(&named(note.split_once(" failed: ")?.1));
+                    let at = known.get(&named(&note)).or_else(member);
                     // Children that a split did not make this time wait for nothing but the split itself.
                     if let Some(cause) =
                         at.map(|at| &mut all.causes[*at]).filter(|cause| cause.target != waits)

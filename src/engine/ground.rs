@@ -79,7 +79,7 @@ impl Ground {
         let sources: BTreeSet<SourceIx> = of_targets.collect();
         for ix in sources {
             ground.files.extend(parts.roots[ix.0].linked());
-            ground.sources.push((Arc::clone(&parts.roots[ix.0]), Rules::new(parts, ix)?));
+            ground.sources.push((Arc::clone(&parts.roots[ix.0]), Rules::of(parts, ix)?));
         }
         for with in wanted().flat_map(|target| &target.with) {
             if let WithFrom::File(_, path) = &with.from {

@@ -297,8 +297,15 @@ impl Matching<'_> {
         if value.as_deref() != Some(wanted) {
             return Ok(None);
         }
-        let found = match_of(parts, families, &document, place);
-        Ok(found.map(|found| Match { failed: format!("{id} failed"), ..found }))
+        let mut found = match_of(parts, families, &document, place);
+        // What is said of a set or a group says which members, not whose they are.
+        if let Some(found) = found
+            .as_mut()
+            .filter(|found| !found.failed.contains(" failed on ") && !found.failed.starts_with(id.as_str()))
+        {
+            found.failed = format!("{id}: {}", found.failed);
+        }
+        Ok(found)
     }
 }
 

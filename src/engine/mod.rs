@@ -78,6 +78,7 @@ pub mod tally;
 pub mod target;
 pub mod trial;
 mod tries;
+pub mod unrecorded;
 mod unseen;
 mod unshown;
 mod unsplit;

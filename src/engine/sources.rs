@@ -16,17 +16,17 @@ use crate::hash::Digest;
 use crate::model::action::Position;
 use crate::model::document::DocId;
 use crate::model::event::{Event, Planned, Scanned, Sink};
-use crate::model::pipeline::{SourceIx, TargetIx, With, WithFrom};
+use crate::model::pipeline::{Pipeline, SourceIx, TargetIx, With, WithFrom};
 use crate::model::selection::GlobSet;
 use crate::plan::family::{Families, FamilyIx, Input, Origin};
-use crate::scan::{self, Glance, Known, Scan};
+use crate::scan::{self, Glance, Known, Roots, Scan};
 use crate::store::{Entry, Store};
 
 /// Remembers by which rules sources were scanned, now that what they retired is on disk.
 pub(super) fn remember_rules(parts: &Parts<'_>, families: &Families) -> Result<()> {
     for family in families.list.iter().filter(|family| family.is_needed()) {
         if let Origin::Source(ix) = family.origin {
-            Rules::new(parts, ix)?.remember(parts.store)?;
+            Rules::of(parts, ix)?.remember(parts.store)?;
             if let Some(kept) = parts.roots[ix.0].giver().and_then(scan::Giver::state_to_keep) {
                 let value = [&kept.state.0[..], kept.note.as_bytes()].concat();
                 parts.store.keep(GIVEN, family.name.as_bytes(), &value)?;
@@ -104,7 +104,7 @@ pub(super) fn scan_limited(
         let Origin::Source(ix) = family.origin else { continue };
         let began = Instant::now();
         let last = family.last_stratum();
-        let rules = Rules::new(parts, ix)?;
+        let rules = Rules::of(parts, ix)?;
         let is_current = |tag: u64| outline.covers_family(parts, Position(tag), family, last);
         let roots = &parts.roots[ix.0];
         let changes = match limits {
@@ -231,34 +231,36 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(parts: &Parts<'_>, ix: SourceIx) -> Result<Self> {
-        let source = parts.pipeline.source(ix);
+    pub(super) fn of(parts: &Parts<'_>, ix: SourceIx) -> Result<Self> {
+        Self::new((parts.pipeline, parts.store), &parts.roots[ix.0], ix)
+    }
+
+    pub(super) fn new((pipeline, store): (&Pipeline, &Store), roots: &Roots, ix: SourceIx) -> Result<Self> {
+        let source = pipeline.source(ix);
         let globs = GlobSet::new(&source.include, &source.exclude).map_err(|(glob, problem)| {
             Error::usage(format!("source `{}`: `{glob}` is no glob: {problem}", source.name))
                 .hint("pipe check")
         })?;
-        let roots = &parts.roots[ix.0];
-        let root = &parts.pipeline.root;
-        let published = parts.pipeline.targets.iter().filter_map(|target| {
+        let root = &pipeline.root;
+        let published = pipeline.targets.iter().filter_map(|target| {
             let folder = target.publish.as_ref()?.path.folder(&target.name);
             (!folder.is_empty()).then(|| root.join(folder))
         });
-        let own = published.chain([parts.store.dir().to_owned()]);
+        let own = published.chain([store.dir().to_owned()]);
         let own_folders: Vec<String> =
             own.filter_map(|path| roots.rel_of(&path)).filter(|rel| !rel.is_empty()).collect();
-        let fixed = parts.pipeline.targets.iter().filter_map(|target| {
+        let fixed = pipeline.targets.iter().filter_map(|target| {
             let publish = target.publish.as_ref()?;
             let path = publish.path.expand(&|_| None, &target.name, "").ok()?;
             Some(root.join(path))
         });
-        let listings = parts
-            .pipeline
+        let listings = pipeline
             .targets
             .iter()
             .filter_map(|target| Some(root.join(target.publish.as_ref()?.index.as_ref()?)));
         let own_files = fixed
             .chain(listings)
-            .chain([parts.pipeline.file.clone()])
+            .chain([pipeline.file.clone()])
             .filter_map(|path| roots.rel_of(&path))
             .collect();
         let mut hasher = crate::hash::FieldHasher::new("pipe scan rules");
@@ -270,7 +272,7 @@ impl Rules {
         }
         let digest = hasher.finish();
         let key = source.name.clone();
-        let are_those_of_before = parts.store.kept("rules", key.as_bytes())?.as_deref() == Some(&digest.0);
+        let are_those_of_before = store.kept("rules", key.as_bytes())?.as_deref() == Some(&digest.0);
         Ok(Rules {
             key,
             globs,

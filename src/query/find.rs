@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::engine::documents::Documents;
 use crate::engine::publish::owned;
 use crate::engine::sets::id_of;
+use crate::engine::unrecorded::unrecorded;
 use crate::error::{Error, Result};
 use crate::model::document::{CHILDREN, DocId};
 use crate::model::pipeline::{Node, Pipeline, TargetIx, Verb};
@@ -58,7 +59,7 @@ pub fn document(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Res
     if let Some(found) = by_path(asked, documents, text)? {
         return Ok(found);
     }
-    by_part(asked, text)
+    by_part(asked, documents, text)
 }
 
 fn by_id(asked: &Asked<'_>, text: &str) -> Result<Option<Found>> {
@@ -159,7 +160,7 @@ fn fit(id: &str, part: &str) -> Option<usize> {
     }
 }
 
-fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
+fn by_part(asked: &Asked<'_>, documents: &Documents<'_>, text: &str) -> Result<Found> {
     if text.is_empty() {
         return Err(Error::no_match("a document's name is not empty"));
     }
@@ -191,7 +192,7 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
                     return Ok(Found::of(id, Some(family), Some(entry)));
                 }
             }
-            _ => return Err(several(text, total, &named)),
+            _ => return Err(several(text, total, named.iter().map(|(id, ..)| id))),
         }
     }
     // What was never recorded may be in hand for the first time.
@@ -201,13 +202,24 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
     if let [id] = &held[..] {
         return Ok(Found::of(id.clone(), None, None));
     }
+    // Or wait in its source until its turn comes.
+    let parts = (asked.pipeline, &**asked.store);
+    let waiting = unrecorded(documents, parts, &|id| fit(id.as_str(), text).is_some())?;
+    if let Some(best) = waiting.iter().filter_map(|id| fit(id.as_str(), text)).min() {
+        let is_best = |id: &&DocId| fit(id.as_str(), text) == Some(best);
+        let meant: Vec<DocId> = waiting.iter().filter(is_best).cloned().collect();
+        if let [id] = &meant[..] {
+            return Ok(Found::of(id.clone(), None, None));
+        }
+        return Err(several(text, meant.len() as u64, meant.iter().take(NAMED)));
+    }
     if gone.len() == 1
         && let Some((id, family, entry)) = gone.pop()
     {
         return Ok(Found::of(id, Some(family), Some(entry)));
     }
     if !gone.is_empty() {
-        return Err(several(text, gone.len() as u64, &gone));
+        return Err(several(text, gone.len() as u64, gone.iter().map(|(id, ..)| id)));
     }
     Err(none(asked.pipeline, text))
 }
@@ -215,11 +227,12 @@ fn by_part(asked: &Asked<'_>, text: &str) -> Result<Found> {
 /// A document that may be meant, with its family.
 type Named = (DocId, String, Entry);
 
-fn several(text: &str, total: u64, named: &[Named]) -> Error {
+fn several<'d>(text: &str, total: u64, named: impl ExactSizeIterator<Item = &'d DocId>) -> Error {
     let message = format!("`{text}` could be {}", count(total, "document"));
-    let mut error = named.iter().fold(Error::usage(message), |error, (id, ..)| error.caused_by(id));
-    if total > named.len() as u64 {
-        error = error.caused_by(format!("… and {} more", total - named.len() as u64));
+    let more = total - named.len() as u64;
+    let mut error = named.fold(Error::usage(message), Error::caused_by);
+    if more > 0 {
+        error = error.caused_by(format!("… and {more} more"));
     }
     error.hint("give more of its id")
 }

@@ -160,3 +160,32 @@ fn who_is_blocked_says_by_which_document_also_behind_children_groups_and_sets() 
     let cause = failed["causes"].as_array().unwrap().iter().find(|cause| cause["target"] == "parts").unwrap();
     assert_eq!(cause["behind"], serde_json::json!({ "more": 2, "upper": 2, "whole": 1 }));
 }
+
+/// Whoever waits for a group that could not be made is told which member is to blame, and the cause says who waits.
+#[test]
+fn what_waits_for_a_group_names_the_member_that_failed() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[source.orders]\npath = \"orders\"\n\
+             [target.bill]\neach = \"inbox\"\nshell = \"grep -v bad {in}\"\n\
+             [target.dirs]\ngroup = \"bill\"\nby = \"id.dir\"\nshell = \"wc -l < {in}\"\n\
+             [target.order]\neach = \"orders\"\nmodule = \"order\"\n\
+             with = { dir = { from = \"dirs\", on = [\"id.stem\", \"id.value\"], missing = \"none\" } }\n",
+        )
+        .module("order", "@module\ndef order(doc, *, dir):\n    return doc.text()\n")
+        .file("inbox/one/a.txt", "good")
+        .file("inbox/two/a.txt", "bad")
+        .file("inbox/two/b.txt", "good")
+        .file("orders/one.txt", "1")
+        .file("orders/two.txt", "2");
+    drop(project.pipe(&["build"]).ends(1));
+    drop(
+        project
+            .pipe(&["log", "orders/two.txt"])
+            .ends(0)
+            .says("order     blocked, dirs/two: 1 of 2 members failed: inbox/two/a.txt\n"),
+    );
+    drop(project.pipe(&["failed"]).ends(0).says("blocked behind:  dirs 1, order 1\n"));
+    drop(project.pipe(&["log", "orders/one.txt"]).ends(0).says("order     done"));
+}

@@ -209,7 +209,7 @@ fn failures_on_the_other_side_block() {
     ];
     let said = project.build_with(&[], 1, &runs);
     let _said = said.says("1x other").says("report: 1 of 3 members failed");
-    let _said = project.pipe(&["log", "scans/2.txt"]).ends(0).says("blocked, notes/2.md failed");
+    let _said = project.pipe(&["log", "scans/2.txt"]).ends(0).says("blocked, other failed on notes/2.md");
     project.write("notes/2.md", "good");
     project.build_runs(&["other good", "enrich two by good", "report 3"]);
     project.build_runs(&[]);
