@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cli::global::Global;
 use crate::cli::output::Output;
+use crate::engine::modules::stated_version;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::model::event::{Event, Sink, Summary};
@@ -39,8 +40,15 @@ impl<'a> Telling<'a> {
     /// Reads where things go; reaches nobody yet.
     pub(super) fn begin(project: &'a Project, inner: Box<dyn Sink>) -> Result<Self> {
         let pipeline = project.pipeline();
-        let about = About::new(pipeline);
-        let outlets = Outlets::new(inner, &about, &places(pipeline)?);
+        let mut about = About::new(pipeline);
+        let places = places(pipeline)?;
+        if !places.is_empty() {
+            for (name, version) in about.modules.values_mut() {
+                let module = pipeline.modules.iter().find(|module| module.name == *name);
+                *version = module.and_then(|module| stated_version(pipeline, module));
+            }
+        }
+        let outlets = Outlets::new(inner, &about, &places);
         Ok(Telling { outlets, about, pipeline })
     }
 

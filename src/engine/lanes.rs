@@ -38,8 +38,9 @@ pub(super) fn limits(pipeline: &Pipeline, jobs: usize) -> (Vec<Vec<TargetLimits>
             let owner = if is_its { Owner::Module(module) } else { Owner::Target(TargetIx(ix)) };
             // A worker that states no window keeps the rest waiting by itself; a filter is one process after another.
             let window = if of_module.program.is_filter() { 16 } else { 64 };
-            // What waits with a worker was granted before its time.
-            let is_alone = target.verb != Verb::Each || settings.rate.is_some();
+            // What waits with a worker was granted before its time, and spends after the money has come to its end.
+            let is_alone =
+                target.verb != Verb::Each || settings.rate.is_some() || settings.budget_usd.is_some();
             of_target.push(TargetLimits {
                 workers: settings.workers,
                 window: if is_alone { 1 } else { window },

@@ -147,6 +147,15 @@ pub fn manner(pipeline: &Pipeline, module: &Module) -> Manner {
     Manner { batch, waits: function.is_async && function.batch.is_none() }
 }
 
+/// The version that a module states: in its table, else in the code of its function.
+pub fn stated_version(pipeline: &Pipeline, module: &Module) -> Option<String> {
+    let Program::Python { function, .. } = &module.program else { return module.version.clone() };
+    module.version.clone().or_else(|| {
+        let source = crate::code::source_of(&pipeline.root, module).ok().flatten()?;
+        source.functions.find(function)?.version.clone()
+    })
+}
+
 /// Secrets that other modules state: whoever does not state them is not given them.
 pub fn withheld(pipeline: &Pipeline, own: &[String]) -> Vec<String> {
     let of_modules = pipeline.modules.iter().map(|module| &module.settings.secrets);

@@ -96,7 +96,39 @@ fn what_is_too_long_for_a_datagram_comes_in_chunks() {
     project.write("noise", format!("{}\nit is bad\n", words.join(" ")));
     drop(project.pipe(&["build"]).ends(1));
     let received = receiver.received();
+    let chunks: Vec<u64> = received.iter().filter_map(|one| one["chunks"].as_u64()).collect();
+    assert!(!chunks.is_empty() && chunks.iter().all(|count| (2..=128).contains(count)), "{chunks:?}");
     check_gelf(&received.iter().filter(|one| one["_event"] != Value::Null).cloned().collect::<Vec<_>>());
+}
+
+/// More than fits into the chunks that GELF allows loses its end, and nothing else.
+#[test]
+fn what_is_longer_than_all_chunks_is_cut_and_still_read() {
+    let receiver = Receiver::start("udp");
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            &format!(
+                "[log]\nto = \"gelf+udp://127.0.0.1:{}\"\n[source.inbox]\npath = \"inbox\"\n\
+                 [target.read]\neach = \"inbox\"\nmodule = \"read\"\n",
+                receiver.port
+            ),
+        )
+        .module(
+            "read",
+            "import random\n@module(version='7')\ndef read(doc):\n    \
+             noise = ''.join(random.choices('abcdefghijklmnopqrstuvwxyzäöü0123456789', k=700_000))\n    \
+             doc.warn('begin ' + noise)\n    return 'x'\n",
+        )
+        .file("inbox/b.txt", "good\n");
+    let said = project.pipe(&["build"]).ends(0);
+    assert!(!said.stderr.contains("did not reach"), "{}", said.stderr);
+    let received = receiver.received();
+    let warned = about(&received, "warned");
+    let text = warned["short_message"].as_str().unwrap();
+    assert!(text.starts_with("begin ") && text.ends_with('…') && text.len() > 20_000, "{}", text.len());
+    assert_eq!((&warned["_document"], &warned["_version"]), (&"inbox/b.txt".into(), &"7".into()));
+    assert_eq!((&warned["_run"], &warned["level"]), (&1.into(), &4.into()));
 }
 
 #[test]
