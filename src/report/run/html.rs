@@ -24,7 +24,7 @@ const STYLE: &str = "\
 body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}\
 table{border-collapse:collapse;width:100%}th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);\
-text-align:right;font-variant-numeric:tabular-nums}th:first-child,td:first-child,.text td,.text th{text-align:left}\
+text-align:right;font-variant-numeric:tabular-nums}table:not(.text) td{white-space:nowrap}th:first-child,td:first-child,.text td,.text th{text-align:left}\
 th{font-weight:600;color:var(--faint)}.scroll{overflow-x:auto}pre{padding:1rem;border:1px solid var(--line);\
 overflow-x:auto;font-size:13px}svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--faint)}\
 .key{display:inline-block;margin-right:1.2rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.4em}\
@@ -151,14 +151,15 @@ fn picture(report: &RunReport, top: f64) -> String {
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Actions a second over the time of the run\">\n"
     );
-    for part in 0..=4 {
-        let y = 8.0 + (plot_height - 8.0) * (1.0 - f64::from(part) / 4.0);
+    // Of 1, 2, 5 and 10 a fifth has few digits.
+    for part in 0..=5 {
+        let y = 8.0 + (plot_height - 8.0) * (1.0 - f64::from(part) / 5.0);
         out.extend([format!(
             "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#8884\"/>\
              <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
             LEFT - 6.0,
             y + 4.0,
-            rate(top * f64::from(part) / 4.0)
+            rate(top * f64::from(part) / 5.0)
         )]);
     }
     let mut heights = vec![0.0; stretches];
