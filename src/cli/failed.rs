@@ -103,7 +103,14 @@ fn cause_lines(cause: &CauseStatus, retry: Retry<'_>, is_python: bool) -> Vec<St
         Again::NextBuild => "the next build tries again by itself",
         Again::Found => "nothing was run: each build looks again, and it is gone when what causes it is",
     };
-    match cause.set_aside {
+    let opened =
+        "the next build tries again: opened by `pipe retry`, `pipe redo`, or since its module was stopped";
+    match cause.set_aside.saturating_sub(cause.reopened) {
+        _ if cause.reopened == cause.count => lines.push(format!("  {opened}")),
+        _ if cause.reopened > 0 => {
+            let some = text::thousands(cause.reopened);
+            lines.push(format!("  {some} of them {opened}; of the others {again}"));
+        }
         0 => lines.push(format!("  {again}")),
         all if all == cause.count => {
             lines.push("  set aside: no build tries again until something changes".to_owned());

@@ -395,6 +395,10 @@ fn target_lines(why: &TargetWhy) -> Vec<String> {
         let place = failed.failure.place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
         let count = text::thousands(failed.documents);
         lines.push(format!("  {count:>width$}  failed: {}{place}", failed.failure.summary()));
+        if failed.reopened > 0 {
+            let some = text::thousands(failed.reopened);
+            lines.push(format!("{below}{some} opened again: the next build tries them"));
+        }
         lines.push(format!("{below}e.g. {}", failed.sample));
     }
     if why.blocked > 0 {

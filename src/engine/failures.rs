@@ -1,16 +1,17 @@
 //! The failures that stand in a store, grouped by cause: those of this build and of builds before.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Before;
-use crate::engine::marks::{covers, without_accepted};
+use crate::engine::marks::{PlanMarks, covers, without_accepted};
 use crate::engine::policy::SET_ASIDE;
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::hash::{Digest, Map};
-use crate::model::action::{Outcome, State, StoryEntry};
+use crate::model::action::{Act, Mark, Outcome, State, StoryEntry};
 use crate::model::document::{CHILDREN, DocId, GROUPS, MERGES};
 use crate::model::event::{Cause, Incomplete};
 use crate::model::failure::{Failure, FailureKind};
@@ -78,6 +79,28 @@ pub struct Failed {
     pub time: Millis,
     /// It is not tried again by a build.
     pub set_aside: bool,
+    /// Its record, if it is one.
+    pub record: Option<Arc<Act>>,
+}
+
+/// Which failures a mark opened again: the next build tries them, whatever they are.
+struct Reopened<'a> {
+    store: &'a Store,
+    marks: Vec<Mark>,
+    /// By target and recipe, which most records share.
+    known: Map<u64, PlanMarks>,
+}
+
+impl Reopened<'_> {
+    fn has(&mut self, id: &DocId, failed: &Failed) -> Result<bool> {
+        let Some(act) = failed.record.as_ref().filter(|_| !self.marks.is_empty()) else { return Ok(false) };
+        let key = Digest::of(format!("{} {}", act.recipe.0, failed.target).as_bytes()).prefix();
+        if let std::collections::hash_map::Entry::Vacant(vacant) = self.known.entry(key) {
+            let Some(recipe) = self.store.recipe(act.recipe)? else { return Ok(false) };
+            vacant.insert(PlanMarks::new(&self.marks, &failed.target, &recipe));
+        }
+        Ok(self.known.get(&key).is_some_and(|marks| marks.asks_again(id, act).is_some()))
+    }
 }
 
 /// All failures by cause.
@@ -93,6 +116,7 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
     let mut known: Map<u64, usize> = Map::default();
     // By what failed: sets and groups name only their first member.
     let mut members: Map<u64, usize> = Map::default();
+    let mut reopened = Reopened { store, marks: store.marks()?, known: Map::default() };
     let families = families(store, pipeline);
     for family in &families {
         let sums = store.sums(family)?;
@@ -109,7 +133,9 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
             all.documents += u64::from(!meant.is_empty());
             for failed in meant {
                 let said = said_of(&failed.target, id);
+                let again = reopened.has(id, &failed)?;
                 let at = add(&mut all.causes, failed, id.as_str());
+                all.causes[at].reopened += u64::from(again);
                 known.insert(said, at);
                 members.entry(Digest::of(id.as_str().as_bytes()).prefix()).or_insert(at);
             }
@@ -258,7 +284,7 @@ pub fn failed_of(store: &Store, run: u32, target: &str, entry: &StoryEntry) -> R
         None => store.run_start(run)?.unwrap_or_default(),
     };
     let set_aside = entry.state == State::Failed && entry.note == SET_ASIDE;
-    Ok(Failed { target: target.to_owned(), failure, time, set_aside })
+    Ok(Failed { target: target.to_owned(), failure, time, set_aside, record: recorded })
 }
 
 /// Counts a failure; the place of its cause.
@@ -268,7 +294,15 @@ fn add(causes: &mut Vec<Cause>, failed: Failed, id: &str) -> usize {
     let at = causes.iter().position(is_same).unwrap_or_else(|| {
         let (target, failure) = (target.clone(), failure.clone());
         let behind = BTreeMap::new();
-        causes.push(Cause { target, failure, count: 0, samples: Vec::new(), set_aside: 0, behind });
+        causes.push(Cause {
+            target,
+            failure,
+            count: 0,
+            samples: Vec::new(),
+            set_aside: 0,
+            reopened: 0,
+            behind,
+        });
         causes.len() - 1
     });
     let cause = &mut causes[at];

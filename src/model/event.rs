@@ -420,6 +420,9 @@ pub struct Cause {
     /// Those that are not tried again by a build: they were the end of their worker too often.
     #[serde(skip_serializing_if = "is_zero")]
     pub set_aside: u64,
+    /// Those that the next build tries again because somebody, or the end of their module, opened them again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reopened: u64,
     /// Targets that wait for these documents, and how many of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub behind: BTreeMap<String, u64>,

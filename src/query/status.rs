@@ -187,6 +187,9 @@ pub struct CauseStatus {
     /// Those that are not tried again by a build.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub set_aside: u64,
+    /// Those that the next build tries again because somebody, or the end of their module, opened them again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reopened: u64,
     /// Targets that wait for these documents, and how many of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub behind: BTreeMap<String, u64>,
@@ -230,6 +233,7 @@ impl From<crate::model::event::Cause> for CauseStatus {
             count: cause.count,
             samples: cause.samples,
             set_aside: cause.set_aside,
+            reopened: cause.reopened,
             behind: cause.behind,
         }
     }

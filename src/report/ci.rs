@@ -151,6 +151,7 @@ mod tests {
                 count: 2,
                 samples,
                 set_aside: 0,
+                reopened: 0,
                 behind: std::collections::BTreeMap::default(),
             }],
             ..Summary::default()

@@ -102,6 +102,7 @@ fn summary() -> Summary {
         count,
         samples: samples.iter().map(|sample| (*sample).to_owned()).collect(),
         set_aside: 0,
+        reopened: 0,
         behind: BTreeMap::new(),
     };
     Summary {
@@ -352,6 +353,7 @@ fn a_name_cannot_move_the_cursor() {
             count: 1,
             samples: vec!["docs/\x1b[31m".into()],
             set_aside: 0,
+            reopened: 0,
             behind: BTreeMap::new(),
         }],
         ..Summary::default()

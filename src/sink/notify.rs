@@ -146,6 +146,7 @@ mod tests {
             count: 2,
             samples: Vec::new(),
             set_aside: 0,
+            reopened: 0,
             behind: std::collections::BTreeMap::default(),
         };
         let failed = Summary { causes: vec![cause], ..fine.clone() };

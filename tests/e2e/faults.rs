@@ -137,6 +137,10 @@ fn the_same_error_fifty_times_in_a_row_stops_the_module() {
     assert!((50..400).contains(&ran), "{ran} ran");
     drop(project.pipe(&["build"]).ends(3).says("read met the same error 50 times in a row and was stopped"));
     project.take_counts("read");
+    // Whoever asks meanwhile is told that these are no results that stand.
+    let said = project.pipe(&["failed"]).ends(0).says("  the next build tries again: opened by ");
+    assert!(!said.text().contains("kept"), "{}", said.text());
+    drop(project.pipe(&["why", "read"]).ends(0).says("opened again: the next build tries them\n"));
 
     // Nothing but the world outside has changed: those that met the error are tried again, and the rest with them.
     project.write("key", "");

@@ -23,8 +23,16 @@ pub struct FailedWhy {
     pub documents: u64,
     /// How.
     pub failure: Failure,
+    /// Those that the next build tries again because they were opened again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reopened: u64,
     /// One of them.
     pub sample: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The failures of a target by cause, most frequent first.
@@ -33,6 +41,7 @@ pub(super) fn failed(asked: &Asked<'_>, target: TargetIx) -> Result<Vec<FailedWh
     let failed = standing_of(asked.store, asked.pipeline, &Which { targets, ..Which::default() })?;
     let of = |cause: crate::model::event::Cause| FailedWhy {
         documents: cause.count,
+        reopened: cause.reopened,
         failure: cause.failure,
         sample: cause.samples.into_iter().next().unwrap_or_default(),
     };
