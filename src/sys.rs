@@ -181,6 +181,11 @@ pub fn run_here(command: &mut Command) -> io::Result<Exit> {
     Ok(Exit { code: status.code(), signal: status.signal(), ..Exit::default() })
 }
 
+/// What a program reads that gets no input, and writes what nobody reads.
+pub fn nothing() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
+}
+
 /// Starts a program in a process group of its own; it goes when the thread that started it does.
 pub fn start_beside(command: &mut Command) -> io::Result<std::process::Child> {
     let tie = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);

@@ -12,6 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::engine::environments::{self, Unused};
 use crate::engine::modules;
+use crate::engine::provision;
 use crate::error::{Error, Result};
 use crate::model::pipeline::{Module, Pipeline, TargetIx};
 use crate::model::selection::{parse_age, parse_size};
@@ -129,7 +130,7 @@ impl Args {
             return Err(self.refuse(doubt, &plan.report));
         }
         let mut report = plan.carry_out(store, &mut tell)?;
-        unused.iter().try_for_each(environments::remove)?;
+        unused.iter().try_for_each(provision::remove)?;
         count_environments(&unused, &mut report);
         Ok(report)
     }

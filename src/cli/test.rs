@@ -12,6 +12,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::code::{self, Takes};
 use crate::engine::environments;
+use crate::engine::provision::Provision;
 use crate::engine::trial::Folder;
 use crate::error::{Error, Result};
 use crate::golden::{self, Difference, Made, Sample, Subject, Verdict};
@@ -258,6 +259,7 @@ fn subject(project: &Project, name: &str) -> Result<Subject> {
     let targets = pipeline.targets_of_module(name);
     let target = targets.first().map(|ix| pipeline.target(*ix));
     let (mut takes_docs, mut python) = (target.is_some_and(|target| target.verb != Verb::Each), None);
+    let mut in_use = None;
     if let Program::Python { function, .. } = &module.program {
         let source = code::source_of(&project.root, &module)?;
         let takes = source.as_ref().and_then(|source| source.functions.find(function));
@@ -266,7 +268,10 @@ fn subject(project: &Project, name: &str) -> Result<Subject> {
         let interpreter = python::find(&project.root)?;
         let sdk = python::unpack_sdk(&project.store_dir.join("python"))?;
         let base = interpreter.with(sdk);
-        environments::prepare(&project.root, &module, &base, &mut |_| {})?;
+        let (root, host) = (project.root.as_path(), &Host::of_this_program());
+        let mut provision =
+            Provision { root, base: &base, host, say: &mut |_| {}, stop: &|| false, dry_run: false };
+        in_use = provision.prepare(&module)?;
         python = Some(environments::python_of(&project.root, &module, &base)?);
     }
     let splits = targets.iter().map(|ix| pipeline.target(*ix)).find(|target| target.split);
@@ -277,6 +282,7 @@ fn subject(project: &Project, name: &str) -> Result<Subject> {
         ext: target.and_then(|target| target.ext.clone()),
         python,
         root: project.root.clone(),
+        in_use,
     })
 }
 

@@ -20,6 +20,7 @@ use crate::cli::select::select;
 use crate::cli::trial::save::Kept;
 use crate::engine::Parts;
 use crate::engine::documents::Documents;
+use crate::engine::provision::InUse;
 use crate::engine::trial::{Compared, Folder, Rerun, Trial, prepare};
 use crate::error::{Error, Result};
 use crate::golden;
@@ -128,6 +129,8 @@ pub(super) struct Prepared {
     pub(super) trial: Trial,
     /// With `--diff`: its text, if it is a text.
     stored: Option<String>,
+    /// Its environments stay as they are.
+    _in_use: Vec<InUse>,
 }
 
 impl Args {
@@ -232,10 +235,12 @@ impl Args {
     ) -> Result<Prepared> {
         let store = owner::open(project, out)?;
         let doc = self.document(project, &store, ix);
+        let mut in_use = Vec::new();
         let prepared = doc.and_then(|doc| {
             let parts = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))?;
             let modules = project.pipeline().modules_of(ix);
-            parts.prepare(modules, &mut |message| out.say(format!("{message} …")))?;
+            let mut say = |message| out.say(format!("{message} …"));
+            in_use = parts.prepare(modules, false, &mut say, &|| false)?;
             let folder = folder.insert(Folder::begin(&project.store_dir)?);
             if self.fresh && project.pipeline().target(ix).verb != Verb::Each {
                 let trial = anew::prepared(&parts, ix, &doc, folder.path(), jobs, out)?;
@@ -250,7 +255,7 @@ impl Args {
         });
         let closed = store.close();
         let prepared = prepared?;
-        closed.map(|()| prepared)
+        closed.map(|()| Prepared { _in_use: in_use, ..prepared })
     }
 
     /// With the text of the stored result, if it is to be compared.
@@ -262,7 +267,7 @@ impl Args {
             }
             _ => None,
         };
-        Ok(Prepared { trial, stored })
+        Ok(Prepared { trial, stored, _in_use: Vec::new() })
     }
 
     /// Runs a target before the one that is tried.

@@ -1,35 +1,36 @@
 //! Environments of Python modules that say what they need: a block in the script (PEP 723) or `requirements`.
 //!
-//! `uv` makes one for each such list below `.pipe/python`, and brings it up to date in place when the list changes, so that
-//! a package of another version leaves no metadata of the old one behind, which load sets look for. Versions that were
-//! chosen once stay chosen as long as the list allows them. Without `uv` the interpreter at hand runs the module.
+//! What a module needs, where its environment lies, and which are used by none. `uv` makes one for each list below
+//! `.pipe/python` (`provision.rs`); without `uv` the interpreter at hand runs the module.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::engine::modules::find_program;
-use crate::error::{Error, Result, io_text};
+use crate::error::{Error, Result};
 use crate::fs;
 use crate::hash::FieldHasher;
 use crate::model::pipeline::{Module, Program};
-use crate::module::Python;
-use crate::pipelinefile::{allows_python, script_dependencies, script_python};
+use crate::module::{Python, python};
+use crate::pipelinefile::{allows_python, script_dependencies, script_fault, script_python};
 
 /// The file in an environment that says for which list it was made.
-const MADE_FOR: &str = "pipe-made-for";
+pub(super) const MADE_FOR: &str = "pipe-made-for";
 
 /// What a module needs.
-struct Needs {
+pub(super) struct Needs {
     /// The file that says it, relative to the project.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The list itself.
-    list: String,
+    pub(super) list: String,
     /// The list is a block of the script.
-    is_block: bool,
+    pub(super) is_block: bool,
 }
 
 /// What a module says that it needs; nothing if it says nothing.
-fn needs(root: &Path, module: &Module) -> Result<Option<Needs>> {
+pub(super) fn needs(root: &Path, module: &Module) -> Result<Option<Needs>> {
     let Program::Python { file: script, .. } = &module.program else { return Ok(None) };
     if let Some(file) = &module.requirements {
         let mut list = String::new();
@@ -37,6 +38,9 @@ fn needs(root: &Path, module: &Module) -> Result<Option<Needs>> {
         return Ok(Some(Needs { file: file.into(), list, is_block: false }));
     }
     let Some(text) = script_text(root, script)? else { return Ok(None) };
+    if let Some((line, fault)) = script_fault(&text) {
+        return Err(Error::usage(format!("{}:{line}: {fault}", script.display())).hint("pipe check"));
+    }
     let list = script_dependencies(&text);
     let list = list.filter(|list| !list.is_empty());
     Ok(list.map(|list| Needs { file: script.clone(), list: list.join("\n") + "\n", is_block: true }))
@@ -92,7 +96,7 @@ fn included(line: &str) -> Option<&str> {
 }
 
 /// Refuses an interpreter that a script does not take.
-fn check_python(root: &Path, module: &Module, base: &Python) -> Result<()> {
+pub(super) fn check_python(root: &Path, module: &Module, base: &Python) -> Result<()> {
     let Program::Python { file, .. } = &module.program else { return Ok(()) };
     let Some(asked) = script_text(root, file)?.as_deref().and_then(script_python) else { return Ok(()) };
     let (shown, python) = (file.display(), base.executable.display());
@@ -149,26 +153,30 @@ pub fn unused(root: &Path, modules: &[Module], base: &Python) -> Result<Vec<Unus
     Ok(found)
 }
 
-/// Removes an environment with what lies beside it.
-pub fn remove(unused: &Unused) -> Result<()> {
-    for end in ["in", "lock"] {
-        let beside = unused.folder.with_extension(end);
-        if beside.exists() {
-            fs::remove_file(&beside)?;
-        }
-    }
-    fs::remove_dir(&unused.folder)
-}
-
 /// An environment in the store.
-struct Place {
-    folder: PathBuf,
-    uv: PathBuf,
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
+    pub(super) uv: PathBuf,
 }
 
-fn place(root: &Path, needs: &Needs, base: &Python) -> Option<Place> {
-    let uv = find_program("uv", root)?;
+/// Where the environment of a list lies; nothing: there is no `uv` to make it.
+pub(super) fn place(root: &Path, needs: &Needs, base: &Python) -> Option<Place> {
+    let uv = find_program("uv", root).filter(|uv| works(uv))?;
     Some(Place { folder: base.sdk.parent()?.join(name_of(needs, base)), uv })
+}
+
+/// Whether a program runs: a shim may have nothing behind it. Asked once.
+fn works(uv: &Path) -> bool {
+    static KNOWN: Mutex<BTreeMap<PathBuf, bool>> = Mutex::new(BTreeMap::new());
+    if !python::is_script(uv) {
+        return true;
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.entry(uv.to_owned()).or_insert_with(|| {
+        let mut ask = Command::new(uv);
+        ask.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        ask.status().is_ok_and(|status| status.success())
+    })
 }
 
 fn name_of(needs: &Needs, base: &Python) -> String {
@@ -195,73 +203,6 @@ pub fn python_of(root: &Path, module: &Module, base: &Python) -> Result<Python> 
     let add = if needs.is_block { "`dependencies` in" } else { "the list" };
     let install = Some(format!("add its package to {add} {file}"));
     Ok(Python { executable: place.folder.join("bin/python3"), install, ..base.clone() })
-}
-
-/// Brings the environment of a module up to date, if its list has changed; `say` is told before it takes time.
-pub fn prepare(root: &Path, module: &Module, base: &Python, say: &mut dyn FnMut(String)) -> Result<()> {
-    check_python(root, module, base)?;
-    let Some(needs) = needs(root, module)? else { return Ok(()) };
-    let Some(place) = place(root, &needs, base) else { return Ok(()) };
-    let marker = place.folder.join(MADE_FOR);
-    if fs::read_optional(&marker)?.as_deref() == Some(needs.list.as_bytes()) {
-        return Ok(());
-    }
-    let file = needs.file.display();
-    say(format!("uv makes the environment of module `{}` from {file}", module.name));
-    // What is changed half-way is of no list.
-    if marker.exists() {
-        fs::remove_file(&marker)?;
-    }
-    let beside = |end: &str| place.folder.with_extension(end);
-    let (wanted, lock) = (beside("in"), beside("lock"));
-    let list = if needs.is_block {
-        fs::create_dir(place.folder.parent().unwrap_or(root))?;
-        fs::write_scratch(&wanted, needs.list.as_bytes())?;
-        wanted
-    } else {
-        root.join(&needs.file)
-    };
-    let own = place.folder.join("bin/python3");
-    let (python, list, lock) = (base.executable.as_path(), list.as_path(), lock.as_path());
-    let folder = place.folder.as_path();
-    let uv = |words: &[&str], paths: &[(&str, &Path)]| -> Result<()> {
-        let mut command = Command::new(&place.uv);
-        command.arg(words[0]).args(&words[1..]).arg("--quiet").current_dir(root).env_remove("VIRTUAL_ENV");
-        for (option, path) in paths {
-            if !option.is_empty() {
-                command.arg(option);
-            }
-            command.arg(path);
-        }
-        let shown = if needs.is_block {
-            format!("uv sync --dry-run --script {file}")
-        } else {
-            format!("uv pip install --dry-run -r {file}")
-        };
-        let failed = |said: String| {
-            Error::unfinished(format!(
-                "uv cannot make the environment of module `{}` from {file}",
-                module.name
-            ))
-            .caused_by(said)
-            .hint(shown.clone())
-        };
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = crate::sys::start_beside(&mut command).map_err(|e| failed(io_text(&e)))?;
-        let output = child.wait_with_output().map_err(|e| failed(io_text(&e)))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(failed(said.split_whitespace().collect::<Vec<_>>().join(" ")))
-    };
-    // The versions in an older lock are kept where they still fit.
-    uv(&["pip", "compile"], &[("--python", python), ("--output-file", lock), ("", list)])?;
-    if !own.exists() {
-        uv(&["venv", "--allow-existing"], &[("--python", python), ("", folder)])?;
-    }
-    uv(&["pip", "sync", "--allow-empty-requirements"], &[("--python", &own), ("", lock)])?;
-    fs::replace(&marker, &folder.join("pipe-made-for.tmp"), needs.list.as_bytes())
 }
 
 #[cfg(test)]

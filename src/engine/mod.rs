@@ -49,6 +49,7 @@ pub mod others;
 pub mod outline;
 pub mod past;
 pub mod policy;
+pub mod provision;
 pub mod publish;
 mod question;
 mod rates;
@@ -91,6 +92,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::engine::provision::{InUse, Provision};
 use crate::engine::sites::Sites;
 use crate::engine::target::TargetPlan;
 use crate::error::{Error, Result};
@@ -275,17 +277,20 @@ impl<'a> Parts<'a> {
         self.python.as_ref().map(of_module).transpose()
     }
 
-    /// Brings the environments of these modules up to date; `say` is told of what takes time.
+    /// Brings the environments of these modules up to date, and keeps them so as long as the answer lives; `say` is told
+    /// of what takes time. An error if `stop` says that it is not wanted any more.
     pub fn prepare(
         &self,
         modules: impl IntoIterator<Item = ModuleIx>,
+        dry_run: bool,
         say: &mut dyn FnMut(String),
-    ) -> Result<()> {
-        let Some(base) = &self.python else { return Ok(()) };
-        for module in modules.into_iter().map(|ix| self.pipeline.module(ix)) {
-            environments::prepare(&self.pipeline.root, module, base, say)?;
-        }
-        Ok(())
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<InUse>> {
+        let Some(base) = &self.python else { return Ok(Vec::new()) };
+        let (root, host) = (self.pipeline.root.as_path(), &*self.host);
+        let mut provision = Provision { root, base, host, say, stop, dry_run };
+        let prepared = modules.into_iter().map(|ix| provision.prepare(self.pipeline.module(ix)));
+        prepared.filter_map(Result::transpose).collect()
     }
 
     /// How the workers of a target are started.

@@ -82,6 +82,13 @@ pub fn build_again(
 /// How often a module may change on its server during one build.
 const CHANGES: u32 = 3;
 
+/// A build that a signal ended before anything was decided.
+fn stopped(began: Instant, interrupts: &Interrupts) -> Summary {
+    let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
+    let milliseconds = began.elapsed().as_millis() as u64;
+    Summary { milliseconds, stopped: Some(Stopped::Signal { signal }), ..Summary::default() }
+}
+
 /// One pass: what [`build_again`] does unless a server changes meanwhile.
 fn once(
     parts: &Parts<'_>,
@@ -95,7 +102,12 @@ fn once(
     options.reads_all = options.reads_all || asks_content(parts.pipeline, &options);
     let called = services::modules_of(parts.pipeline, options.wanted.iter().copied());
     let used = called.iter().copied();
-    parts.prepare(used, &mut |message| sink.event(&Event::Notice { message, hint: None }))?;
+    let mut say = |message| sink.event(&Event::Notice { message, hint: None });
+    let stop = || interrupts.seen().is_some();
+    let _in_use = match parts.prepare(used, options.dry_run, &mut say, &stop) {
+        Err(_) if stop() => return Ok(stopped(began, interrupts)),
+        prepared => prepared?,
+    };
     let facts =
         modules::facts(parts.pipeline, parts.store, &parts.interpreter, Reach::Servers(Some(&called)))?;
     for notice in facts.iter().filter_map(|facts| facts.service.as_ref()?.notice.clone()) {
@@ -109,12 +121,7 @@ fn once(
     let limits = standing.take_limits(parts, &outline, &options);
     let limits = limits.as_ref();
     let scans = match scan_limited(parts, &families, &options, &outline, sink, interrupts, limits) {
-        Err(_) if interrupts.seen().is_some() => {
-            let signal = interrupts.seen().map_or(0, |(signal, _)| signal);
-            let stopped = Some(Stopped::Signal { signal });
-            let milliseconds = began.elapsed().as_millis() as u64;
-            return Ok(Summary { milliseconds, stopped, ..Summary::default() });
-        }
+        Err(_) if interrupts.seen().is_some() => return Ok(stopped(began, interrupts)),
         scans => scans?,
     };
     named_any(parts, &options, &scans)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::provision::InUse;
 use crate::error::{Error, Result};
 use crate::golden::made::{Children, Made, child};
 use crate::golden::sample::Sample;
@@ -28,6 +29,8 @@ pub struct Subject {
     pub ext: Option<String>,
     /// The interpreter, if it is a function.
     pub python: Option<Python>,
+    /// Its environment, which stays as it is.
+    pub in_use: Option<InUse>,
     /// The project's folder. Absolute.
     pub root: PathBuf,
 }

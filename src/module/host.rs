@@ -8,10 +8,11 @@ mod memory;
 mod serve;
 mod wire;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ pub const ARGUMENT: &str = "__host";
 
 /// How long the host may take to end what is left.
 const FAREWELL: Duration = Duration::from_secs(30);
+
+/// How often who runs a program to its end is asked whether that is still wanted.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a host whose channel broke may take to die.
 const DYING: Duration = Duration::from_millis(200);
@@ -85,6 +89,37 @@ impl Host {
             }
         }
         Err(io::Error::other("the process that starts modules ends at once"))
+    }
+
+    /// Runs a program that is no module to its end; its words go into `said`. It ends when we do, with all that it
+    /// started. Nothing: `stop`, asked again and again, said that it is not wanted any more.
+    pub fn run(
+        &self,
+        words: &[OsString],
+        folder: &Path,
+        environment: &[OsString],
+        said: &File,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<sys::Exit>> {
+        let program = Path::new(words.first().map_or(OsStr::new(""), OsString::as_os_str));
+        let start = Start { program, words, folder, environment, memory: 0, farewell: &[] };
+        let mut channel = self.channel()?;
+        let nothing = sys::nothing()?;
+        channel.start(&start, [nothing.as_fd(), said.as_fd(), said.as_fd()])?;
+        let mut is_killed = false;
+        loop {
+            let heard = sys::poll([Some((channel.as_fd(), sys::Wish::Read))], Some(ASKED_EVERY))?;
+            if heard == [true] {
+                match channel.receive()? {
+                    Told::Ended(_) if is_killed => return Ok(None),
+                    Told::Ended(exit) => return Ok(Some(exit)),
+                    Told::Started(_) | Told::Refused(_) => {}
+                }
+            } else if !is_killed && stop() {
+                is_killed = true;
+                channel.signal(&Order::Kill);
+            }
+        }
     }
 
     /// To be called when a channel broke: if the host is dead, ends what it left behind.

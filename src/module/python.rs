@@ -148,7 +148,8 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn is_script(path: &Path) -> bool {
+/// Whether a program is text that another program runs.
+pub fn is_script(path: &Path) -> bool {
     let mut begin = [0; 2];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && &begin == b"#!"
 }

@@ -59,7 +59,7 @@ pub use overrides::Override;
 pub use proxies::Proxy;
 pub use sample::{SampleNotes, sample_notes, write_sample_notes};
 pub use says::Says;
-pub use script::{script_dependencies, script_python, script_says};
+pub use script::{script_dependencies, script_fault, script_python, script_says};
 pub use spans::Spans;
 pub use specifier::allows_python;
 pub use value::{is_identifier, is_name};

@@ -1,15 +1,49 @@
 //! What a script says of itself in its metadata block (PEP 723). Knows nothing of targets.
 
+/// How a block begins and ends.
+const BEGIN: &str = "# /// script";
+const END: &str = "# ///";
+
 /// The block `# /// script` as a table; nothing if there is none that can be read.
 fn block(text: &str) -> Option<toml::Table> {
-    let mut lines = text.lines().skip_while(|line| line.trim_end() != "# /// script").skip(1);
-    let block: Vec<&str> = lines
-        .by_ref()
-        .take_while(|line| line.trim_end() != "# ///")
-        .filter_map(|line| line.strip_prefix('#'))
-        .collect();
-    let block: Vec<&str> = block.into_iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-    toml::from_str(&block.join("\n")).ok()
+    read(text).ok().flatten()
+}
+
+/// The same, or what is wrong with it: the line, and why.
+fn read(text: &str) -> Result<Option<toml::Table>, (usize, String)> {
+    let Some(begin) = text.lines().position(|line| line.trim_end() == BEGIN) else { return Ok(None) };
+    let rest: Vec<&str> = text.lines().skip(begin + 1).collect();
+    // Every line of it is a comment.
+    let comments = rest.iter().take_while(|line| line.starts_with('#')).count();
+    let Some(end) = rest[..comments].iter().rposition(|line| line.trim_end() == END) else {
+        return Err((begin + 1, format!("the block `{BEGIN}` has no end `{END}`")));
+    };
+    let lines = rest[..end].iter().map(|line| {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        line.strip_prefix(' ').unwrap_or(line)
+    });
+    let block = lines.collect::<Vec<_>>().join("\n");
+    toml::from_str(&block).map(Some).map_err(|error| {
+        let before = error.span().and_then(|span| block.get(..span.start)).unwrap_or_default();
+        (begin + 2 + before.matches('\n').count(), error.message().trim().to_owned())
+    })
+}
+
+/// What is wrong with the block of a script: the line, and why.
+pub fn script_fault(text: &str) -> Option<(usize, String)> {
+    let table = match read(text) {
+        Err(fault) => return Some(fault),
+        Ok(table) => table?,
+    };
+    let line_of = |key: &str| {
+        let begins = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(key);
+        text.lines().position(begins).unwrap_or_default() + 1
+    };
+    let dependencies = table.get("dependencies")?;
+    let is_list = dependencies.as_array().is_some_and(|list| list.iter().all(toml::Value::is_str));
+    (!is_list).then(|| {
+        (line_of("dependencies"), "`dependencies` is a list of texts, as in [\"rich>=13\"]".to_owned())
+    })
 }
 
 /// What the `[tool.pipe]` table says: what the module accepts, what it returns.
@@ -60,8 +94,23 @@ mod tests {
             "import x\n",
             "# /// script\n# requires-python = \">=3.9\"\n# ///\n",
             "# /// script\n# = \n# ///\n",
+            "# /// script\n# dependencies = [\"x\"]\nimport x\n# ///\n",
         ] {
             assert_eq!(script_dependencies(none), None);
         }
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_told_with_its_line() {
+        let fault = |text: &str| script_fault(text).map(|(line, why)| format!("{line}: {why}"));
+        assert_eq!(fault(TEXT), None);
+        assert_eq!(fault("import x\n"), None);
+        let broken =
+            fault("import y\n# /// script\n# requires-python = \">=3.9\"\n# dependencies = [\"x\"\n# ///\n");
+        assert!(broken.as_ref().is_some_and(|told| told.starts_with("4: ")), "{broken:?}");
+        let open = "# /// script\n# dependencies = [\"x\"]\nimport x\n";
+        assert_eq!(fault(open).unwrap(), "1: the block `# /// script` has no end `# ///`");
+        let text = "# /// script\n# dependencies = \"x\"\n# ///\n";
+        assert_eq!(fault(text).unwrap(), "2: `dependencies` is a list of texts, as in [\"rich>=13\"]");
     }
 }

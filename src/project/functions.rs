@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::code::{self, CallProblem, ModuleSource, Spec, Takes, Tree, check_call};
 use crate::error::Error;
 use crate::model::pipeline::{Module, Program, Verb};
-use crate::pipelinefile::{Loaded, Mistake, PythonCall, Span};
+use crate::pipelinefile::{Loaded, Mistake, PythonCall, Span, script_fault};
 
 /// Endings by which a word of a command is known as a file of code.
 const CODE: &[&str] =
@@ -29,6 +29,11 @@ pub(super) fn check(root: &Path, calls: &[PythonCall]) -> Vec<Mistake> {
                 let message = format!("{}, {problem}", source.file.display());
                 Mistake::at(call.place.clone(), message).warning()
             }));
+            let text = crate::fs::read_optional(&root.join(&source.file)).ok().flatten().unwrap_or_default();
+            if let Some((line, fault)) = script_fault(&String::from_utf8_lossy(&text)) {
+                let message = format!("{}:{line}: {fault}", source.file.display());
+                found.push(Mistake::at(call.place.clone(), message).label("the module's script").on_disk());
+            }
         }
         found.extend(check_one(&source, call));
     }

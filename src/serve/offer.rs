@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{self, Spec, Tree};
 use crate::engine::environments;
+use crate::engine::provision::{InUse, Provision};
 use crate::engine::target::program_parts;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -28,6 +29,8 @@ use crate::serve::request::Setup;
 pub(super) struct Offer {
     pub(super) modules: BTreeMap<String, Arc<Offered>>,
     pub(super) host: Arc<Host>,
+    /// Environments, which stay as they are.
+    _in_use: Vec<InUse>,
 }
 
 /// A module that is offered.
@@ -98,6 +101,7 @@ impl Offer {
         } else {
             (None, String::new())
         };
+        let (host, mut in_use) = (Arc::new(Host::of_this_program()), Vec::new());
         let offered = |(name, module): (String, Module)| {
             let file = FileName::of(&name);
             let memory = folder.join(format!("learned-{file}.json"));
@@ -107,8 +111,11 @@ impl Offer {
             let root = pipeline.root.clone();
             let python = match &python {
                 Some(base) => {
-                    environments::prepare(&root, &module, base, &mut |notice| tracing::info!("{notice}"))?;
-                    Some(environments::python_of(&root, &module, base)?)
+                    let say = &mut |notice| tracing::info!("{notice}");
+                    let (root, host, stop) = (root.as_path(), &*host, &|| false);
+                    in_use
+                        .extend(Provision { root, base, host, say, stop, dry_run: false }.prepare(&module)?);
+                    Some(environments::python_of(root, &module, base)?)
                 }
                 None => None,
             };
@@ -120,7 +127,7 @@ impl Offer {
             ))
         };
         let modules = all.into_iter().map(offered).collect::<Result<_>>()?;
-        Ok(Offer { modules, host: Arc::new(Host::of_this_program()) })
+        Ok(Offer { modules, host, _in_use: in_use })
     }
 }
 

@@ -268,16 +268,16 @@ fn environments_that_no_module_uses_are_collected() {
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with("env-")).count()
     };
-    assert_eq!(environments(), 3, "it, its list and its lock");
+    assert_eq!(environments(), 4, "it, its list, its lock, and the file of who uses it");
     assert!(!project.pipe(&["gc"]).ends(0).stdout.contains("environment"));
-    assert_eq!(environments(), 3);
+    assert_eq!(environments(), 4);
     // It needs nothing any more.
     project.write("modules/up.py", PLAIN);
     drop(project.pipe(&["build"]).ends(0));
     let dry = project.pipe(&["gc", "--dry-run"]).ends(0).stdout;
     assert!(dry.contains("  Unused    .pipe/python/env-") && dry.contains("  thelib>=1\n"), "{dry}");
     assert!(dry.contains("1 Python environment ("), "{dry}");
-    assert_eq!(environments(), 3);
+    assert_eq!(environments(), 4);
     let json = project.pipe(&["gc", "--dry-run", "--json"]).ends(0).stdout;
     assert!(json.contains("\"environments\":{\"count\":1,"), "{json}");
     drop(project.pipe(&["gc"]).ends(0).says("Collected 1 Python environment ("));
@@ -335,4 +335,79 @@ fn a_store_elsewhere_has_its_environments_there() {
     // Two of them are the same.
     assert_eq!(project.build().ends(0).all("done").len(), 2);
     assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 2");
+}
+
+/// A program that is taken for `uv`.
+fn stands_for_uv(project: &Project, text: &str) -> String {
+    project.write("bin/uv", format!("#!/bin/sh\n{text}\n"));
+    let path = project.root().join("bin/uv");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    format!("{}:{}", project.root().join("bin").display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn a_build_that_is_stopped_while_an_environment_is_made_leaves_nobody_behind() {
+    let project = project();
+    let path =
+        stands_for_uv(&project, "[ \"$1\" = --version ] && exit 0\nsh -c 'echo > here; exec sleep 600'");
+    let project = project.env("PATH", &path);
+    for is_killed in [false, true] {
+        let running = project.start(&["build"]);
+        project.wait_for_file("here");
+        project.remove("here");
+        if is_killed {
+            drop(running.kill());
+        } else {
+            running.ctrl_c();
+            drop(running.end().ends(130));
+        }
+        project.no_process_is_left();
+    }
+    let told = project.pipe(&["build", "-n"]).ends(0).says("uv would make the environment of module `up`");
+    assert!(!told.stderr.contains("uv makes"), "{}", told.stderr);
+    assert!(!project.root().join("here").exists());
+}
+
+#[test]
+fn a_shim_without_uv_behind_it_is_none() {
+    let project = project();
+    let path = stands_for_uv(&project, "echo 'pyenv: uv: command not found' >&2\nexit 127");
+    let project = project.env("PATH", &path);
+    let told = project.pipe(&["build"]).ends(3);
+    assert!(told.stderr.contains("-m pip install 'thelib>=1'"), "{}", told.stderr);
+}
+
+#[test]
+fn an_environment_in_which_a_build_runs_is_not_changed_under_it() {
+    if uv().is_none() {
+        return;
+    }
+    let project = project();
+    let module = |needs: &str| {
+        let code = "from pipelinefile import module\nimport os, thelib\n@module\ndef up(doc):\n    open('here', 'w').close()\n    \
+                    while not os.path.exists('go'): pass\n    return doc.text() + ' by ' + thelib.VERSION\n";
+        project
+            .write("modules/up.py", format!("# /// script\n# dependencies = [\"{needs}\"]\n# ///\n{code}"));
+    };
+    module("thelib==1");
+    project.write("tests/up/a.in.txt", "a");
+    let running = project.start(&["build"]);
+    project.wait_for_file("here");
+    module("thelib==2");
+    drop(project.pipe(&["test", "up"]).ends(3).says("another `pipe` runs in the environment"));
+    project.write("go", "");
+    drop(running.end().ends(0));
+    assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout, "a by 1");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_a_mistake() {
+    let project = project();
+    project.write(
+        "modules/up.py",
+        "# /// script\n# dependencies = [\"thelib\"\n# ///\nfrom pipelinefile import module\n\
+         @module\ndef up(doc):\n    return doc.text()\n",
+    );
+    drop(project.pipe(&["check"]).ends(2).says("modules/up.py:2: "));
+    drop(project.pipe(&["build"]).ends(2).says("modules/up.py:2: "));
 }

@@ -12,6 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::cli::trial::{Args, summary};
 use crate::engine::Parts;
+use crate::engine::provision::InUse;
 use crate::engine::sampling::{Sample, Stratum, sample};
 use crate::engine::trial::{Compared, Folder, Trial, prepare_all};
 use crate::error::{Error, Result};
@@ -92,6 +93,8 @@ struct Prepared {
     trials: Vec<(DocId, usize, std::result::Result<Trial, Error>)>,
     /// What is kept, as text, where it is a little text.
     old: BTreeMap<DocId, String>,
+    /// Its environments stay as they are.
+    _in_use: Vec<InUse>,
 }
 
 impl Args {
@@ -155,7 +158,8 @@ impl Args {
         let prepared = Parts::new(project.pipeline(), project.loaded.digest, &store, Arc::clone(host))
             .and_then(|parts| {
                 let modules = project.pipeline().modules_of(ix);
-                parts.prepare(modules, &mut |message| out.say(format!("{message} …")))?;
+                let mut say = |message| out.say(format!("{message} …"));
+                let in_use = parts.prepare(modules, false, &mut say, &|| false)?;
                 let sample = sample(&parts, ix, glob.as_ref(), size)?;
                 if sample.docs.is_empty() {
                     let name = &project.pipeline().target(ix).name;
@@ -173,7 +177,7 @@ impl Args {
                         old.insert(doc.clone(), text);
                     }
                 }
-                Ok(Prepared { sample, trials, old })
+                Ok(Prepared { sample, trials, old, _in_use: in_use })
             });
         let closed = store.close();
         let prepared = prepared?;
