@@ -227,17 +227,52 @@ fn podman(project: Project) -> Option<(Project, String)> {
     Some((project, image))
 }
 
+/// `pipe repro`, and what its script says where there is nothing of the project: (exit code, what it printed).
+fn again_elsewhere(project: &Project, doc: &str) -> (i32, String) {
+    drop(project.pipe(&["repro", doc, "up", "-o", "r"]).ends(0));
+    let script = project.read("r/run.sh");
+    assert!(!script.contains(project.root().to_str().unwrap()), "{script}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::rename(project.root().join("r"), elsewhere.path().join("r")).unwrap();
+    let conf = project.root().join("containers.conf");
+    let output =
+        Command::new(elsewhere.path().join("r/run.sh")).env("CONTAINERS_CONF", conf).output().unwrap();
+    let made = ["answer.jsonl", "out.txt"].map(|name| elsewhere.path().join("r/out").join(name));
+    let made = made.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned() + &made)
+}
+
+#[test]
+fn a_folder_that_runs_elsewhere_names_the_image_and_mounts_itself_alone() {
+    let project = project("podman", &worker());
+    drop(project.pipe(&["build"]).ends(0));
+    drop(project.pipe(&["repro", "docs/a.txt", "up", "-o", "r"]).ends(0));
+    let script = project.read("r/run.sh");
+    let command = format!(
+        "\"$engine\" run --rm --interactive \"$user\" --network=none --security-opt=label=disable --volume=\"$here\":/repro \
+         --workdir=/repro/code --env=HERE=box --env=PIPE_TMP=../tmp {IMAGE} sh modules/up.sh < ../request.jsonl > ../out/answer.jsonl\n"
+    );
+    assert!(script.contains(&command), "{script}");
+    assert!(!script.contains(project.root().to_str().unwrap()), "{script}");
+}
+
 #[test]
 fn podman_runs_workers_and_filters_keeps_their_inputs_and_leaves_nothing() {
     let Some((project, image)) = podman(project("podman", "")) else { return };
     pipelinefile(&project, &worker().replace(IMAGE, &image));
     drop(project.pipe(&["build"]).ends(0));
     assert_eq!(project.pipe(&["cat", "up", "docs/b.txt"]).ends(0).stdout, "in box: beta");
+    let (code, said) = again_elsewhere(&project, "docs/b.txt");
+    assert!(code == 0 && said.contains("\"text\":\"in box: beta\""), "{code} {said}");
     // A filter that tries to write to what it was given.
     let shell = "(touch docs/a.txt || echo x > {in}) 2> /dev/null && exit 1; rev {in} > {out}";
     pipelinefile(&project, &format!("image = \"{image}\"\nshell = \"{shell}\""));
     drop(project.pipe(&["build"]).ends(0));
     assert_eq!(project.pipe(&["cat", "up", "docs/a.txt"]).ends(0).stdout.trim(), "ahpla");
+    // (The inputs of the folder are the reader's own, to be played with.)
+    pipelinefile(&project, &format!("image = \"{image}\"\nshell = \"rev {{in}} > {{out}}\""));
+    let (code, said) = again_elsewhere(&project, "docs/a.txt");
+    assert!(code == 0 && said.contains("ahpla"), "{code} {said}");
     // Killed with a container that would stay for long.
     let module = format!("image = \"{image}\"\ncmd = \"sh -c 'sleep 600' {{in}}\"");
     pipelinefile(&project, &module);
