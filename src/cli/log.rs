@@ -1,6 +1,6 @@
 //! `pipe log`: the story of one document, or of one run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -141,6 +141,13 @@ impl Args {
             }
             Answer::Action(action) => {
                 out.line(action_line(&action))?;
+                // What it counted stands on the line.
+                let said = Said { counts: BTreeMap::new(), ..action.said.clone() };
+                let below = " ".repeat(NARROW + 4);
+                let lines = said_lines(&said, true).into_iter();
+                lines
+                    .map(|line| text::printable(&format!("{below}{line}")))
+                    .try_for_each(|line| out.line(line))?;
                 let Some(part) = &action.log else { return Ok(()) };
                 let read = part.read()?;
                 if raw {
@@ -512,15 +519,21 @@ fn action_line(action: &Action) -> String {
         }
         Shown::Nothing { note } => (action.state.word(), note.clone()),
     };
-    let mut line = format!("{}  {word:7}  {}  {}  {took}", action.start.clock(), action.target, action.doc);
+    let worker = action.worker;
+    let mut line = format!(
+        "{}  {word:7}  {}  {}  {took} on worker {worker}",
+        action.start.clock(),
+        action.target,
+        action.doc
+    );
     if let Some(used) = action.used {
         line.extend([format!(" ({})", used_words(used))]);
     }
     if action.attempt > 1 {
         line.extend([format!(", attempt {}", action.attempt)]);
     }
-    if action.warnings > 0 {
-        line.extend([format!(", {}", text::count(action.warnings as u64, "warning"))]);
+    if !action.said.counts.is_empty() {
+        line.extend([format!(", {}", text::amounts(&action.said.counts))]);
     }
     text::printable(format!("{line}  {rest}").trim_end())
 }

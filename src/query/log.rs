@@ -165,7 +165,7 @@ pub struct Said {
 
 impl Said {
     /// What a record says that began at `start`.
-    fn of(extras: Extras, start: Millis) -> Self {
+    pub(super) fn of(extras: Extras, start: Millis) -> Self {
         let at = |after: u64| Millis(start.0.saturating_add(after));
         Said {
             progress: extras.progress,

@@ -14,7 +14,7 @@ use crate::model::action::{Act, Ended, Extras, Outcome, Position, Run, State, Us
 use crate::model::document::DocNumber;
 use crate::model::reason::Reason;
 use crate::query::find;
-use crate::query::log::{Shown, log_part, shown};
+use crate::query::log::{Said, Shown, log_part, shown};
 use crate::query::printed::LogPart;
 use crate::query::{Answer, Asked, Tell};
 use crate::store::Store;
@@ -56,20 +56,12 @@ pub struct Action {
     /// What it took, as far as that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
-    /// How many warnings its module gave.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub warnings: usize,
-    /// What its module counted.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub counts: std::collections::BTreeMap<String, f64>,
+    /// What its module said beside its answer.
+    #[serde(flatten)]
+    pub said: Said,
     /// What its module printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogPart>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
 }
 
 /// Tells of a run and of all its actions.
@@ -145,11 +137,10 @@ fn action(store: &Store, act: &Act, doc: String, target: String) -> Action {
         attempt: act.attempt,
         state,
         outcome,
-        reasons: if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons },
+        reasons: if extras.reasons.is_empty() { vec![Reason::NeverRun] } else { extras.reasons.clone() },
         used: extras.used,
-        warnings: extras.warnings.len(),
-        counts: extras.counts,
         log: log_part(store, act, &extras.times),
+        said: Said::of(extras, act.start),
     }
 }
 

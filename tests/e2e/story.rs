@@ -408,7 +408,8 @@ fn what_a_module_says_has_its_time() {
     assert!(matches!(times[..], [(6, first), (13, second)] if second - first >= 400), "{times:?}");
     let said = project.pipe(&["log", "a.txt", "--target", "slow"]).ends(0);
     let said = said.text();
+    let run = project.pipe(&["log", "--run", "1", "--target", "slow"]).ends(0).text();
     for what in ["progress 1 of 3 at ", ", 2 of 3 at ", "warning at "] {
-        assert!(said.contains(what), "{said}");
+        assert!(said.contains(what) && run.contains(what), "{said}{run}");
     }
 }

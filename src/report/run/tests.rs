@@ -166,8 +166,7 @@ fn action() -> Action {
         },
         reasons: Vec::new(),
         used: Some(Used { cpu: 60, peak: 100 }),
-        warnings: 0,
-        counts: BTreeMap::new(),
+        said: crate::query::log::Said::default(),
         log: None,
     }
 }
