@@ -569,6 +569,15 @@ impl Summary {
         self.causes.iter().map(|cause| cause.count).sum()
     }
 
+    /// What modules counted in it, in all targets.
+    pub fn counts(&self) -> BTreeMap<&str, f64> {
+        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        for (name, count) in self.targets.iter().flat_map(|target| &target.counts) {
+            *sums.entry(name).or_default() += count;
+        }
+        sums
+    }
+
     /// Whether nothing at all had to be done.
     pub fn is_up_to_date(&self) -> bool {
         self.run.is_none() && self.stopped.is_none()

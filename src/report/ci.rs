@@ -75,8 +75,11 @@ pub fn page(summary: &Summary) -> String {
         1 => "some documents failed",
         _ => "could not finish",
     };
+    // Two of these signs would be a formula.
+    let counted = text::amounts(summary.counts()).replace('$', "\\$");
+    let counted = if counted.is_empty() { counted } else { format!(" Counted: {counted}.") };
     let mut out = format!(
-        "## pipe{run}: {word}\n\n{} in {took}, {} up to date before.\n\n",
+        "## pipe{run}: {word}\n\n{} in {took}, {} up to date before.{counted}\n\n",
         text::count(summary.documents, "document"),
         text::thousands(summary.up_to_date)
     );
@@ -181,5 +184,9 @@ mod tests {
 
 ";
         assert_eq!(page(&summary()), expected);
+        let mut paid = summary();
+        paid.targets[0].counts.extend([("usd".to_owned(), 1.2), ("tokens".to_owned(), 4800.0)]);
+        let shown = "1,000 up to date before. Counted: 4,800 tokens, \\$1.20.\n";
+        assert!(page(&paid).contains(shown), "{}", page(&paid));
     }
 }

@@ -1,6 +1,5 @@
 //! The last lines of a build: failures by cause, counts, and what to type next. The same on every output.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::event::{Cause, Stopped, Summary};
@@ -107,11 +106,7 @@ fn beside(end: &Summary) -> String {
 
 /// What modules counted in this build: `$1.20, 48,000 tokens`.
 fn counted(end: &Summary) -> String {
-    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
-    for (name, count) in end.targets.iter().flat_map(|target| &target.counts) {
-        *sums.entry(name).or_default() += count;
-    }
-    text::amounts(sums)
+    text::amounts(end.counts())
 }
 
 /// The causes that are shown, most frequent first.
