@@ -150,7 +150,10 @@ pub fn standing_of(store: &Store, pipeline: &Pipeline, which: &Which) -> Result<
             each(store, family, &|entry| entry.flags.blocked, &|_| true, &mut |_, found| {
                 for (waits, note) in behind(found) {
                     let named = |text: &str| Digest::of(text.as_bytes()).prefix();
-                    let member = || members.get(&named(note.split_once(" failed: ")?.1));
+                    let member = || {
+                        let first = named(note.split_once(" failed: ")?.1);
+                        members.get(&first).or_else(|| known.get(&first))
+                    };
                     let at = known.get(&named(&note)).or_else(member);
                     // Children that a split did not make this time wait for nothing but the split itself.
                     if let Some(cause) =

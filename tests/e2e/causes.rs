@@ -189,3 +189,22 @@ fn what_waits_for_a_group_names_the_member_that_failed() {
     drop(project.pipe(&["failed"]).ends(0).says("blocked behind:  dirs 1, order 1\n"));
     drop(project.pipe(&["log", "orders/one.txt"]).ends(0).says("order     done"));
 }
+
+#[test]
+fn a_document_that_waits_for_its_parts_is_behind_the_part_that_failed() {
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.lines]\neach = \"inbox\"\nsplit = true\nmodule = \"lines\"\n\
+             [target.good]\neach = \"lines\"\nshell = \"grep -v bad {in}\"\n\
+             [target.whole]\ngroup = \"good\"\nby = \"parent\"\nshell = \"wc -l < {in}\"\n",
+        )
+        .module(
+            "lines",
+            "from pipelinefile import Child\n@module\ndef lines(doc):\n    for n, line in enumerate(doc.text().split()):\n        \
+             yield Child(f'l{n}', line)\n",
+        )
+        .file("inbox/a.txt", "good bad");
+    drop(project.pipe(&["build"]).ends(1));
+    drop(project.pipe(&["failed"]).ends(0).says("blocked behind:  whole 1\n"));
+}
