@@ -19,6 +19,7 @@ use crate::model::pipeline::Pipeline;
 use crate::pipelinefile::{
     self, FILE_NAME, Inspection, Loaded, Mistake, Mistakes, Override, Proxy, Severity, Style, discover,
 };
+use crate::remote::Client;
 
 pub use others::Taken;
 
@@ -88,12 +89,29 @@ enum Need {
     Text,
 }
 
+/// `--proxy` as written. What a server offers is asked there; a module that is named itself goes before.
+fn proxies(written: &[String]) -> Result<Vec<Proxy>> {
+    let mut all = Vec::new();
+    for text in written.iter().filter(|text| Proxy::server(text).is_none()) {
+        all.push(Proxy::parse(text)?);
+    }
+    for server in written.iter().filter_map(|text| Proxy::server(text)) {
+        let offered = Client::new(server, env::token(env::TOKEN)).and_then(|client| client.modules());
+        let offered = offered.map_err(|trouble| {
+            Error::unfinished(format!("{server}: {}", trouble.text()))
+                .hint(format!("pipe modules --from {server}     asks it what it offers"))
+        })?;
+        all.extend(offered.iter().map(|module| Proxy::on(server, &module.name)));
+    }
+    Ok(all)
+}
+
 impl Place {
     /// Finds the Pipelinefile: at or above where the user stands, or where `-f` says.
     pub fn find(locate: &Locate) -> Result<Place> {
         let here = here(locate.directory.as_deref())?;
         let overrides = locate.overrides.iter().map(|text| Override::parse(text)).collect::<Result<_>>()?;
-        let proxies = locate.proxies.iter().map(|text| Proxy::parse(text)).collect::<Result<_>>()?;
+        let proxies = proxies(&locate.proxies)?;
         let file = match &locate.file {
             Some(file) => named(&here, file)?,
             None => discover(&here).ok_or_else(|| {

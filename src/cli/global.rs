@@ -60,8 +60,8 @@ pub(super) struct Global {
     )]
     pub(super) jobs: Option<usize>,
 
-    /// This time, use a module of a server instead of the one here
-    #[arg(long, value_name = "MODULE=URL", global = true)]
+    /// This time, use a module of a server instead of the one here; without a name, all that it offers
+    #[arg(long, value_name = "[MODULE=]URL", global = true)]
     pub(super) proxy: Vec<String>,
 
     /// Also write the event stream of builds to a file

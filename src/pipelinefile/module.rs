@@ -254,7 +254,14 @@ impl<'a> Modules<'a> {
 
     /// A `--proxy` for a module that no target calls is a mistake: nothing would come of it.
     pub(super) fn check_proxies(&self) {
-        for (proxy, _) in self.proxies.iter().filter(|(_, used)| !used.get()) {
+        let offered = || self.proxies.iter().filter(|(proxy, _)| !proxy.is_named);
+        let is_called = |name: &str| self.by_name.borrow().contains_key(name);
+        if offered().next().is_some() && !offered().any(|(proxy, _)| is_called(&proxy.module)) {
+            let names: Vec<&str> = offered().map(|(proxy, _)| proxy.module.as_str()).collect();
+            let message = "`--proxy`: no target calls a module that the server offers".to_owned();
+            self.log.add(Mistake::nowhere(message).help(format!("it offers {}", names.join(", "))));
+        }
+        for (proxy, _) in self.proxies.iter().filter(|(proxy, used)| proxy.is_named && !used.get()) {
             let called: Vec<String> = self.by_name.borrow().keys().cloned().collect();
             let mistake =
                 Mistake::nowhere(format!("`--proxy {0}=…`: no target calls a module `{0}`", proxy.module));

@@ -1,4 +1,4 @@
-//! `--proxy ocr=https://…`: for once, a module runs on a server.
+//! `--proxy ocr=https://…`: for once, a module runs on a server; `--proxy https://…`: all that it offers do.
 
 use crate::error::{Error, Result};
 use crate::model::pipeline::Service;
@@ -10,6 +10,8 @@ pub struct Proxy {
     pub module: String,
     /// Where it runs.
     pub service: Service,
+    /// It was named; else it is one of all that a server offers, which nobody needs to call.
+    pub is_named: bool,
 }
 
 impl Proxy {
@@ -26,9 +28,25 @@ impl Proxy {
         let Some(rest) = rest.map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.is_empty()) else {
             return Err(wrong("names no address: it begins with https:// or http://"));
         };
-        let url = url.trim_end_matches('/');
-        let url = if rest.contains('/') { url.to_owned() } else { format!("{url}/modules/{module}") };
-        Ok(Proxy { module: module.to_owned(), service: Service { url, token: None, ttl: None } })
+        let server = url.trim_end_matches('/');
+        if !rest.contains('/') {
+            return Ok(Proxy { is_named: true, ..Proxy::on(server, module) });
+        }
+        let service = Service { url: server.to_owned(), token: None, ttl: None };
+        Ok(Proxy { module: module.to_owned(), service, is_named: true })
+    }
+
+    /// The server of `--proxy https://host:7070`: all that it offers.
+    pub fn server(text: &str) -> Option<&str> {
+        let is_address = text.starts_with("https://") || text.starts_with("http://");
+        is_address.then(|| text.trim_end_matches('/'))
+    }
+
+    /// A module that a server offers.
+    pub fn on(server: &str, module: &str) -> Proxy {
+        let url = format!("{server}/modules/{module}");
+        let service = Service { url, token: None, ttl: None };
+        Proxy { module: module.to_owned(), service, is_named: false }
     }
 }
 
@@ -42,6 +60,8 @@ mod tests {
         assert_eq!(url("ocr=https://h:7070"), "https://h:7070/modules/ocr");
         assert_eq!(url("ocr=http://h:7070/"), "http://h:7070/modules/ocr");
         assert_eq!(url("ocr=https://h/tesseract/"), "https://h/tesseract");
+        assert_eq!(Proxy::server("https://h:7070/"), Some("https://h:7070"));
+        assert_eq!(Proxy::server("ocr=https://h:7070"), None);
         for wrong in ["", "ocr", "=https://h", "ocr=h:7070", "ocr=https://"] {
             assert_eq!(Proxy::parse(wrong).unwrap_err().kind.exit_code(), 2, "{wrong}");
         }

@@ -275,6 +275,26 @@ fn a_proxy_runs_a_module_elsewhere_for_once() {
         .pipe(&["build", "--proxy", "raed=http://127.0.0.1:1"])
         .ends(2)
         .says("no target calls a module `raed`");
+    // All that it offers; one that is named itself goes before.
+    laptop.pipe(&["build", "--proxy", &served.url]).ends(0).says("Up to date");
+    laptop.write("docs/b.txt", "b");
+    laptop.pipe(&["build", "--proxy", &served.url]).ends(0);
+    assert_eq!(published(&laptop), ["a old!", "b old!"]);
+    laptop
+        .pipe(&["build", "--proxy", &served.url, "--proxy", "read=http://127.0.0.1:1"])
+        .ends(0)
+        .says("Up to date");
+    laptop.replace("Pipelinefile", "module = \"read\"", "shell = \"cat {in}\"");
+    laptop
+        .pipe(&["check", "--proxy", &served.url])
+        .ends(2)
+        .says("`--proxy`: no target calls a module that the server offers")
+        .says("help: it offers read, up");
+    laptop.replace("Pipelinefile", "shell = \"cat {in}\"", "module = \"read\"");
+    laptop
+        .pipe(&["build", "--proxy", "http://127.0.0.1:1"])
+        .ends(3)
+        .says("pipe modules --from http://127.0.0.1:1");
     laptop.pipe(&["build", "--proxy", "read"]).ends(2).says("names no module");
     laptop.replace("Pipelinefile", "each = \"docs\"", "all = \"docs\"\ninputs = \"files\"");
     laptop.pipe(&["build", "--proxy", &proxy]).ends(2).says("which gets no files");
