@@ -221,3 +221,17 @@ fn one_row_is_merged_alone() {
     assert_eq!(project.read("out/total.txt"), "7");
     project.build_runs(&[]);
 }
+
+#[test]
+fn why_asks_for_no_look_at_what_only_other_targets_have_not_done() {
+    let behind = "[target.later]\neach = \"inbox\"\nshell = \"cat {in}\"\ndefault = false\n";
+    let project = project(behind);
+    for i in 0..20 {
+        project.write(&format!("inbox/{i}.txt"), "1");
+    }
+    project.pipe(&["build"]).ends(0);
+    let why = project.pipe(&["why", "total"]).ends(0).says("total     ran at").text();
+    assert!(!why.contains("to look at") && !why.contains("changed"), "{why}");
+    project.write("inbox/3.txt", "2");
+    project.pipe(&["why", "total"]).ends(0).says("1 document to look at first: pipe build");
+}

@@ -282,8 +282,8 @@ fn a_proxy_runs_a_module_elsewhere_for_once() {
     assert_eq!(published(&laptop), ["a old!", "b old!"]);
     laptop
         .pipe(&["build", "--proxy", &served.url, "--proxy", "read=http://127.0.0.1:1"])
-        .ends(0)
-        .says("Up to date");
+        .ends(3)
+        .says("http://127.0.0.1:1/modules/read: nobody answers there");
     laptop.replace("Pipelinefile", "module = \"read\"", "shell = \"cat {in}\"");
     laptop
         .pipe(&["check", "--proxy", &served.url])

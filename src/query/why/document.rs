@@ -208,7 +208,7 @@ impl Asker<'_> {
             return Ok(0);
         }
         let names = self.sources_of(target);
-        let scans = self.present.scan(&self.documents.families)?;
+        let scans = self.present.scan_for(target)?;
         let of_set = scans.iter().filter(|scan| names.contains(&scan.source));
         Ok(of_set.map(|scan| scan.found.len() as u64).sum())
     }
@@ -495,7 +495,7 @@ impl Asker<'_> {
             return Ok((changed, new));
         }
         let names = self.sources_of(target);
-        for scan in self.present.scan(&self.documents.families)? {
+        for scan in self.present.scan_for(target)? {
             if !names.contains(&scan.source) {
                 continue;
             }

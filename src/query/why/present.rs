@@ -52,6 +52,15 @@ impl<'a> Present<'a> {
         let options = looking(self.parts.pipeline);
         scan_sources(&self.parts, families, &options, &self.outline, &mut Nobody, &Interrupts::default())
     }
+
+    /// The same for a target and what it needs: what others have not done yet is no reason to look at a document.
+    pub fn scan_for(&self, target: TargetIx) -> Result<Vec<Scan>> {
+        let pipeline = self.parts.pipeline;
+        let wanted = Families::closure(pipeline, [target]);
+        let families = Families::new(pipeline, &wanted);
+        let options = Options { wanted, ..looking(pipeline) };
+        scan_sources(&self.parts, &families, &options, &self.outline, &mut Nobody, &Interrupts::default())
+    }
 }
 
 /// What a build is asked for that only looks.
