@@ -91,12 +91,12 @@ const THREADS: &str = r#"
         return {id: text.split(" ")[1][0] for id, text in docs}
 "#;
 
-const SMALL: &str = r#"
+const SMALL: &str = r"
     @module
     def small(doc):
         ran(doc)
         return doc.text()
-"#;
+";
 
 const SEEN: &str = r#"
     @module
