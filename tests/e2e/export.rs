@@ -282,4 +282,13 @@ fn files_whose_names_are_no_text_are_exported_loaded_and_handed_to_sets() {
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .collect();
     assert_eq!(sizes.iter().sum::<u64>(), 300_001);
+    let cell = "from pipelinefile import load\nprint([len(doc.bytes()) for doc in load('docs')])";
+    let said = std::process::Command::new(crate::harness::python())
+        .args(["-c", cell])
+        .current_dir(project.root())
+        .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python"))
+        .env("PIPE_BIN", env!("CARGO_BIN_EXE_pipe"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "[300000, 1]\n", "{said:?}");
 }
