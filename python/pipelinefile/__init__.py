@@ -484,7 +484,7 @@ class module:
         if isinstance(e, Skip): return b'"skip":' + _dump(str(e) or "skipped")
         late = getattr(sys.modules.get("asyncio"), "TimeoutError", TimeoutError)        # until 3.10 one of its own
         passing = (Retry, ConnectionError, TimeoutError, late, MemoryError, *self.retry)
-        fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing)}
+        fault = {**_error(e, code, self.fn), "retry": isinstance(e, passing) or isinstance(getattr(e, "reason", None), passing)}
         if isinstance(e, Retry) and e.after is not None: fault["after"] = e.after
         return b'"error":' + _dump(fault)
     def __call__(self, doc, *state, **kwargs):

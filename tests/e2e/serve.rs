@@ -691,3 +691,38 @@ const NEW: &str = "
     def read(doc):
         return doc.text() + ' ' + word
     ";
+
+#[test]
+fn the_module_of_the_guide_uses_a_service_that_is_there_already() {
+    let page = include_str!("../../docs/guide/on-premise.md");
+    let module = page.split("```python\n").last().unwrap().split("```").next().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let url = fake(move |first, body| {
+        assert!(first.starts_with("POST"), "{first}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        heard.lock().unwrap().push(body.clone());
+        let text = format!("{} in {}", body["text"].as_str().unwrap(), body["to"].as_str().unwrap());
+        http("200 OK", "application/json", &serde_json::json!({ "text": text }).to_string())
+    });
+    let project = Project::new()
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.en]\neach = \"docs\"\nmodule = \"translate\"\nrate = \"600/min\"\n",
+        )
+        .file("docs/a.txt", "hallo")
+        .env("PIPE_PYTHON", crate::harness::python())
+        .env("MT_URL", &url);
+    project.write("modules/translate.py", module);
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "en", "docs/a.txt"]).ends(0).stdout, "hallo in en");
+    project.pipe(&["build"]).ends(0).says("Up to date");
+    assert_eq!(asked.lock().unwrap().len(), 1);
+    // While it is down, a document fails for now: the next build asks again by itself.
+    project.write("docs/b.txt", "welt");
+    project.replace("Pipelinefile", "rate = ", "retries = 0\nrate = ");
+    let down = project.pipe_through(&["env", "MT_URL=http://127.0.0.1:1"], &["build"]).ends(1);
+    drop(down.says("URLError"));
+    project.pipe(&["build"]).ends(0);
+    assert_eq!(project.pipe(&["cat", "en", "docs/b.txt"]).ends(0).stdout, "welt in en");
+}
