@@ -81,6 +81,7 @@ mod matching;
 mod meta;
 /// `pipe modules`.
 mod modules;
+mod networks;
 /// `pipe new-module`.
 mod new_module;
 /// A build with nothing to do.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::harness::Project;
 
 /// A `pipe serve`; ended with the test.
-struct Served {
+pub(crate) struct Served {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Served {
@@ -23,7 +23,12 @@ impl Served {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
         all.extend(arguments);
-        let mut child = project.command(&all).stderr(Stdio::null()).spawn().unwrap();
+        Served::of(project.command(&all))
+    }
+
+    /// A `pipe serve --json` that is ready to be started.
+    pub(crate) fn of(mut command: Command) -> Served {
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
@@ -38,7 +43,7 @@ impl Served {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -52,7 +57,7 @@ impl Drop for Served {
 }
 
 /// A server's project: `up` is a shell command that notes its runs, `read` a Python function that holds for the document `hold`.
-fn server() -> Project {
+pub(crate) fn server() -> Project {
     Project::new()
         .file(
             "Pipelinefile",
@@ -72,7 +77,7 @@ fn server() -> Project {
         .counted("read", READ)
 }
 
-const READ: &str = "
+pub(crate) const READ: &str = "
 @module
 def read(doc, *, mark: str = '!'):
     word = ran('read', doc.text())
@@ -86,7 +91,7 @@ def read(doc, *, mark: str = '!'):
 ";
 
 /// A project that has nothing but documents and addresses.
-fn laptop(url: &str, module: &str, documents: &[&str]) -> Project {
+pub(crate) fn laptop(url: &str, module: &str, documents: &[&str]) -> Project {
     let project = Project::new().file(
         "Pipelinefile",
         &format!(
@@ -100,7 +105,7 @@ fn laptop(url: &str, module: &str, documents: &[&str]) -> Project {
     project
 }
 
-fn published(project: &Project) -> Vec<String> {
+pub(crate) fn published(project: &Project) -> Vec<String> {
     let texts = project.files("out").into_values();
     texts.map(|text| String::from_utf8(text).unwrap().trim().to_owned()).collect()
 }
