@@ -705,7 +705,7 @@ fn the_module_of_the_guide_uses_a_service_that_is_there_already() {
     let heard = Arc::clone(&asked);
     let url = fake(move |first, body| {
         assert!(first.starts_with("POST"), "{first}");
-        let body: Value = serde_json::from_str(&body).unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
         heard.lock().unwrap().push(body.clone());
         let text = format!("{} in {}", body["text"].as_str().unwrap(), body["to"].as_str().unwrap());
         http("200 OK", "application/json", &serde_json::json!({ "text": text }).to_string())
