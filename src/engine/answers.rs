@@ -14,7 +14,7 @@ use crate::engine::target::TargetPlan;
 use crate::engine::values::{Match, MatchContent};
 use crate::error::Result;
 use crate::model::action::{
-    Act, Extras, KeyInput, Loads, LogRange, Outcome, Output, Package, Place, State, Used,
+    Act, Extras, KeyInput, Loads, LogRange, Outcome, Output, Package, Place, Position, State, Used,
 };
 use crate::model::event::{Event, Finished, Ran, Stopped};
 use crate::model::failure::{Failure, FailureKind};
@@ -356,6 +356,42 @@ impl Build<'_> {
         self.record(None, &request, ended)
     }
 
+    /// The load set of a record. One that failed for want of a package stands only as long as the same are installed.
+    fn loads_of(
+        &mut self,
+        worker: WorkerIx,
+        target: TargetIx,
+        call: usize,
+        outcome: &Outcome,
+    ) -> Result<Option<Position>> {
+        let known = self.loads[worker.0 as usize];
+        let lacks = |failure: &Failure| {
+            failure.kind == FailureKind::ModuleError
+                && ["ModuleNotFoundError", "ImportError"].contains(&failure.error.as_str())
+        };
+        let (Outcome::Failed(failure), Some(plan)) = (outcome, self.plans[target.0].as_ref()) else {
+            return Ok(known);
+        };
+        let identity = plan.call(call).identity;
+        let Some(all) = Some(failure)
+            .filter(|failure| lacks(failure))
+            .and_then(|_| self.parts.sites.everything(&identity))
+        else {
+            return Ok(known);
+        };
+        let known = match known {
+            Some(at) => self.store.loads(at)?,
+            None => None,
+        };
+        let mut loads = known.map_or_else(Loads::default, |known| Loads::clone(&known));
+        loads.module = identity;
+        loads.packages.push(all);
+        loads.packages.sort();
+        let at = self.store.intern_loads(&loads)?;
+        self.learned_of(identity)?;
+        Ok(Some(at))
+    }
+
     /// Writes the record of a try, and says what it is.
     pub(super) fn write_act(
         &mut self,
@@ -365,6 +401,10 @@ impl Build<'_> {
         ended: Ended,
     ) -> Result<Option<Written>> {
         let InHand { ticket, target, .. } = *request;
+        let loads = match worker {
+            Some(worker) => self.loads_of(worker, target, work.call, &ended.outcome)?,
+            None => None,
+        };
         let attempt = self.attempt(ticket, work.faults);
         let (Some(open), Some(plan)) =
             (self.open[ticket.doc.0 as usize].as_ref(), self.plans[target.0].as_mut())
@@ -403,7 +443,7 @@ impl Build<'_> {
             key: work.key.0.prefix(),
             run: self.store.run(),
             recipe,
-            loads: worker.and_then(|worker| self.loads[worker.0 as usize]),
+            loads,
             doc: open.document.number,
             mark: self.mark,
             inputs,

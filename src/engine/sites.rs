@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::engine::environments;
 use crate::engine::modules;
 use crate::engine::target::identity;
-use crate::hash::Digest;
+use crate::hash::{Digest, FieldHasher};
 use crate::model::action::Package;
 use crate::model::pipeline::{Module, Pipeline, Program};
 use crate::module::Python;
@@ -30,6 +30,9 @@ pub enum Found {
     /// None.
     Missing,
 }
+
+/// The place of what stands for all installed packages together.
+pub const EVERYTHING: &str = "*";
 
 /// The packages of all interpreters that run modules of a pipeline, each asked when it is needed.
 pub struct Sites {
@@ -75,11 +78,20 @@ impl Sites {
             // Not one of ours, or there is no interpreter: all that can be seen is whether it is still there.
             return if Path::new(&package.path).exists() { Found::Same } else { Found::Missing };
         };
-        match site.find(package) {
+        let find =
+            |site: &Site| if package.path == EVERYTHING { site.is_all(package) } else { site.find(package) };
+        match find(&site) {
             Found::Same => Found::Same,
             // Since it was asked, a folder of packages may have come.
-            other => self.of_anew(module, &site).map_or(other, |site| site.find(package)),
+            other => self.of_anew(module, &site).map_or(other, |site| find(&site)),
         }
+    }
+
+    /// What stands for all packages that a module's interpreter has: what could not be imported is to be tried again when
+    /// any comes or goes.
+    pub fn everything(&self, module: &Digest) -> Option<Package> {
+        let version = self.of(module)?.digest();
+        Some(Package { name: "installed packages".to_owned(), version, path: EVERYTHING.to_owned() })
     }
 
     /// The same package as the interpreter of a module has it.
@@ -190,6 +202,22 @@ impl Site {
 
     fn folders(&self) -> impl Iterator<Item = PathBuf> {
         self.folders.iter().map(|(folder, _)| folder.clone())
+    }
+
+    fn digest(&self) -> String {
+        let mut all: Vec<&str> =
+            self.folders.iter().flat_map(|(_, packages)| packages).map(|one| one.folder.as_str()).collect();
+        all.sort_unstable();
+        let mut hasher = FieldHasher::new("pipe installed packages");
+        all.into_iter().for_each(|one| {
+            hasher.text(one);
+        });
+        hasher.finish().short()
+    }
+
+    fn is_all(&self, package: &Package) -> Found {
+        let now = self.digest();
+        if now == package.version { Found::Same } else { Found::Other(now) }
     }
 
     fn find(&self, package: &Package) -> Found {

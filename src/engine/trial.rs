@@ -17,11 +17,12 @@ use crate::engine::outline::Outline;
 use crate::engine::requests::{self, INLINE, Inputs};
 use crate::engine::services::{self, Reach};
 use crate::engine::sets::{Streams, content_of_given, stored};
+use crate::engine::sites::{EVERYTHING, Found};
 use crate::engine::target::TargetPlan;
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
-use crate::model::action::{Outcome, State};
+use crate::model::action::{Outcome, Package, State};
 use crate::model::document::DocId;
 use crate::model::failure::Failure;
 use crate::model::pipeline::{TargetIx, Verb};
@@ -569,7 +570,11 @@ impl Preparing<'_> {
     fn packages(&self, plan: &TargetPlan) -> Result<Vec<String>> {
         let loads = self.parts.store.all_loads()?;
         let of_module = loads.iter().filter(|loads| loads.module == plan.identity);
-        let packages = of_module.flat_map(|loads| &loads.packages);
+        // In other versions it had others.
+        let is_present = |package: &&Package| {
+            package.path != EVERYTHING && self.parts.sites.find(&plan.identity, package) == Found::Same
+        };
+        let packages = of_module.flat_map(|loads| &loads.packages).filter(is_present);
         let mut packages: Vec<String> =
             packages.map(|package| format!("{}=={}", package.name, package.version)).collect();
         packages.sort();

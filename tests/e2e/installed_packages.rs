@@ -146,3 +146,18 @@ fn what_a_package_carries_with_it_is_not_taken_for_the_package_of_the_environmen
     project.write("docs/b.txt", "a");
     builds(&project, &["env"], "1 reused", "a by 1.0");
 }
+
+#[test]
+fn what_could_not_be_imported_is_tried_again_when_it_is_installed() {
+    let project = project();
+    let packages = environment(&project, ".venv");
+    project.write(
+        "modules/up.py",
+        "from pipelinefile import module\n@module\ndef up(doc):\n    import thelib\n    return doc.text() + ' by ' + thelib.VERSION\n",
+    );
+    drop(project.pipe(&["build"]).ends(1).says("No module named 'thelib'"));
+    drop(project.pipe(&["build"]).ends(1).says("Up to date"));
+    install(&packages, "1.0");
+    builds(&project, &["env"], "1 built", "a by 1.0");
+    builds(&project, &["env"], "Up to date", "a by 1.0");
+}

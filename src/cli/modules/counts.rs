@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::owner;
 use crate::engine::services::Reach;
+use crate::engine::sites::{EVERYTHING, Found};
 use crate::engine::{Parts, modules};
 use crate::error::{Error, Result};
 use crate::hash::Digest;
@@ -110,6 +111,10 @@ fn lines(project: &Project, store: &Arc<Store>, ix: ModuleIx) -> Result<Vec<Line
     }
     let packages: BTreeSet<(&str, &str)> = of_module()
         .flat_map(|loads| &loads.packages)
+        // In other versions it had others.
+        .filter(|package| {
+            package.path != EVERYTHING && parts.sites.find(&facts.identity, package) == Found::Same
+        })
         .map(|package| (package.name.as_str(), package.version.as_str()))
         .collect();
     for (name, version) in packages {
