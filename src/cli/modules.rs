@@ -47,7 +47,7 @@ struct Row {
     takes: Option<&'static str>,
     params: Vec<Param>,
     /// How many documents it takes in one call, if more than one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "number_or_text")]
     batch: Option<String>,
     /// One process works on several documents side by side.
     #[serde(rename = "async", skip_serializing_if = "std::ops::Not::not")]
@@ -91,6 +91,18 @@ struct Param {
 struct File {
     path: String,
     digest: String,
+}
+
+/// A number as such; an expression of the code as it is written.
+fn number_or_text<S: serde::Serializer>(
+    written: &Option<String>,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let number = written.as_ref().and_then(|written| written.replace('_', "").parse::<u64>().ok());
+    match number {
+        Some(number) => to.serialize_u64(number),
+        None => written.serialize(to),
+    }
 }
 
 impl Args {

@@ -213,3 +213,42 @@ fn hidden_files_of_a_folder_do_not_count() {
     project.write("tools/sub/two.txt", "2");
     project.build_runs(&["both a", "both bb"]);
 }
+
+#[test]
+fn a_folder_of_links_counts_as_what_they_lead_to() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.seen]\neach = \"inbox\"\nwith = { model = \"file:model\" }\nmodule = \"seen\"\n",
+        )
+        .module(
+            "seen",
+            "
+            @module
+            def seen(doc, *, model: Doc):
+                import os
+                walk = sorted(os.walk(model.path, followlinks=True))
+                files = [os.path.join(folder, name) for folder, _, names in walk for name in sorted(names)]
+                text = ' '.join(open(file).read() for file in files if os.path.exists(file))
+                ran(text)
+                return text
+            ",
+        )
+        .file("inbox/a.txt", "a")
+        .file("cache/blobs/one", "first")
+        .file("cache/more/two", "second")
+        .file("model/plain", "third");
+    // As caches of models are: a folder of links to what lies elsewhere; one leads nowhere.
+    for (to, link) in [("../cache/blobs/one", "config"), ("../cache/more", "more"), ("nothing", "gone")] {
+        std::os::unix::fs::symlink(to, project.root().join("model").join(link)).unwrap();
+    }
+    project.build_runs(&["seen first third second"]);
+    project.build_runs(&[]);
+    project.write("cache/blobs/one", "other");
+    project.build_runs(&["seen other third second"]);
+    project.write("cache/more/two", "again");
+    project.build_runs(&["seen other third again"]);
+    std::fs::remove_file(project.root().join("model/gone")).unwrap();
+    project.build_runs(&["seen other third again"]);
+    project.build_runs(&[]);
+}
