@@ -154,3 +154,23 @@ fn an_interpreter_that_is_not_there() {
     let project = project.env("PIPE_PYTHON", "").env("PATH", "/nowhere");
     drop(project.pipe(&["build"]).ends(2).says("or set PIPE_PYTHON"));
 }
+
+#[test]
+fn our_own_package_is_compiled_once_where_python_keeps_nothing_compiled() {
+    let project = project(MODULE).env("PYTHONDONTWRITEBYTECODE", "1");
+    project.edit_module(
+        "broken",
+        "
+        import sys
+
+        @module
+        def broken(doc):
+            return f'{doc.text()} {sys.dont_write_bytecode}'
+        ",
+    );
+    drop(project.build().ends(0));
+    let package = project.only_name(".pipe/python");
+    assert_eq!(project.names(&format!(".pipe/python/{package}/pipelinefile/__pycache__")).len(), 1);
+    assert!(!project.root().join("modules/__pycache__").exists(), "code of the project is left alone");
+    assert!(project.files("out2").values().all(|text| text.ends_with(b" True")));
+}
