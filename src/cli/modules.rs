@@ -94,6 +94,7 @@ struct File {
 }
 
 /// A number as such; an expression of the code as it is written.
+#[expect(clippy::ref_option, reason = "the shape that serde calls")]
 fn number_or_text<S: serde::Serializer>(
     written: &Option<String>,
     to: S,

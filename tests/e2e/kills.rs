@@ -1,5 +1,5 @@
 //! `kill -9` of `pipe` at random moments: what was reported done is never done again, and the end is that of a build that
-//! nobody disturbed. `PIPE_TEST_KILLS=200` kills more often.
+//! nobody disturbed. `PIPE_TEST_KILLS=200` kills more often, `PIPE_TEST_SEED` at other moments.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -110,7 +110,7 @@ fn all_runs(project: &Project) -> BTreeMap<(String, String), usize> {
 
 #[test]
 fn what_was_reported_done_is_never_done_again() {
-    let wanted = kills_wanted();
+    let wanted = number("PIPE_TEST_KILLS", 12) as usize;
     let documents = if wanted < 100 { 300 } else { 1000 };
     let clean = project(documents);
     let begin = Instant::now();
@@ -120,7 +120,7 @@ fn what_was_reported_done_is_never_done_again() {
     let expected = clean.files("out");
     assert_eq!(expected.len(), 2 * documents + 1);
 
-    let mut random = Random(20_261_123);
+    let mut random = Random(number("PIPE_TEST_SEED", 20_261_123));
     let mut kills = 0;
     let mut rebuilt_index = 0;
     while kills < wanted {
@@ -172,6 +172,6 @@ fn what_was_reported_done_is_never_done_again() {
     eprintln!("{kills} kills, the index was deleted {rebuilt_index} times");
 }
 
-fn kills_wanted() -> usize {
-    std::env::var_os("PIPE_TEST_KILLS").and_then(|text| text.into_string().ok()?.parse().ok()).unwrap_or(12)
+fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var_os(variable).and_then(|text| text.into_string().ok()?.parse().ok()).unwrap_or(usual)
 }
