@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -409,6 +410,23 @@ pub fn free_space(folder: &std::path::Path) -> Option<u64> {
     // A file system without a number of files says 0 of both.
     let no_file = disk.f_files > 0 && disk.f_favail == 0;
     Some(if no_file { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
+}
+
+/// Holds a file or folder without opening it for anything: by the name that it has in `/proc/self/fd` it is the same,
+/// whatever lies at its path by then.
+pub fn hold(path: &std::path::Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The same of a single name in a folder that is held; of a link, the link itself.
+pub fn hold_in(folder: impl AsFd, name: &std::path::Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+}
+
+/// Whether what is held is a link.
+pub fn is_link(held: impl AsFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(held)?.st_mode) == FileType::Symlink)
 }
 
 /// The size of a page, and of what a file lets go of at a time.

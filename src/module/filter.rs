@@ -15,10 +15,11 @@ use crate::model::pipeline::{Program, SplitLimits};
 use crate::module::children::{self, Sent};
 use crate::module::command::{Command, cannot_start, no_input};
 use crate::module::container;
+use crate::module::enclosure;
 use crate::module::launch::{Body, Input, Launch, Request, Side};
 use crate::module::log::{Endless, Log, Times, last_line, range};
 use crate::module::minder::{Manner, Minder, death};
-use crate::module::output::{Place, extended};
+use crate::module::output::{Place, extended, not_taken};
 use crate::module::report::{Answer, Died, Done, Output, OutputBody, Report};
 use crate::module::scratch::Scratch;
 use crate::module::template::{Hole, Template};
@@ -221,7 +222,8 @@ impl Filter {
                     None => {
                         let ours = || folder.clone();
                         let keep = || minder.launch.tmp.join(format!("{}-{}.out", minder.number, request.id));
-                        let place = Place { ours: &ours, keep: &keep, ext: self.launch.ext.as_deref() };
+                        let (within, ext_asked) = (self.within(&folder), self.launch.ext.as_deref());
+                        let place = Place { ours: &ours, within, keep: &keep, ext: ext_asked };
                         take_output(&place, &out, ext)
                     }
                 })
@@ -362,7 +364,9 @@ impl Filter {
                 && begin.elapsed() >= pause
             {
                 let looked = Instant::now();
-                if let Err(failure) = children::watch(out, &limits) {
+                // A link of a container is not followed; at its end it is a failure.
+                let is_followed = self.program.is_some() || !out.is_symlink();
+                if is_followed && let Err(failure) = children::watch(out, &limits) {
                     minder.end_process(Manner::AtOnce);
                     return End::TooMuch(failure);
                 }
@@ -397,6 +401,24 @@ impl Filter {
         }
     }
 
+    /// The folder of a document, if its process runs in a container: that may write there, and results lie nowhere else.
+    pub(super) fn within<'f>(&self, folder: &'f Path) -> Option<&'f Path> {
+        self.launch.program.container().map(|_| folder)
+    }
+
+    /// The files in the folder `out` that an ended process was to fill.
+    pub(super) fn list_children(
+        &self,
+        out: &Path,
+        folder: &Path,
+        limits: &SplitLimits,
+    ) -> Result<Vec<(String, PathBuf)>, Failure> {
+        if let Some(within) = self.within(folder) {
+            enclosure::find(within, out).map_err(|error| not_taken(out, &error))?;
+        }
+        children::files_below(out, limits)
+    }
+
     /// The files in the folder that a process made: each is a child.
     fn take_children(
         &self,
@@ -406,7 +428,7 @@ impl Filter {
         folder: &Path,
         limits: &SplitLimits,
     ) -> Done {
-        let files = match children::files_below(out, limits) {
+        let files = match self.list_children(out, folder, limits) {
             Ok(files) => files,
             Err(failure) => return Done::Failed(failure),
         };
@@ -418,7 +440,8 @@ impl Filter {
             }
             let ours = || folder.to_owned();
             let keep = || minder.launch.tmp.join(format!("{}-{id}-{}.out", minder.number, sent.count));
-            let body = match (Place { ours: &ours, keep: &keep, ext: None }).take_file(&path) {
+            let place = Place { ours: &ours, within: self.within(folder), keep: &keep, ext: None };
+            let body = match place.take_file(&path) {
                 Ok(body) => body,
                 Err(failure) => return Done::Failed(failure),
             };

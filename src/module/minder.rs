@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,11 @@ impl Minder {
                 Command::Kill => self.killed = true,
             }
         }
+    }
+
+    /// Of a container: the folder that a worker in it may write to.
+    pub(super) fn within(&self) -> Option<&Path> {
+        self.launch.program.container().map(|_| self.scratch.as_path())
     }
 
     /// Hands over what there is to say, in one piece.

@@ -11,6 +11,7 @@ mod command;
 pub mod conform;
 mod container;
 mod describe;
+mod enclosure;
 mod filter;
 pub mod host;
 mod launch;

@@ -11,6 +11,7 @@ use crate::model::folder;
 use crate::model::pipeline::SplitLimits;
 use crate::module::base64;
 use crate::module::children::files_below;
+use crate::module::enclosure::{self, Found};
 use crate::module::protocol::OutputFrame;
 use crate::module::report::{Done, LargeFile, Output, OutputBody};
 
@@ -22,6 +23,8 @@ pub(super) struct Place<'a> {
     /// The document's scratch folder: a file in it is ours to move, any other is copied. Asked for when there is a file:
     /// most results are none.
     pub(super) ours: &'a dyn Fn() -> PathBuf,
+    /// Of a container: the folder that it may write to. Its results lie there, and no link in it is followed.
+    pub(super) within: Option<&'a Path>,
     /// Where a file that must not vanish with its document's scratch folder goes. Unique.
     pub(super) keep: &'a dyn Fn() -> PathBuf,
     /// The extension that results get, whatever the module says.
@@ -94,7 +97,7 @@ impl Place<'_> {
     }
 
     /// A folder that a program made: the list of its files, the small ones in it.
-    fn take_folder(&self, path: &Path) -> Result<OutputBody, Failure> {
+    fn take_folder(&self, folder: &Path) -> Result<OutputBody, Failure> {
         let lost = |path: &Path, error: &io::Error| {
             let message = format!("cannot keep `{}`: {}", path.display(), crate::error::io_text(error));
             Failure::new(FailureKind::Lost, "lost", message)
@@ -102,7 +105,11 @@ impl Place<'_> {
         let (mut files, mut large) = (Vec::new(), Vec::new());
         let (ours, keep) = ((self.ours)(), (self.keep)());
         let none = SplitLimits { count: u64::MAX, size: u64::MAX, total: u64::MAX };
-        for (name, path) in files_below(path, &none)? {
+        for (name, path) in files_below(folder, &none)? {
+            // A container may still be at work: a folder that was listed may be a link by now.
+            let held = self.within.map(|_| enclosure::find(folder, &path)).transpose();
+            let held = held.map_err(|e| not_taken(&path, &e))?;
+            let path = held.as_ref().map_or(path.as_path(), Found::path).to_owned();
             let mut file = File::open(&path).map_err(|e| lost(&path, &e))?;
             let meta = file.metadata().map_err(|e| lost(&path, &e))?;
             let exec = meta.permissions().mode() & 0o100 != 0;
@@ -131,15 +138,11 @@ impl Place<'_> {
 
     /// A file or folder that a program made. Before: nobody writes to it any more.
     pub(super) fn take_file(&self, path: &Path) -> Result<OutputBody, Failure> {
-        let missing = |error: &io::Error| {
-            let message =
-                format!("cannot take the result `{}`: {}", path.display(), crate::error::io_text(error));
-            // Of a disk that cannot be read, or for want of descriptors, nothing follows for the document.
-            if crate::error::is_passing(error) {
-                return Failure::new(FailureKind::Lost, "lost", message);
-            }
-            Failure::new(FailureKind::OutputMissing, "output missing", message)
-        };
+        let missing = |error: &io::Error| not_taken(path, error);
+        let held = self.within.map(|folder| enclosure::find(folder, path)).transpose();
+        let held = held.map_err(|e| missing(&e))?;
+        // By the descriptor: it is what was looked at, and never moved.
+        let path = held.as_ref().map_or(path, Found::path);
         let meta = std::fs::symlink_metadata(path).map_err(|e| missing(&e))?;
         let kind = std::fs::metadata(path).map_err(|e| missing(&e))?;
         if kind.is_dir() {
@@ -174,6 +177,16 @@ impl Place<'_> {
         let (digest, length) = copy_hashed(file, &mut copy).map_err(|e| lost(&e))?;
         Ok(OutputBody::File { path: keep, digest, length })
     }
+}
+
+/// A file that a program made, or says that it made, and that cannot be taken.
+pub(super) fn not_taken(path: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot take the result `{}`: {}", path.display(), crate::error::io_text(error));
+    // Of a disk that cannot be read, or for want of descriptors, nothing follows for the document.
+    if crate::error::is_passing(error) {
+        return Failure::new(FailureKind::Lost, "lost", message);
+    }
+    Failure::new(FailureKind::OutputMissing, "output missing", message)
 }
 
 /// An extension was asked for, and a folder came.
@@ -220,7 +233,7 @@ mod tests {
     use super::*;
 
     fn placed<T>(tmp: &Path, take: impl FnOnce(Place<'_>) -> T) -> T {
-        take(Place { ours: &|| tmp.to_owned(), keep: &|| tmp.join("kept"), ext: None })
+        take(Place { ours: &|| tmp.to_owned(), within: None, keep: &|| tmp.join("kept"), ext: None })
     }
 
     fn frame(json: &str) -> OutputFrame<'_> {

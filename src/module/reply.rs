@@ -40,7 +40,7 @@ fn of_frame(frame: Frame<'_>) -> Reply {
         (Some(output), None, None) if output.path.is_some() => Reply::Answer(id, None),
         (Some(output), None, None) => {
             let nowhere = std::path::PathBuf::new;
-            let place = Place { ours: &nowhere, keep: &nowhere, ext: None };
+            let place = Place { ours: &nowhere, within: None, keep: &nowhere, ext: None };
             Reply::Answer(id, Some(place.of_frame(output, None)))
         }
         (None, Some(reason), None) => Reply::Answer(id, Some(Done::Skip(reason))),

@@ -17,7 +17,7 @@ use crate::model::children::{Child, Names};
 use crate::model::document::escape_name;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::{Program, SplitLimits};
-use crate::module::children::{self, Sent};
+use crate::module::children::Sent;
 use crate::module::command::{Command, cannot_start};
 use crate::module::filter::{Filter, take_output};
 use crate::module::host::Host;
@@ -118,7 +118,7 @@ fn python(
         return Ok(bad_reply("the Python package wrote no answer that can be read"));
     };
     let (ours, keep) = (|| tmp.clone(), || kept(folder));
-    let place = Place { ours: &ours, keep: &keep, ext: launch.ext.as_deref() };
+    let place = Place { ours: &ours, within: None, keep: &keep, ext: launch.ext.as_deref() };
     match (frame.fatal, frame.output, frame.skip, frame.error) {
         (Some(fault), ..) => Err(fault.into_failure()),
         (_, Some(output), None, None) if output.children.is_some() => {
@@ -158,10 +158,10 @@ fn filter(launch: &Launch, request: &Request, folder: &Path, mode: Mode) -> Resu
     let memory_kills = sys::out_of_memory_kills();
     let exit = sys::run_here(&mut process).map_err(|error| command.refused(&error))?;
     let (ours, keep) = (|| tmp.clone(), || kept(folder));
-    let place = Place { ours: &ours, keep: &keep, ext: None };
+    let place = Place { ours: &ours, within: filter.within(&tmp), keep: &keep, ext: None };
     Ok(filter.verdict(exit, None, memory_kills).unwrap_or_else(|| match &launch.split {
         None => take_output(&place, &out, ext),
-        Some(limits) => match children::files_below(&out, limits) {
+        Some(limits) => match filter.list_children(&out, &tmp, limits) {
             Err(failure) => Done::Failed(failure),
             Ok(files) => listed(
                 launch,

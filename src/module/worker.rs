@@ -583,7 +583,8 @@ impl Worker {
         let count = hand.children.count;
         let keep = || minder.launch.tmp.join(format!("{}-{id}-{count}.out", minder.number));
         let ours = || minder.scratch.join(id.to_string());
-        let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
+        let place =
+            Place { ours: &ours, within: minder.within(), keep: &keep, ext: minder.launch.ext.as_deref() };
         let is_refused = names_our_file(&minder.launch, &child, &ours());
         let refusal = || bad_reply("a server names a file of this machine".to_owned());
         match if is_refused { refusal() } else { place.of_frame(child, None) } {
@@ -623,7 +624,12 @@ impl Worker {
             (Some(output), None, None) => {
                 let keep = || minder.launch.tmp.join(format!("{}-{id}.out", minder.number));
                 let ours = || minder.scratch.join(id.to_string());
-                let place = Place { ours: &ours, keep: &keep, ext: minder.launch.ext.as_deref() };
+                let place = Place {
+                    ours: &ours,
+                    within: minder.within(),
+                    keep: &keep,
+                    ext: minder.launch.ext.as_deref(),
+                };
                 if names_our_file(&minder.launch, &output, &ours()) {
                     bad_reply("a server names a file of this machine".to_owned())
                 } else {

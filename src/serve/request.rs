@@ -220,13 +220,17 @@ fn read_document(line: &[u8], place: &Path) -> Result<Document, String> {
     Ok(Document { name, input, with, members, folders })
 }
 
+/// By these a line of a manifest says where its content is; here only this server may.
+const NAMES: &[&str] = &["path", "files", "length", "data", "manifest"];
+
 /// A line of a manifest. Of a folder it says where that is now.
 fn member(line: Box<RawValue>, place: &Path, folders: &mut Unpacked) -> Result<Box<RawValue>, String> {
-    if !line.get().contains("\"folder\"") {
-        return Ok(line);
-    }
     let mut fields: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(line.get()).map_err(|error| error.to_string())?;
+    // A module opens what a member names: a client has no say in that, whatever the server may read.
+    if fields.keys().any(|key| NAMES.contains(&key.as_str())) {
+        return Err("a member carries one of text, base64 or folder".to_owned());
+    }
     let Some(sent) = fields.remove("folder") else { return Ok(line) };
     let folder = folders.write(&sent, place)?;
     fields.insert("path".to_owned(), folder.to_string_lossy().into());
@@ -352,6 +356,12 @@ mod tests {
         assert!(with("{\"id\":1,\"text\":\"\",\"ext\":\"/\"}").contains("no extension"));
         assert!(with("{\"id\":1,\"folder\":{\"../x\":{\"text\":\"\"}}}").contains("no name of a file"));
         assert!(with("{\"id\":1,\"folder\":{},\"text\":\"\"}").contains("one of text"));
+        for named in
+            ["\"path\":\"/etc/passwd\"", "\"\\u0070ath\":\"/\",\"text\":\"\"", "\"text\":\"\",\"length\":9"]
+        {
+            let said = with(&format!("{{\"id\":1,\"manifest\":[{{\"id\":\"a\",{named}}}]}}"));
+            assert!(said.contains("a member carries one of text, base64 or folder"), "{said}");
+        }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing of a refused request stays");
         assert!(with(&"{\"id\":1,\"text\":\"\"}\n".repeat(3)).contains("second"));
         let three = "{\"id\":0,\"text\":\"\"}\n{\"id\":1,\"text\":\"\"}\n{\"id\":2,\"text\":\"\"}\n";

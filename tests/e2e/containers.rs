@@ -120,6 +120,65 @@ fn a_filter_is_a_container_for_each_document() {
 }
 
 #[test]
+fn what_a_container_gives_lies_in_its_scratch_folder_and_no_link_leads_out_of_it() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret.txt"), "TOP SECRET").unwrap();
+    let secret = outside.path().join("secret.txt").display().to_string();
+    let folder = outside.path().display().to_string();
+    let script = format!(
+        r#"
+        read describe; echo '{{"describe":{{"name":"up"}}}}'
+        read setup; echo '{{"ready":1}}'
+        while read -r line; do
+          id=${{line#*\"id\":}}; id=${{id%%,*}}; text=${{line#*\"text\":\"}}; text=${{text%%\"*}}
+          tmp=${{line#*\"tmp\":\"}}; tmp=${{tmp%%\"*}}; mkdir -p $tmp/made
+          ln -s {secret} $tmp/link; ln -s {folder} $tmp/door; ln -s {folder} $tmp/made/way; echo good > $tmp/own
+          case $text in
+            names) path={secret} ;; up) path=$tmp/../../../../Pipelinefile ;; link) path=$tmp/link ;;
+            door) path=$tmp/door/secret.txt ;; whole) path=$tmp/door ;; way) path=$tmp/made ;;
+            large) head -c 300000 /dev/zero > $tmp/big; path=$tmp/big ;;
+            folder) rm $tmp/made/way; echo f > $tmp/made/f; mkdir $tmp/made/g; echo g > $tmp/made/g/g; path=$tmp/made ;;
+            *) path=$tmp/own ;;
+          esac
+          echo "{{\"id\":$id,\"output\":{{\"path\":\"$path\"}}}}"
+        done
+        "#
+    );
+    let project = project("podman", &worker()).file("modules/up.sh", &script);
+    for name in ["names", "up", "link", "door", "whole", "way", "own", "large", "folder"] {
+        project.write(&format!("docs/{name}.txt"), name);
+    }
+    drop(project.pipe(&["build", "-j1"]).ends(1).says("6 failed"));
+    for name in ["names", "up", "link", "door", "whole", "way"] {
+        let told = project.pipe(&["cat", "up", &format!("docs/{name}.txt")]);
+        assert!(told.status != 0 && !told.stdout.contains("SECRET"), "{name}: {}", told.text());
+    }
+    assert_eq!(project.pipe(&["cat", "up", "docs/own.txt"]).ends(0).stdout, "good\n");
+    assert_eq!(project.pipe(&["cat", "up", "docs/large.txt"]).ends(0).stdout.len(), 300_000);
+    drop(project.pipe(&["cat", "up", "docs/folder.txt"]).ends(0).says("g/g"));
+    // A filter's file and folder, and the children of a split.
+    for (more, script) in [
+        ("", "ln -s {secret} {out}"),
+        ("", "ln -s {folder} {out}"),
+        ("", "ln -s {folder} {out}/x"),
+        ("", "o={out}/; rmdir ${o%/}; ln -s {folder} ${o%/}"),
+        ("split = true", "o={out}/; rmdir ${o%/}; ln -s {folder} ${o%/}"),
+        ("split = true", "ln -s {secret} {out}/x.txt"),
+    ] {
+        let script = script.replace("{secret}", &secret).replace("{folder}", &folder);
+        let text = format!(
+            "[source.docs]\npath = \"docs\"\n[target.up]\neach = \"docs\"\nmodule = \"up\"\n{more}\n\
+             [module.up]\nimage = \"{IMAGE}\"\nshell = \"{script}\"\n"
+        );
+        project.write("Pipelinefile", text);
+        let ended = project.build();
+        assert_eq!((ended.all("done").len(), ended.status), (0, 1), "{script}\n{}", ended.text());
+        let tried = project.pipe(&["try", "up", "docs/a.txt"]);
+        assert!(tried.status != 0 && !tried.text().contains("SECRET"), "{script}\n{}", tried.text());
+    }
+}
+
+#[test]
 fn what_is_missing_is_told_with_what_to_do() {
     let project = project("podman", &worker());
     project.write("fake/images", "");
