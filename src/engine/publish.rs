@@ -245,8 +245,13 @@ impl Work {
         if output.is_none() && !self.root.join(path).is_dir() {
             return self.show(path, owner, bytes, contest);
         }
-        let mut is_contested = false;
+        let (mut is_contested, mut met) = (false, None);
         while let Some((its, other)) = self.rival(path, owner)? {
+            // It could not be withdrawn, which is said: it stays, and those behind it, until the next build.
+            if met.as_ref() == Some(&its) {
+                break;
+            }
+            met = Some(its.clone());
             if contest == Contest::Later {
                 self.contested.push((path.to_owned(), owner.clone(), bytes.clone()));
                 return Ok(());

@@ -313,6 +313,33 @@ fn a_file_that_cannot_be_withdrawn_is_not_counted_as_put_right() {
 }
 
 #[test]
+fn a_result_in_whose_place_a_file_stays_that_cannot_be_withdrawn_fails_and_the_build_ends() {
+    let target = |name: &str, publish: &str| {
+        format!(
+            "[target.{name}]\neach = \"inbox\"\nshell = \"echo {name} > {{out}}\"\npublish = \"{publish}\"\n"
+        )
+    };
+    let of_b = format!("[source.inbox]\npath = \"inbox\"\n{}", target("b", "out/{id.stem}/{target}.txt"));
+    let project = Project::new().file("Pipelinefile", &of_b).file("inbox/a.txt", "a");
+    drop(project.pipe(&["build"]).ends(0));
+    let beside = format!("out/a/.pipe-publish-{}", &blake3::hash(b"b.txt").to_hex()[..16]);
+    project.write(&format!("{beside}/kept"), "");
+    let both = format!("{of_b}{}", target("a", "out/{id.stem}"));
+    project.write("Pipelinefile", &both);
+    let said = project.pipe(&["build"]).ends(1);
+    drop(said.says("cannot withdraw `out/a/b.txt`").says("`out/a` cannot be there beside"));
+    assert_eq!(project.read("out/a/b.txt"), "b\n");
+    // Once it can be withdrawn, neither is shown; and the one that is left is.
+    std::fs::remove_dir_all(project.root().join(beside)).unwrap();
+    project.write("inbox/a.txt", "A");
+    drop(project.pipe(&["build"]).ends(1).says("`out/a` cannot be there beside").says("1 file withdrawn"));
+    assert!(!project.root().join("out/a").exists());
+    project.write("Pipelinefile", &of_b);
+    drop(project.pipe(&["build"]).ends(0));
+    assert_eq!(project.read("out/a/b.txt"), "b\n");
+}
+
+#[test]
 fn results_on_one_path_are_told_everywhere_and_decided_once() {
     let project = project("\"out/{id.base}\"");
     project.write("inbox/a.md", "other");
