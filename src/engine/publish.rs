@@ -317,6 +317,7 @@ impl Work {
         self.try_withdraw(path, &owner.doc, &owner.target);
         let names: Vec<String> = folder.files.iter().map(|file| format!("{path}/{}", file.shown())).collect();
         self.try_withdraw_below(path, owner, &names.iter().map(String::as_str).collect());
+        let told = self.with(|published| published.failures.len());
         for ((file, small), name) in folder.each(&bytes).zip(&names) {
             let owner = Owned { digest: file.digest, ..owner.clone() };
             let bytes = match small {
@@ -339,6 +340,8 @@ impl Work {
                 }
             }
         }
+        // The first that is in the way is what the document failed by; then the next build finds the next.
+        self.with(|published| published.failures.truncate(told + 1));
         Ok(())
     }
 
@@ -363,8 +366,8 @@ impl Work {
         }
     }
 
-    fn with(&self, change: impl FnOnce(&mut Published)) {
-        change(&mut self.published.lock().unwrap_or_else(PoisonError::into_inner));
+    fn with<T>(&self, change: impl FnOnce(&mut Published) -> T) -> T {
+        change(&mut self.published.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn notice(&self, text: String) {
@@ -404,7 +407,8 @@ impl Work {
                 None => {
                     let message =
                         format!("`{path}` is not a file of ours; move it away, or publish elsewhere");
-                    self.fail(owner, Failure::new(FailureKind::PathTaken, NOT_OURS, message));
+                    let failure = Failure::new(FailureKind::PathTaken, NOT_OURS, message);
+                    self.fail(owner, Failure { in_the_way: Some(path.into()), ..failure });
                     return Ok(());
                 }
             }
@@ -465,8 +469,7 @@ impl Work {
             let known = |published: &Published| {
                 published.failures.iter().any(|(doc, target, _)| *doc == of.doc && *target == of.target)
             };
-            let said = known(&self.published.lock().unwrap_or_else(PoisonError::into_inner));
-            if !said {
+            if !self.with(|published| known(published)) {
                 self.fail(&of, failure);
             }
         }

@@ -4,7 +4,7 @@
 //! A build trusts folders that did not change (`semantics.md` 13); here all files are read. Runs no module. What is to
 //! be done is told one by one, and not collected.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,8 +109,11 @@ pub fn repair(
         tell,
     };
     work.shown()?;
-    work.others()?;
     let taken = work.taken()?;
+    work.others(&taken)?;
+    if manner != Manner::Look {
+        taken.iter().for_each(|unshown| work.publisher.ask(unshown.job.clone()));
+    }
     let Work { publisher, mut sums, tell, .. } = work;
     let published = publisher.finish();
     let damaged = published.damaged.iter().map(|(doc, target)| (doc, target, Fault::Damaged));
@@ -142,7 +145,9 @@ pub fn repair(
         sums.count(mended);
         let fault = if unshown.failure.error == NOT_OURS { Fault::NotOurs } else { Fault::Taken };
         let (target, doc) = (owner.target.clone(), Some(owner.doc.to_string()));
-        tell(&Wrong { path: unshown.path().map(str::to_owned), target, doc, fault, mended })?;
+        let in_the_way = unshown.failure.in_the_way.as_deref().filter(|_| !mended);
+        let path = in_the_way.or_else(|| unshown.path()).map(str::to_owned);
+        tell(&Wrong { path, target, doc, fault, mended })?;
     }
     let is_any_mended = manner != Manner::Look && !taken.is_empty();
     if is_any_mended || !published.damaged.is_empty() || !published.failures.is_empty() {
@@ -285,18 +290,20 @@ impl Work<'_, '_> {
         Ok(mended)
     }
 
-    /// What could not be shown; the publisher tries again, unless all is only compared.
+    /// What could not be shown.
     fn taken(&mut self) -> Result<Vec<Unshown>> {
         let mut taken = unshown::unshown(self.parts, self.families)?;
         taken.retain(|unshown| unshown.owner().is_some_and(|owner| self.is_wanted(&owner.target)));
-        if self.manner != Manner::Look {
-            taken.iter().for_each(|unshown| self.publisher.ask(unshown.job.clone()));
-        }
         Ok(taken)
     }
 
-    /// What is ours besides.
-    fn others(&mut self) -> Result<()> {
+    /// What is ours besides. Of a folder that could not be shown whole, the other files are there all the same.
+    fn others(&mut self, taken: &[Unshown]) -> Result<()> {
+        let folders = taken.iter().filter_map(|unshown| {
+            let (owner, path) = (unshown.owner()?, unshown.path()?);
+            Some(((&owner.doc, owner.target.as_str()), path))
+        });
+        let folders: HashMap<_, _> = folders.collect();
         let mut others: Vec<(String, Owned)> = Vec::new();
         let is_all = self.wanted.len() == self.parts.pipeline.targets.len();
         visit_owned(self.parts.store, &mut |path, owned| {
@@ -312,17 +319,24 @@ impl Work<'_, '_> {
         for (path, owned) in others {
             self.sums.compared += 1;
             let full = self.parts.pipeline.root.join(&path);
+            let folder = folders.get(&(&owned.doc, owned.target.as_str()));
+            let is_of_folder = folder.is_some_and(|folder| is_below(&path, folder));
             let is_stated = is_published(&publishing, &owned);
             let is_stale = is_stated && keeps_stale(self.parts, self.families, &owned)?;
             let (fault, mended) = match hash_file(&full) {
                 _ if is_stale => (Fault::Stale, false),
                 Ok(present) if present != owned.digest => (Fault::Edited, false),
+                Ok(_) if is_of_folder => {
+                    self.sums.right += 1;
+                    continue;
+                }
+                Err(_) if is_of_folder => (Fault::Missing, self.manner != Manner::Look),
                 _ => (Fault::Gone, self.manner != Manner::Look),
             };
             self.sums.count(mended);
             let (target, doc) = (owned.target.clone(), Some(owned.doc.to_string()));
             (self.tell)(&Wrong { path: Some(path.clone()), target, doc, fault, mended })?;
-            if mended {
+            if mended && fault == Fault::Gone {
                 self.publisher.ask(Job::Withdraw { path, doc: owned.doc, target: owned.target });
             }
         }

@@ -8,11 +8,12 @@ use crate::engine::Parts;
 use crate::engine::document::StepResult;
 use crate::engine::mirror::add_shown;
 use crate::engine::modules::hash_file;
-use crate::engine::publish::{Job, NOT_OURS, Owned, Published};
+use crate::engine::publish::{Bytes, Job, NOT_OURS, Owned, Published};
 use crate::engine::sets::{before, id_of};
 use crate::error::Result;
 use crate::model::action::{State, Story};
 use crate::model::failure::{Failure, FailureKind};
+use crate::model::folder;
 use crate::plan::family::{Families, FamilyIx};
 use crate::store::{Entry, Store};
 
@@ -97,16 +98,33 @@ fn of_document(
     Ok(())
 }
 
-/// Whether a file that was in the way of a result is gone.
+/// Whether a file that was in the way of a result is gone, or is what would be shown there.
 pub(super) fn any_free(parts: &Parts<'_>, families: &Families) -> Result<bool> {
-    let is_free = |unshown: &Unshown| {
-        let Job::Show { path, owner, .. } = &unshown.job else { return false };
-        let full = parts.pipeline.root.join(path);
-        unshown.failure.error == NOT_OURS
-            && (std::fs::symlink_metadata(&full).is_err()
-                || hash_file(&full).is_ok_and(|it| it == owner.digest))
+    for unshown in unshown(parts, families)? {
+        if unshown.failure.error == NOT_OURS && is_free(parts, &unshown)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_free(parts: &Parts<'_>, unshown: &Unshown) -> Result<bool> {
+    let Job::Show { path, owner, bytes } = &unshown.job else { return Ok(false) };
+    // Of a folder one of its files is meant; before that was noted, the path of the whole.
+    let in_the_way = unshown.failure.in_the_way.as_deref().unwrap_or(path);
+    let full = parts.pipeline.root.join(in_the_way);
+    if std::fs::symlink_metadata(&full).is_err() {
+        return Ok(true);
+    }
+    let wanted = match bytes {
+        Bytes::Stored(output) if output.ext == folder::EXT => {
+            let list = parts.store.folder(output)?.map(|(folder, _)| folder.files).unwrap_or_default();
+            let is_it = |file: &&folder::File| format!("{path}/{}", file.shown()) == in_the_way;
+            list.iter().find(is_it).map(|file| file.digest)
+        }
+        _ => Some(owner.digest),
     };
-    Ok(unshown(parts, families)?.iter().any(is_free))
+    Ok(wanted.is_some_and(|wanted| hash_file(&full).is_ok_and(|it| it == wanted)))
 }
 
 /// After the publisher was asked for them: those that it showed are failures no more. How many that are.

@@ -128,6 +128,9 @@ pub struct Failure {
     /// The module asked to be tried again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
+    /// The file, relative to the project, that lies where a result would be shown; of a folder one of its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_the_way: Option<Box<str>>,
 }
 
 impl Failure {
@@ -140,6 +143,7 @@ impl Failure {
             place: None,
             traceback: None,
             retry: false,
+            in_the_way: None,
         }
     }
 

@@ -72,6 +72,41 @@ fn files_that_vanish_go_and_a_file_that_was_edited_stays() {
 }
 
 #[test]
+fn a_folder_is_shown_whole_once_the_file_in_its_way_is_gone() {
+    let project = project("true");
+    project.write("out/x/sub/b.txt", "mine");
+    project
+        .build_with(&[], 1, &["site", "site", "names", "names"])
+        .says("`out/x/sub/b.txt` is not a file of ours");
+    assert!(project.build_with(&[], 1, &[]).text().contains("Up to date"));
+    // Its other files are as they should be.
+    let said = project.pipe(&["publish", "--check"]).ends(1).says("Not ours  out/x/sub/b.txt");
+    assert!(!said.stdout.contains("Gone") && !said.stdout.contains("a.txt"), "{}", said.stdout);
+    let said = project.pipe(&["publish"]).ends(1).says("Not ours  out/x/sub/b.txt");
+    assert!(!said.stdout.contains("Gone"), "{}", said.stdout);
+    assert_eq!(
+        (project.read("out/x/a.txt"), project.read("out/x/sub/b.txt")),
+        ("one\n".into(), "mine".into())
+    );
+    project.remove("out/x/sub/b.txt");
+    project.build_runs(&[]);
+    assert_eq!(project.published()["x/sub/b.txt"], "two\n");
+    project.pipe(&["publish", "--check"]).ends(0);
+    // Two in the way: one after the other.
+    project.write("inbox/z.md", "un\ndeux\n");
+    project.write("out/z/a.txt", "mine");
+    project.write("out/z/sub/b.txt", "mine");
+    project.build_with(&[], 1, &["site", "names"]).says("`out/z/a.txt` is not a file of ours");
+    project.remove("out/z/a.txt");
+    project.build_with(&[], 1, &[]).says("`out/z/sub/b.txt` is not a file of ours");
+    assert_eq!(project.published()["z/a.txt"], "un\n");
+    // The bytes that would be shown are as good as nothing in the way.
+    project.write("out/z/sub/b.txt", "deux\n");
+    project.build_runs(&[]);
+    project.is_as_built_clean();
+}
+
+#[test]
 fn a_folder_becomes_a_file_and_a_file_a_folder() {
     let project = project("true");
     project.pipe(&["build", "site"]).ends(0);

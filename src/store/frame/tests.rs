@@ -314,7 +314,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<String>().prop_map(Outcome::Skip),
         failure.prop_map(|(kind, error, message, place, traceback, retry)| {
             let kind = FailureKind::ALL[kind];
-            Outcome::Failed(Failure { kind, error, message, place, traceback, retry })
+            let failure = Failure { place, traceback, retry, ..Failure::new(kind, error, message) };
+            Outcome::Failed(failure)
         }),
     ]
 }
