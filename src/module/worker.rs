@@ -257,7 +257,6 @@ impl Worker {
         }
         self.tell_stack(minder);
         let deadline = self.deadline(&minder.launch);
-        let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // Children that nobody has dealt with yet: nothing more is read for a moment.
         let mut rest = minder.unheard.is_full().then_some(HELD_BACK);
         if let Some(until) = self.flooded {
@@ -265,24 +264,14 @@ impl Worker {
             self.flooded = Some(until).filter(|_| !wait.is_zero());
             rest = rest.max(self.flooded.map(|_| wait));
         }
-        if let Some(rest) = rest {
-            left = Some(left.map_or(rest, |left| left.min(rest)));
-        }
-        if let Some(until) = self.idle_until() {
-            let wait = until.saturating_duration_since(now);
-            left = Some(left.map_or(wait, |left| left.min(wait)));
-        }
-        if let Some((_, at)) = self.stack {
-            let wait = at.saturating_duration_since(Instant::now());
-            left = Some(left.map_or(wait, |left| left.min(wait)));
-        }
-        if !self.in_hand.is_empty() {
+        let times = (!self.in_hand.is_empty()).then(|| {
             self.times.look_again(&self.log);
-            left = Some(left.map_or(self.times.wait(), |left| left.min(self.times.wait())));
-        }
+            self.times.wait()
+        });
         // Who has nothing to do should not print either; a thread of it may all the same.
         let printing = if self.ready && self.in_hand.is_empty() { 10 * LOOK } else { self.endless.wait() };
-        left = Some(left.map_or(printing, |left| left.min(printing)));
+        let ends = [deadline, self.idle_until(), self.stack.map(|(_, at)| at)];
+        let left = patience(ends, times, printing, rest);
         let Some(channel) = &minder.channel else { return self.lost(minder) };
         let unwritten = self.written < self.outgoing.len();
         let wishes = [
@@ -291,7 +280,7 @@ impl Worker {
             self.input.as_ref().filter(|_| unwritten).map(|fd| (fd.as_fd(), Wish::Write)),
             self.output.as_ref().filter(|_| rest.is_none()).map(|fd| (fd.as_fd(), Wish::Read)),
         ];
-        let Ok([_, heard, writable, readable]) = sys::poll(wishes, left) else { return Turn::On };
+        let Ok([_, heard, writable, readable]) = sys::poll(wishes, Some(left)) else { return Turn::On };
         if writable {
             self.write();
         }
@@ -578,7 +567,7 @@ impl Worker {
         };
         let (hand, size) = (&mut self.in_hand[at], child.size());
         if let Err(failure) = hand.children.add(&name, size, &limits) {
-            return Err(Broken { failure, at: Some(at) });
+            return Err(Broken { failure: Box::new(failure), at: Some(at) });
         }
         let count = hand.children.count;
         let keep = || minder.launch.tmp.join(format!("{}-{id}-{count}.out", minder.number));
@@ -742,6 +731,19 @@ impl Worker {
     }
 }
 
+/// How long a turn waits. While nothing is read it rests as long as that takes: what was printed is looked at only between
+/// readings, so that this is due is no reason to wake up.
+fn patience(
+    ends: [Option<Instant>; 3],
+    times: Option<Duration>,
+    printing: Duration,
+    rest: Option<Duration>,
+) -> Duration {
+    let now = Instant::now();
+    let ends = ends.into_iter().flatten().map(|end| end.saturating_duration_since(now));
+    ends.chain(times).fold(rest.unwrap_or(printing), Duration::min)
+}
+
 /// Whether a result that comes from another machine is said to lie in a file of this one. A folder that was sent lies right
 /// below the document's own, and nowhere else.
 fn names_our_file(launch: &Launch, output: &OutputFrame<'_>, ours: &Path) -> bool {
@@ -759,7 +761,7 @@ fn scratch_is_used(minder: &Minder) -> bool {
 
 /// A line that was meant as a frame and is none.
 struct Broken {
-    failure: Failure,
+    failure: Box<Failure>,
     /// The place in hand of the document that it names.
     at: Option<usize>,
 }
@@ -768,10 +770,25 @@ impl Broken {
     fn new(problem: &str, line: &[u8], at: Option<usize>) -> Self {
         let shown = String::from_utf8_lossy(&line[..line.len().min(200)]);
         let message = format!("protocol error: {problem}, in `{}`", text::printable(shown.trim_end()));
-        Broken { failure: Failure::new(FailureKind::BadReply, "bad reply", message), at }
+        Broken { failure: Box::new(Failure::new(FailureKind::BadReply, "bad reply", message)), at }
     }
 
     fn failure(&self) -> Failure {
-        self.failure.clone()
+        (*self.failure).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_held_back_rests_although_its_print_is_to_be_looked_at() {
+        let soon = Some(Duration::from_millis(100));
+        assert_eq!(patience([None; 3], soon, Duration::ZERO, Some(FLOODED)), FLOODED);
+        assert_eq!(patience([None; 3], None, Duration::ZERO, Some(HELD_BACK)), HELD_BACK);
+        assert_eq!(patience([None; 3], soon, LOOK / 2, None), LOOK / 2);
+        // What must end ends all the same.
+        assert_eq!(patience([None, Some(Instant::now()), None], soon, LOOK, Some(FLOODED)), Duration::ZERO);
     }
 }
