@@ -10,8 +10,9 @@ use crate::engine::failures::{Which, failed_of};
 use crate::engine::sets::id_of;
 use crate::engine::survey::{Meant, Survey, has_ended};
 use crate::engine::target::TargetPlan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::action::{Mark, MarkedTarget, State, StoryEntry};
+use crate::model::document::DocId;
 use crate::model::failure::FailureKind;
 use crate::model::pipeline::{ModuleIx, TargetIx};
 use crate::plan::family::{Families, Family};
@@ -93,7 +94,9 @@ pub fn redo(
         ..Which::default()
     };
     let reads_acts = dry_run || selection.older_than.is_some();
-    let selected = survey.visit(&mut |meant, standing| {
+    // What a split made is done again with what was split: by itself it is nothing to do.
+    let (mut any, mut made) = (false, None);
+    let mut selected = survey.visit(&mut |meant, standing| {
         let entry = standing.entry;
         if !has_ended(entry) || (selection.failed && entry.state != State::Failed) {
             return Ok(false);
@@ -109,12 +112,22 @@ pub fn redo(
         if selection.older_than.is_some_and(is_young) {
             return Ok(false);
         }
-        // What a split made is done again with what was split.
-        if !standing.is_made {
+        if standing.is_made {
+            made.get_or_insert_with(|| (meant.target.clone(), standing.id.clone()));
+        } else {
             meant.count(entry.act, act.as_deref());
+            any = true;
         }
         Ok(true)
     })?;
+    if !any {
+        selected.clear();
+    }
+    if selection.docs.is_some()
+        && let Some((target, child)) = made.filter(|_| !any)
+    {
+        return Err(made_by_a_split(&target, &child));
+    }
     if let Some(docs) = selection.docs
         && selected.is_empty()
         && selection.older_than.is_none()
@@ -178,7 +191,7 @@ pub fn cancel(
         if !standing.is_made {
             meant.count(entry.act, Some(&act));
         }
-        Ok(true)
+        Ok(!standing.is_made)
     })?;
     let marked = counted(&survey.meant, dry_run);
     if dry_run || selected.is_empty() {
@@ -196,6 +209,13 @@ pub fn cancel(
     parts.store.add_mark(Mark { withdraws, withdraws_of, failed: selection.failed, ..mark })?;
     parts.store.all_unsettled();
     Ok(marked)
+}
+
+/// All that is selected was made by a split, whose document is not.
+fn made_by_a_split(target: &str, child: &DocId) -> Error {
+    let parent = child.parent().map_or_else(|| child.to_string(), |parent| parent.to_string());
+    Error::no_match(format!("`{child}` is no document of `{target}`: what a split made is done again with the document that was split"))
+        .hint(format!("pipe redo {target} --docs '{parent}'"))
 }
 
 fn mark(survey: &Survey<'_>, docs: Option<&str>) -> Mark {

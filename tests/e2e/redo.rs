@@ -147,6 +147,51 @@ fn a_redo_that_names_nothing_says_so() {
 }
 
 #[test]
+fn a_redo_of_what_a_split_made_names_the_document_that_was_split() {
+    let project = Project::counting()
+        .file(
+            "Pipelinefile",
+            "[source.inbox]\npath = \"inbox\"\n[target.parts]\neach = \"inbox\"\nsplit = true\nmodule = \"parts\"\n\
+             [target.up]\neach = \"parts\"\nmodule = \"up\"\n",
+        )
+        .module(
+            "parts",
+            "
+            @module
+            def parts(doc):
+                ran(doc)
+                for word in doc.text().split():
+                    yield Child(word, word)
+            ",
+        )
+        .module("up", "
+            @module
+            def up(doc):
+                ran(doc)
+                return doc.text().upper()
+            ")
+        .file("inbox/a.txt", "p q");
+    project.build_runs(&["parts p q", "up p", "up q"]);
+    for words in
+        [&["redo", "parts", "--docs", "inbox/a.txt#p"][..], &["redo", "parts", "--docs", "inbox/*#*", "-n"]]
+    {
+        let said = project.pipe(words).ends(4);
+        let told = "what a split made is done again with the document that was split";
+        drop(said.says(told).says("pipe redo parts --docs 'inbox/a.txt'"));
+    }
+    project.build_runs(&[]);
+    // Where a child is done by itself, it is.
+    redo(&project, &["--docs", "inbox/a.txt#p"]);
+    project.build_runs(&["up p"]);
+    redo(&project, &["parts", "--docs", "inbox/a.txt"]);
+    project
+        .pipe(&["redo", "parts", "--docs", "inbox/a.txt#p", "--cancel"])
+        .ends(0)
+        .says("nothing there is marked");
+    project.build_runs(&["parts p q"]);
+}
+
+#[test]
 fn a_redo_on_trial_marks_nothing() {
     let project = built();
     project.pipe(&["redo", "up", "-n"]).ends(0).says("3 documents");
