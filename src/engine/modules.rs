@@ -95,6 +95,27 @@ pub fn facts(
     Ok(all)
 }
 
+/// Of modules whose code is all that globs match, or all in their folder: the first file that is not as these facts say any
+/// more. Who writes there while it works changes its own key.
+pub fn changed_since(pipeline: &Pipeline, store: &Store, facts: &[ModuleFacts]) -> Vec<(String, String)> {
+    let mut cache = store.code_cache();
+    let mut tree = Tree::new(&pipeline.root, &mut cache);
+    let mut changed = Vec::new();
+    for (module, facts) in pipeline.modules.iter().zip(facts) {
+        let spec = Spec::of(module);
+        if !matches!(spec, Spec::Globs(_)) {
+            continue;
+        }
+        // What cannot be read now is for the next build to tell.
+        let Ok(now) = tree.code_files(&spec) else { continue };
+        let is_new = |file: &&(String, Digest)| !facts.files.contains(file);
+        let is_gone = |file: &&(String, Digest)| !now.files.contains(file);
+        let file = now.files.iter().find(is_new).or_else(|| facts.files.iter().find(is_gone));
+        changed.extend(file.map(|(file, _)| (module.name.clone(), file.clone())));
+    }
+    changed
+}
+
 /// Whether a route chooses a module among others.
 fn is_routed(pipeline: &Pipeline, number: usize) -> bool {
     let calls = |branch: &Branch| branch.action == BranchAction::Module(ModuleIx(number));

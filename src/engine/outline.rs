@@ -53,6 +53,11 @@ impl Outline {
         })
     }
 
+    /// The facts of all modules, as they were at the beginning.
+    pub fn facts(&self) -> &[ModuleFacts] {
+        &self.facts
+    }
+
     /// The plan of a target as things are now. Remembers its definition.
     pub fn plan(
         &mut self,

@@ -175,6 +175,16 @@ fn once(
             &mut touched,
         )?;
         summary.run = (parts.store.appended() > appended).then_some(run);
+        if summary.targets.iter().any(|counts| counts.built > 0) {
+            for (module, file) in modules::changed_since(parts.pipeline, parts.store, outline.facts()) {
+                let message = format!(
+                    "`{file}` is code of `{module}` and changed during the build: the next does its work again"
+                );
+                let hint =
+                    "a module that writes there should write to doc.tmp; `code` says which files count";
+                sink.event(&Event::Notice { message, hint: Some(hint.to_owned()) });
+            }
+        }
     }
     if unchecked && summary.stopped.is_none() {
         parts.store.publishing_checked()?;

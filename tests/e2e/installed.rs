@@ -147,6 +147,54 @@ fn a_folder_with_a_module_toml_is_a_module_in_any_language() {
 }
 
 #[test]
+fn what_a_module_toml_says_and_what_compilers_keep_is_no_code_of_a_folder_but_a_program_is() {
+    let says = "cmd = \"sh main.sh {in} {out}\"\nversion = \"1\"\n";
+    let project = Project::counting()
+        .file("docs/a.txt", "a b")
+        .file(
+            "Pipelinefile",
+            "[source.docs]\npath = \"docs\"\n[target.up]\neach = \"docs\"\nmodule = \"up\"\n",
+        )
+        .file("modules/up/module.toml", says)
+        .file("modules/up/main.sh", "echo ran >> $RUNS; tr a-z A-Z < $1 > $2\n");
+    project.build_runs(&["ran"]);
+    project.write(
+        "modules/up/module.toml",
+        format!("# Notes.\n{says}doc = \"Makes capitals.\"\nreturns = \"text\"\n"),
+    );
+    project.build_runs(&[]);
+    project.write("modules/up/module.toml", says.replace("\"1\"", "\"2\""));
+    project.build_runs(&["ran"]);
+    // As cargo marks its `target`: of such a folder the programs count.
+    project.write("modules/up/target/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55");
+    project.write("modules/up/target/release/.fingerprint/x", "1");
+    project.write("modules/up/target/release/deps/libx.rlib", "1");
+    project.build_runs(&[]);
+    project.write("modules/up/target/release/up", "1");
+    let program = project.root().join("modules/up/target/release/up");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    project.build_runs(&["ran"]);
+    project.write("modules/up/target/release/up", "2");
+    project.build_runs(&["ran"]);
+    // Whatever else lies there may be read.
+    project.write("modules/up/build/lib.js", "1");
+    project.build_runs(&["ran"]);
+    // Who writes there as it works is told why all is done again.
+    project.write(
+        "modules/up/main.sh",
+        "echo ran >> $RUNS; echo x >> modules/up/state.log; tr a-z A-Z < $1 > $2\n",
+    );
+    let told = "`modules/up/state.log` is code of `up` and changed during the build";
+    drop(project.build_with(&[], 0, &["ran"]).says(told).says("`code` says which files count"));
+    drop(project.build_with(&[], 0, &["ran"]).says(told));
+    assert!(!project.pipe(&["build", "--dry-run"]).text().contains("changed during"));
+    // A program that is installed has no code there at all.
+    project.write("modules/only/module.toml", "cmd = \"cat {in}\"\n");
+    project.replace("Pipelinefile", "\"up\"", "\"only\"");
+    drop(project.pipe(&["build"]).ends(0));
+}
+
+#[test]
 fn batches_and_async_functions_of_a_package_are_shown_and_run_so() {
     let project = project(
         "[source.docs]\npath = \"docs\"\n[target.many]\neach = \"docs\"\nmodule = \"mail:many\"\n\
