@@ -125,6 +125,12 @@ pub fn forbid_core_dumps() {
     let _ = rustix::process::setrlimit(Resource::Core, none);
 }
 
+/// Where the numbers of processes are those that this one sees: `pid:[4026531836]`. Empty: it is not said.
+pub fn process_namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid");
+    link.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The name of this process in `ps` and `top`.
 pub fn set_process_name(name: &std::ffi::CStr) {
     // Cosmetic: without it the name is that of the file.

@@ -14,7 +14,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::hash::Digest;
+use crate::hash::FieldHasher;
 use crate::model::failure::{Failure, FailureKind};
 use crate::model::pipeline::Container;
 use crate::module::launch::Launch;
@@ -123,9 +123,20 @@ fn ready(launch: &Launch, container: &Container) -> Result<Engine, Failure> {
     Ok(engine)
 }
 
-/// The store that a launch works for, as a label says it.
+/// The store that a launch works for, as a label says it: by its path and by where that and the numbers of processes
+/// mean something. Jobs of one engine may have equal paths, each in a container of its own.
 fn store_of(launch: &Launch) -> String {
-    Digest::of(launch.tmp.as_os_str().as_bytes()).short()
+    let here = [sys::host_name(), sys::process_namespace()];
+    label_of(&launch.tmp, &here.each_ref().map(String::as_str))
+}
+
+fn label_of(tmp: &Path, here: &[&str]) -> String {
+    let mut hasher = FieldHasher::new("pipe containers");
+    hasher.bytes(tmp.as_os_str().as_bytes());
+    for place in here {
+        hasher.text(place);
+    }
+    hasher.finish().short()
 }
 
 /// What runs these words in the container of a launch; `scratch` is writable in it, `sealed` is not.
@@ -284,6 +295,17 @@ mod tests {
         for other in ["pipe-x-1-0", "postgres", "pipe-"] {
             assert!(!is_orphan(other), "{other}");
         }
+    }
+
+    #[test]
+    fn stores_of_one_path_in_other_containers_or_on_other_machines_are_others() {
+        let of = |tmp: &str, host: &str, space: &str| label_of(Path::new(tmp), &[host, space]);
+        let own = of("/builds/p/.pipe/tmp", "job-1", "pid:[4026531836]");
+        assert_eq!(own, of("/builds/p/.pipe/tmp", "job-1", "pid:[4026531836]"));
+        assert_ne!(own, of("/builds/p/.pipe/tmp", "job-1", "pid:[4026532201]"));
+        assert_ne!(own, of("/builds/p/.pipe/tmp", "job-2", "pid:[4026531836]"));
+        assert_ne!(own, of("/builds/q/.pipe/tmp", "job-1", "pid:[4026531836]"));
+        assert!(sys::process_namespace().starts_with("pid:["), "{}", sys::process_namespace());
     }
 
     #[test]
