@@ -243,8 +243,8 @@ fn file_stamp(path: &Path) -> Option<FileStamp> {
     })
 }
 
-/// The digest of a `file:` input: of its bytes, of a folder over its files by name, wherever links lead to them. What is
-/// hidden there does not count, nor what interpreters leave, as for code.
+/// The digest of a `file:` input: of its bytes, of a folder over its files by name, wherever links lead to them. What
+/// tools leave there does not count.
 pub fn file_digest(store: &Store, path: &Path) -> Result<Digest> {
     if !path.is_dir() {
         return one_file(store, path);

@@ -141,9 +141,29 @@ pub fn read(bytes: &[u8]) -> Option<Folder> {
     Some(Folder { files, small })
 }
 
-/// Whether a name below a folder that a user names with `file:` counts: neither hidden, nor of a cache of an interpreter.
+/// What tools and file managers leave in folders, and no module reads.
+const LEFT_BY_TOOLS: &[&str] = &[
+    ".DS_Store",
+    ".cache",
+    ".git",
+    ".hg",
+    ".ipynb_checkpoints",
+    ".mypy_cache",
+    ".pipe",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".svn",
+    "__pycache__",
+];
+
+/// Whether a name below a folder that a user names with `file:` counts. What is hidden does as well: a module sees it. Not
+/// what tools leave there, nor the marks of editors (`.#name`, `.name.swp`) and of file systems (`.nfs…`).
 pub fn counts_in_shared(name: &OsStr) -> bool {
-    !name.as_encoded_bytes().starts_with(b".") && name != "__pycache__"
+    let bytes = name.as_encoded_bytes();
+    let is_mark = bytes.starts_with(b".#")
+        || bytes.starts_with(b".nfs")
+        || bytes.starts_with(b".") && bytes.ends_with(b".swp");
+    !is_mark && !LEFT_BY_TOOLS.iter().any(|left| name == *left)
 }
 
 /// Whether a path leads nowhere but into its folder.

@@ -13,8 +13,8 @@ use crate::model::document::escape_name;
 use crate::model::folder::{self, Folder};
 use crate::module::base64;
 
-/// The files of a folder on disk; no more than `room` bytes are read. Of one that its user may write to, hidden files are
-/// left out: they do not count there.
+/// The files of a folder on disk; no more than `room` bytes are read. Of one that its user may write to, what tools
+/// leave is left out: it does not count there.
 pub(super) fn read(path: &Path, room: &mut u64) -> Result<Value, String> {
     let lost = |error: &std::io::Error| format!("cannot read `{}`: {}", path.display(), io_text(error));
     let mode = std::fs::metadata(path).map_err(|error| lost(&error))?.permissions().mode();
@@ -112,11 +112,15 @@ mod tests {
         crate::fs::create_dir(&from.join("sub")).unwrap();
         crate::fs::write_scratch(&from.join("sub/100% #.bin"), b"\xff").unwrap();
         crate::fs::write_scratch(&from.join("run"), b"#!").unwrap();
-        crate::fs::write_scratch(&from.join(".hidden"), b"x").unwrap();
+        crate::fs::write_scratch(&from.join(".DS_Store"), b"x").unwrap();
+        crate::fs::write_scratch(&from.join(".words"), b"y").unwrap();
         crate::fs::set_mode(&from.join("run"), 0o755).unwrap();
         let sent = read(&from, &mut 100).unwrap();
-        let expected =
-            json!({ "run": {"text": "#!", "exec": true}, "sub/100%25 %23.bin": {"base64": "/w=="} });
+        let expected = json!({
+            ".words": {"text": "y"},
+            "run": {"text": "#!", "exec": true},
+            "sub/100%25 %23.bin": {"base64": "/w=="},
+        });
         assert_eq!(sent, expected);
         write(&sent, &to).unwrap();
         assert_eq!(crate::fs::read(&to.join("sub/100% #.bin")).unwrap(), b"\xff");
@@ -124,7 +128,7 @@ mod tests {
         assert!(read(&from, &mut 2).unwrap_err().contains("larger"));
         // Of a result everything counts.
         crate::fs::set_mode(&from, 0o555).unwrap();
-        assert!(read(&from, &mut 100).unwrap().get(".hidden").is_some());
+        assert!(read(&from, &mut 100).unwrap().get(".DS_Store").is_some());
         crate::fs::set_mode(&from, 0o755).unwrap();
     }
 

@@ -629,11 +629,12 @@ fn folders_go_there_and_back_as_inputs_and_as_results() {
     let laptop = Project::new().file("docs/a.txt", "one").file("docs/b.txt", "two");
     laptop.write("Pipelinefile", &pipelinefile);
     laptop.write("side/x.txt", "");
-    laptop.write("side/.hidden", "");
+    laptop.write("side/.words", "");
+    laptop.write("side/.DS_Store", "");
     laptop.pipe(&["build"]).ends(0);
     assert_eq!(laptop.read("out/made/docs/a.txt/sub/a.txt"), "ONE");
     assert_eq!(std::fs::read(laptop.root().join("out/made/docs/a.txt/large.bin")).unwrap().len(), 40_000);
-    laptop.pipe(&["cat", "seen", "docs/b.txt"]).ends(0).says("large.bin sub/a.txt TWO x.txt");
+    laptop.pipe(&["cat", "seen", "docs/b.txt"]).ends(0).says("large.bin sub/a.txt TWO .words x.txt");
     laptop.pipe(&["cat", "all"]).ends(0).says("ONE TWO");
     // What was sent does not stay there.
     let left = std::fs::read_dir(server.root().join(".pipe/serve/tmp")).unwrap();

@@ -193,7 +193,7 @@ fn a_module_that_is_not_asked_to_run_is_not_started() {
 }
 
 #[test]
-fn hidden_files_of_a_folder_do_not_count() {
+fn all_that_a_module_can_read_in_a_folder_counts_but_what_tools_leave_does_not() {
     let project = project("\"file:tools\"");
     project.write_module(
         "both",
@@ -206,10 +206,18 @@ fn hidden_files_of_a_folder_do_not_count() {
     );
     project.write("tools/one.txt", "1");
     project.build_runs(&["note a", "note bb", "both a", "both bb"]);
-    project.write("tools/.hidden", "x");
-    project.write("tools/.cache/y", "x");
-    project.write("tools/__pycache__/z.pyc", "x");
+    for left in
+        [".git/HEAD", ".DS_Store", ".cache/y", "__pycache__/z.pyc", ".ipynb_checkpoints/n", "sub/.#one.txt"]
+    {
+        project.write(&format!("tools/{left}"), "x");
+    }
     project.build_runs(&[]);
+    for counts in ["tools/.lexicon", "tools/.rules/a"] {
+        project.write(counts, "1");
+        project.build_runs(&["both a", "both bb"]);
+        project.write(counts, "2");
+        project.build_runs(&["both a", "both bb"]);
+    }
     project.write("tools/sub/two.txt", "2");
     project.build_runs(&["both a", "both bb"]);
 }
