@@ -247,7 +247,7 @@ impl Work {
         }
         let (mut is_contested, mut met) = (false, None);
         while let Some((its, other)) = self.rival(path, owner)? {
-            // It could not be withdrawn, which is said: it stays, and those behind it, until the next build.
+            // It could not be withdrawn, which is said: it stays, and those behind it, until a build has something to do.
             if met.as_ref() == Some(&its) {
                 break;
             }
