@@ -1,7 +1,6 @@
 //! What workers say, and what is kept of it: records of actions, faults, load sets.
 
 use crate::engine::build::{Announcement, Build, InHand};
-use crate::engine::crew::Worker;
 use crate::engine::decide::{SideInput, Work, derived_note};
 use crate::engine::document::{Content, StepResult};
 use crate::engine::groups::is_over_members;
@@ -55,11 +54,9 @@ impl Build<'_> {
     /// Takes one report of a worker.
     pub(super) fn report(&mut self, worker: WorkerIx, report: Report) -> Result<()> {
         match report {
-            Report::Ready { files, packages, batch } => {
+            Report::Ready { files, packages, batch, log } => {
                 self.scheduler.begins(worker);
-                let log = self.workers[worker.0 as usize].as_ref().map(Worker::log);
-                let length = log.and_then(|log| std::fs::metadata(log).ok()).map(|found| found.len());
-                self.asked.answered(worker, length.map(|length| LogRange { from: 0, length }));
+                self.asked.answered(worker, Some(LogRange { from: 0, length: log }));
                 if let Some(batch) = batch {
                     self.scheduler.takes_batches(worker, batch);
                 }

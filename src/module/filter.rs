@@ -66,6 +66,7 @@ pub(super) fn serve(minder: &mut Minder) -> Vec<u64> {
                         files: Vec::new(),
                         packages: Vec::new(),
                         batch: None,
+                        log: made.1.length(),
                     });
                     filter.insert(made)
                 }

@@ -21,6 +21,8 @@ pub enum Report {
         packages: Vec<Package>,
         /// How many documents it takes in one call.
         batch: Option<usize>,
+        /// How long its log was by then: what follows is printed for documents.
+        log: u64,
     },
     /// A document has ended.
     Answer(Box<Answer>),

@@ -522,6 +522,7 @@ impl Worker {
                 files: frame.files.unwrap_or_default(),
                 packages: protocol::packages(frame.packages.unwrap_or_default()),
                 batch: self.batch,
+                log: self.log_mark,
             });
         } else if let Some(fault) = frame.fatal {
             self.fatal = Some(fault.into_failure());
