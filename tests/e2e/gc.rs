@@ -88,9 +88,10 @@ fn gc(project: &Project, arguments: &[&str]) -> Value {
     serde_json::from_str(&said.stdout).unwrap()
 }
 
-/// The bytes of everything in the store, without its reserve.
+/// The bytes of everything in the store, without its reserve and what is unpacked there for Python.
 fn size(project: &Project) -> u64 {
-    let counts = |name: &String| !["RESERVE", "lock"].contains(&name.as_str()) && !name.starts_with("tmp/");
+    let is_aside = |name: &str| ["tmp/", "python/"].iter().any(|folder| name.starts_with(folder));
+    let counts = |name: &String| !["RESERVE", "lock"].contains(&name.as_str()) && !is_aside(name);
     project.files(".pipe").iter().filter(|(name, _)| counts(name)).map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
