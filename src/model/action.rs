@@ -24,9 +24,9 @@ impl Position {
         Position(u64::from(segment) << 28 | u64::from(offset))
     }
 
-    /// The number of the segment.
+    /// The number of the segment; of a place that no segment can have, the highest: it must not be taken for another's.
     pub fn segment(self) -> u32 {
-        (self.0 >> 28) as u32
+        u32::try_from(self.0 >> 28).unwrap_or(u32::MAX)
     }
 
     /// The offset in the segment's file.
