@@ -729,6 +729,8 @@ fn when_the_host_is_killed_documents_come_back_unblamed_and_work_goes_on() {
     let mut running = project.start();
     running.ask(&["echo a"]);
     running.send_from(2, &["hang", "echo b"]);
+    // Before, both may not have been handed out, and go to the next process.
+    eventually("they are in hand", || project.log().contains("hanging"));
     sys::signal_process(project.host.pid().unwrap(), sys::Send::Kill);
     let died = running.wait_death();
     assert_eq!((died.failure.kind, died.suspects, died.others), (FailureKind::Lost, vec![], vec![2, 3]));
